@@ -1,0 +1,79 @@
+import path from 'node:path';
+import { defineConfig, type Plugin } from 'vitest/config';
+
+/**
+ * One suite, two lines of dependencies:
+ *
+ *   nest12  Nest 12, TypeORM 1.1, better-sqlite3  (the root's own packages)         all tests
+ *   nest11  Nest 11, TypeORM 0.3, sqlite3         (workspace test/compat/nest11)    the behavioural ones
+ *
+ * A test asks `inject('line')` for its line and reads JOBS_TEST_DRIVER for its database driver.
+ *
+ * Child processes are out of reach of the resolver below. Before the first test `globalSetup` builds
+ * dist/ when lib/ is newer, and lays out for each line a folder where Node itself finds the right
+ * packages; a test starts `<JOBS_TEST_FIXTURES>/<name>.mjs`. See test/support/README.md.
+ */
+const root = import.meta.dirname;
+
+type Line = 'nest12' | 'nest11';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    line: Line;
+  }
+}
+
+const suffix = '*.{spec,e2e-spec}.ts';
+
+function line(name: Line, driver: string, fixtures: string, include: string[]) {
+  return {
+    name,
+    include,
+    exclude: ['**/node_modules/**', '**/dist/**', 'test/compat/**', 'test/package/**'],
+    env: { JOBS_TEST_DRIVER: driver, JOBS_TEST_FIXTURES: path.join(root, fixtures) },
+    provide: { line: name },
+  };
+}
+
+/** Bare imports written in our own files resolve as if they were written inside `folder`. */
+function resolveFrom(folder: string): Plugin {
+  const anchor = path.join(root, folder, 'package.json');
+  return {
+    name: `resolve-from:${folder}`,
+    enforce: 'pre',
+    async resolveId(id, importer, options) {
+      const ours = importer !== undefined && !importer.includes('/node_modules/');
+      const bare = /^[@a-z]/.test(id) && !/^(node:|vitest$|vitest\/|@vitest\/)/.test(id);
+      return ours && bare ? this.resolve(id, anchor, { ...options, skipSelf: true }) : null;
+    },
+  };
+}
+
+export default defineConfig({
+  test: {
+    globalSetup: ['scripts/test-setup.mjs'],
+    projects: [
+      {
+        extends: true,
+        test: line('nest12', 'better-sqlite3', 'test/processes/fixtures', [`test/**/${suffix}`]),
+      },
+      {
+        extends: true,
+        plugins: [resolveFrom('test/compat/nest11')],
+        test: line(
+          'nest11',
+          'sqlite3',
+          'test/compat/nest11/fixtures',
+          ['behaviour', 'rest', 'nest', 'processes'].map((folder) => `test/${folder}/**/${suffix}`),
+        ),
+      },
+    ],
+    // Native database drivers and child processes: a process per file is the stable choice.
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 15_000,
+    hookTimeout: 15_000,
+  },
+  resolve: { alias: { 'nestjs-jobs': path.join(root, 'lib/index.ts') } },
+  oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
+});
