@@ -30,7 +30,7 @@ export async function build({ lenient = false } = {}) {
     if (complaints !== '' && !lenient) return complaints;
     writeFileSync(path.join(fresh, 'cjs/package.json'), '{ "type": "commonjs" }\n');
     // What is saved while the compiler runs must count as newer.
-    writeFileSync(path.join(fresh, '.built'), '');
+    writeFileSync(path.join(fresh, '.built'), started.toISOString());
     utimesSync(path.join(fresh, '.built'), started, started);
     swap(fresh);
     return complaints;

@@ -1,5 +1,5 @@
 // vitest's globalSetup: what child processes need, see test/support/README.md.
-import { cpSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { build, isBuilt } from './build.mjs';
 
@@ -12,16 +12,29 @@ export async function setup() {
     const complaints = await build({ lenient: true });
     if (complaints !== '') console.warn(`dist/ was built in spite of type errors:\n${complaints}`);
   }
-  copy(['package.json', 'dist'], root, path.join(compat, 'node_modules/nestjs-jobs'));
-  copy(['.'], path.join(root, 'test/processes/fixtures'), path.join(compat, 'fixtures'));
+  copyPackage(path.join(compat, 'node_modules/nestjs-jobs'));
+  copyFixtures(path.join(root, 'test/processes/fixtures'), path.join(compat, 'fixtures'));
 }
 
 // A copy, not a link: Node resolves a link to the root's own packages, which are the other line's.
-function copy(names, from, to) {
+function copyPackage(to) {
+  const same = (name) => read(path.join(root, name)) === read(path.join(to, name));
+  if (same('dist/.built') && same('package.json')) return;
   rmSync(to, { recursive: true, force: true });
   mkdirSync(to, { recursive: true });
-  for (const name of names) {
-    const source = path.join(from, name);
-    if (existsSync(source)) cpSync(source, path.join(to, name), { recursive: true });
+  for (const name of ['dist', 'package.json']) {
+    cpSync(path.join(root, name), path.join(to, name), { recursive: true });
   }
+}
+
+// Over what is there, so that a test that runs at the same time keeps its files.
+function copyFixtures(from, to) {
+  cpSync(from, to, { recursive: true });
+  for (const name of readdirSync(to)) {
+    if (!existsSync(path.join(from, name))) rmSync(path.join(to, name), { recursive: true });
+  }
+}
+
+function read(file) {
+  return existsSync(file) ? readFileSync(file, 'utf8') : '';
 }
