@@ -1,0 +1,161 @@
+import type {
+  DynamicModule,
+  INestApplicationContext,
+  LoggerService,
+  Provider,
+  Type,
+} from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { DataSource } from 'typeorm';
+import {
+  CatalogService,
+  JobsModule,
+  JobsService,
+  QueuesService,
+  StatsService,
+  WorkersService,
+  type EnqueueOptions,
+  type Job,
+  type JobsModuleOptions,
+  type JobTypeRef,
+} from '../../lib/index.js';
+import { closeLater, type Lifetime } from './cleanup.js';
+import { createDatabase, type TestDatabase } from './databases.js';
+import { waitForEnd, within } from './waiting.js';
+
+export interface Boot {
+  /** Classes with `@JobType`, provided by the root module. */
+  readonly types?: readonly Type[];
+  /** Laid over {@link QUICK}; untyped where a test is about wrong ones. */
+  readonly options?: JobsModuleOptions | object;
+  /** A second context on a database that is there already. */
+  readonly database?: TestDatabase;
+  /** More TypeORM options of the host. */
+  readonly typeorm?: object;
+  readonly providers?: readonly Provider[];
+  readonly imports?: readonly (DynamicModule | Type)[];
+  /** When it is closed by itself. */
+  readonly lifetime?: Lifetime;
+}
+
+/** Times short enough for tests; no REST, which has a suite of its own. */
+export const QUICK: JobsModuleOptions = {
+  lease: { duration: '10s', sweep: '200ms' },
+  grace: { shutdown: '300ms', signal: '300ms' },
+  api: false,
+};
+
+/** A Nest application context with the library in it, on a database of its own. */
+export class BootedJobs {
+  readonly jobs: JobsService;
+  readonly catalog: CatalogService;
+  readonly queues: QueuesService;
+  readonly workers: WorkersService;
+  readonly stats: StatsService;
+  private closing: Promise<void> | undefined;
+
+  constructor(
+    readonly context: INestApplicationContext,
+    readonly database: TestDatabase,
+    readonly log: CapturedLog,
+  ) {
+    this.jobs = context.get(JobsService, { strict: false });
+    this.catalog = context.get(CatalogService, { strict: false });
+    this.queues = context.get(QueuesService, { strict: false });
+    this.workers = context.get(WorkersService, { strict: false });
+    this.stats = context.get(StatsService, { strict: false });
+  }
+
+  /** The host's own data source. */
+  get dataSource(): DataSource {
+    return this.context.get(DataSource, { strict: false });
+  }
+
+  get<T>(token: Type<T> | string | symbol): T {
+    return this.context.get<T>(token, { strict: false });
+  }
+
+  /** Enqueues and waits for the end, whichever it is. */
+  async run(type: JobTypeRef, params?: unknown, options?: EnqueueOptions): Promise<Job> {
+    const { id } = await this.jobs.enqueue(type, params, options);
+    return waitForEnd(this.jobs, id);
+  }
+
+  /** Rows as they are stored, through the host's connection. */
+  async sql<Row = Record<string, unknown>>(text: string): Promise<Row[]> {
+    return (await this.dataSource.query(text)) as Row[];
+  }
+
+  /** Closes once; later calls wait for the same close. */
+  close(): Promise<void> {
+    this.closing ??= within(this.context.close(), 'close()', 12_000);
+    return this.closing;
+  }
+}
+
+export async function bootJobs(boot: Boot = {}): Promise<BootedJobs> {
+  const lifetime = boot.lifetime ?? 'test';
+  const database = boot.database ?? createDatabase(lifetime);
+  const log = new CapturedLog();
+  const context = await NestFactory.createApplicationContext(rootModule(boot, database), {
+    logger: log,
+    abortOnError: false,
+  });
+  const booted = new BootedJobs(context, database, log);
+  closeLater(() => booted.close(), lifetime);
+  return booted;
+}
+
+/** The root module of a host: TypeORM, the library, the types. */
+export function rootModule(boot: Boot, database: TestDatabase): DynamicModule {
+  class HostModule {}
+  return {
+    module: HostModule,
+    imports: [
+      TypeOrmModule.forRoot(database.options(boot.typeorm)),
+      JobsModule.forRoot({ ...QUICK, ...boot.options }),
+      ...(boot.imports ?? []),
+    ],
+    providers: [...(boot.types ?? []), ...(boot.providers ?? [])],
+  };
+}
+
+/** What Nest and the library logged. */
+export class CapturedLog implements LoggerService {
+  readonly lines: { readonly level: string; readonly text: string }[] = [];
+
+  /** The texts of a level, or of all. */
+  texts(level?: string): string[] {
+    return this.lines
+      .filter((line) => level === undefined || line.level === level)
+      .map((line) => line.text);
+  }
+
+  log(...parts: unknown[]): void {
+    this.add('log', parts);
+  }
+  fatal(...parts: unknown[]): void {
+    this.add('fatal', parts);
+  }
+  error(...parts: unknown[]): void {
+    this.add('error', parts);
+  }
+  warn(...parts: unknown[]): void {
+    this.add('warn', parts);
+  }
+  debug(...parts: unknown[]): void {
+    this.add('debug', parts);
+  }
+  verbose(...parts: unknown[]): void {
+    this.add('verbose', parts);
+  }
+
+  private add(level: string, parts: unknown[]): void {
+    this.lines.push({ level, text: parts.map((part) => describe(part)).join(' ') });
+  }
+}
+
+function describe(part: unknown): string {
+  return part instanceof Error ? (part.stack ?? part.message) : String(part);
+}

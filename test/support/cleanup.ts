@@ -1,0 +1,66 @@
+import { afterAll, afterEach } from 'vitest';
+
+/**
+ * What a test opened, closed again in this order: held handlers are let go, then applications are
+ * closed (the latest first), then databases are dropped. A failure of any step fails the test.
+ */
+type Step = () => void | Promise<void>;
+export type Lifetime = 'test' | 'file';
+
+interface Registry {
+  readonly release: Step[];
+  readonly close: Step[];
+  readonly drop: Step[];
+}
+
+const registries: Record<Lifetime, Registry> = { test: empty(), file: empty() };
+
+/** Runs before anything is closed, after every test of the file. */
+export function releaseAfterEach(step: Step): void {
+  registries.file.release.push(step);
+}
+
+export function closeLater(step: Step, lifetime: Lifetime): void {
+  registries[lifetime].close.push(step);
+}
+
+export function dropLater(step: Step, lifetime: Lifetime): void {
+  registries[lifetime].drop.push(step);
+}
+
+afterEach(async () => {
+  await runAll([...registries.file.release, ...take('test')]);
+});
+
+afterAll(async () => {
+  await runAll([...registries.file.release, ...take('file')]);
+});
+
+function take(lifetime: Lifetime): Step[] {
+  const registry = registries[lifetime];
+  const steps = [...registry.close.toReversed(), ...registry.drop.toReversed()];
+  registry.close.length = 0;
+  registry.drop.length = 0;
+  return steps;
+}
+
+async function runAll(steps: readonly Step[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const step of steps) {
+    try {
+      await step();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length === 1) {
+    throw failures[0];
+  }
+  if (failures.length > 1) {
+    throw new AggregateError(failures, `${failures.length} steps of the clean-up failed`);
+  }
+}
+
+function empty(): Registry {
+  return { release: [], close: [], drop: [] };
+}

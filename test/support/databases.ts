@@ -1,0 +1,80 @@
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { TypeOrmModuleOptions } from '@nestjs/typeorm';
+import { dropLater, type Lifetime } from './cleanup.js';
+
+/** A database of a test's own, empty at first. */
+export interface TestDatabase {
+  /** TypeORM options of a connection to it; `extra` is laid over them. */
+  options(extra?: object): TypeOrmModuleOptions;
+  /** The file it lives in; undefined for a server. */
+  readonly file: string | undefined;
+  /** The folder a test may put files into. */
+  readonly folder: string;
+  /** What still holds it open in this process, in words; empty when nothing does. */
+  leaks(): string[];
+}
+
+/** What a database must offer for the behavioural suite to run on it. */
+interface DatabaseKind {
+  create(lifetime: Lifetime): TestDatabase;
+}
+
+const sqliteFile = (driver: 'better-sqlite3' | 'sqlite'): DatabaseKind => ({
+  create(lifetime) {
+    const folder = mkdtempSync(path.join(tmpdir(), 'jobs-test-'));
+    dropLater(() => {
+      const leaks = openFilesBelow(folder);
+      rmSync(folder, { recursive: true, force: true });
+      if (leaks.length > 0) {
+        throw new Error(`Everything is closed, and yet open: ${leaks.join(', ')}`);
+      }
+    }, lifetime);
+    const file = path.join(folder, 'app.db');
+    return {
+      file,
+      folder,
+      options: (extra = {}) => asOptions({ type: driver, database: file, ...extra }),
+      leaks: () => openFilesBelow(folder),
+    };
+  },
+});
+
+/** One entry a database; PostgreSQL and MySQL take their places here. */
+const DATABASES: Readonly<Record<string, DatabaseKind>> = {
+  'better-sqlite3': sqliteFile('better-sqlite3'),
+  sqlite3: sqliteFile('sqlite'),
+};
+
+/** The vitest project's database driver. */
+export const driverUnderTest = process.env['JOBS_TEST_DRIVER'] ?? 'better-sqlite3';
+
+/** A new database of the kind that the vitest project is for. */
+export function createDatabase(lifetime: Lifetime = 'test'): TestDatabase {
+  const kind = DATABASES[driverUnderTest];
+  if (kind === undefined) {
+    throw new Error(
+      `JOBS_TEST_DRIVER is "${driverUnderTest}": use ${Object.keys(DATABASES).join(' or ')}.`,
+    );
+  }
+  return kind.create(lifetime);
+}
+
+// The two lines of TypeORM know different `type` words, so no literal fits both.
+function asOptions(options: object): TypeOrmModuleOptions {
+  return { retryAttempts: 1, autoLoadEntities: true, ...options } as TypeOrmModuleOptions;
+}
+
+function openFilesBelow(folder: string): string[] {
+  const fds = '/proc/self/fd';
+  return readdirSync(fds).flatMap((fd) => {
+    try {
+      const target = readlinkSync(path.join(fds, fd));
+      return target.startsWith(folder) ? [target] : [];
+    } catch {
+      // The descriptor of this very listing is gone by now.
+      return [];
+    }
+  });
+}
