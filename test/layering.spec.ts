@@ -11,6 +11,8 @@ interface Rule {
 }
 
 const sql = ['node', 'model', 'entities', 'store/store.ts', 'store/writer.ts', 'typeorm'];
+const nest = ['@nestjs/common', '@nestjs/core', '@nestjs/typeorm', 'typeorm', 'rxjs'];
+const below = ['node', 'model', 'entities', 'params', 'logs', 'store/store.ts', 'store/typeorm'];
 const validation = ['class-validator', 'class-transformer', 'class-validator-jsonschema'];
 
 /** Who may import whom. A file's layer is the longest key its path starts with; itself is always allowed. */
@@ -34,13 +36,7 @@ const layers: Readonly<Record<string, Rule>> = {
     may: ['node', 'model', 'services', 'rxjs', '@nestjs/common', ...validation],
     types: ['entities'],
   },
-  'jobs.': {
-    may: [
-      ...['node', 'model', 'entities', 'params', 'logs', 'store/store.ts', 'store/typeorm'],
-      ...['engine', 'decorators', 'services', 'rxjs', 'typeorm'],
-      ...['@nestjs/common', '@nestjs/core', '@nestjs/typeorm'],
-    ],
-  },
+  'jobs.': { may: [...nest, ...below, 'engine', 'decorators', 'services'] },
   'index.ts': { may: ['model', 'entities', 'params', 'decorators', 'services', 'jobs.'] },
 };
 
