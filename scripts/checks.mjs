@@ -1,0 +1,59 @@
+// Named checks, counted: what .ci/run adds up is the last line, "N passed, N failed".
+import { spawn } from 'node:child_process';
+
+let passed = 0;
+let failed = 0;
+
+/** Runs one check; a failure is told and counted, and the next check runs all the same. */
+export async function check(name, work) {
+  const started = Date.now();
+  try {
+    await work();
+    passed++;
+    console.log(`ok      ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
+    return true;
+  } catch (error) {
+    failed++;
+    console.log(
+      `FAILED  ${name}\n${indent(error instanceof Error ? error.message : String(error))}`,
+    );
+    return false;
+  }
+}
+
+export function finish() {
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exitCode = failed === 0 ? 0 : 1;
+}
+
+/** Runs a program to its end; rejects with its output when it fails or outlives the deadline. */
+export function run(command, args, { cwd, env = {}, deadlineMs = 120_000 } = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      cwd,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = '';
+    let isLate = false;
+    child.stdout.on('data', (chunk) => (output += chunk));
+    child.stderr.on('data', (chunk) => (output += chunk));
+    const timer = setTimeout(() => {
+      isLate = true;
+      child.kill('SIGKILL');
+    }, deadlineMs);
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      if (code === 0) return resolve(output);
+      const how = isLate
+        ? `did not end within ${deadlineMs / 1000} s`
+        : `ended with ${code ?? signal}`;
+      reject(new Error(`${command} ${args.join(' ')} ${how}\n${output}`));
+    });
+  });
+}
+
+function indent(text) {
+  return text.trimEnd().replaceAll(/^/gm, '        ');
+}
