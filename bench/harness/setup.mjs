@@ -1,0 +1,25 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+
+const bench = path.resolve(import.meta.dirname, '..');
+const root = path.resolve(bench, '..');
+
+/** Installs the peers and builds the package, each only when needed. */
+export async function setUp(adapters) {
+  if (!existsSync(path.join(root, 'node_modules/better-sqlite3'))) {
+    throw new Error('Run `npm install` in the project folder first.');
+  }
+  if (!existsSync(path.join(bench, 'node_modules/plainjob'))) {
+    console.error('Installing the peers …');
+    execFileSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: bench, stdio: 'inherit' });
+  }
+  if (adapters.some((name) => name.startsWith('nestjs-jobs'))) {
+    const { build, isBuilt } = await import('../../scripts/build.mjs');
+    if (!isBuilt()) {
+      console.error('Building nestjs-jobs …');
+      const complaints = await build();
+      if (complaints !== '') throw new Error(`The package does not build:\n${complaints}`);
+    }
+  }
+}

@@ -1,0 +1,99 @@
+#!/usr/bin/env node
+/**
+ * node bench/run.mjs [--scenario S1,S3] [--peers nestjs-jobs,plainjob] [--rounds 9] [--quick]
+ *                    [--out folder] [--profile folder]
+ *
+ * Measures nestjs-jobs beside its peers in alternating rounds; see docs/performance.md.
+ */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { ADAPTERS, CONCURRENCY } from './adapters/index.mjs';
+import { killAll } from './harness/child.mjs';
+import { environment } from './harness/environment.mjs';
+import { analyse, markdown } from './harness/report.mjs';
+import { runScenario, scratchFolder } from './harness/runner.mjs';
+import { setUp } from './harness/setup.mjs';
+import { SCENARIOS } from './scenarios/index.mjs';
+
+const REFERENCE = 'plainjob';
+const visible = Object.keys(ADAPTERS).filter((name) => ADAPTERS[name].hidden !== true);
+
+const { values } = parseArgs({
+  options: {
+    scenario: { type: 'string' },
+    peers: { type: 'string' },
+    rounds: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    out: { type: 'string', default: path.join(import.meta.dirname, 'results') },
+    profile: { type: 'string' },
+  },
+});
+const scenarios = values.scenario
+  ? chosen(values.scenario, SCENARIOS, ({ id }) => id, 'scenario')
+  : SCENARIOS;
+const peers = values.peers ? chosen(values.peers, visible, (name) => name, 'peer') : undefined;
+const rounds = Number(values.rounds ?? (values.quick ? 3 : 9));
+if (!Number.isInteger(rounds) || rounds < 1) fail('--rounds takes a whole number from 1 on.');
+
+const profile = values.profile && path.resolve(values.profile);
+const base = scratchFolder(values.out);
+const leave = () => {
+  killAll();
+  rmSync(base, { recursive: true, force: true });
+};
+process.on('exit', leave);
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
+
+await setUp(peers ?? visible);
+const report = {
+  environment: environment(base),
+  settings: {
+    database: 'a file in a fresh folder, WAL, synchronous NORMAL unless the peer says FULL',
+    payload: '160 bytes of JSON',
+    concurrency: CONCURRENCY,
+  },
+  versions: {},
+  reference: REFERENCE,
+  scenarios: [],
+};
+let failed = false;
+for (const scenario of scenarios) {
+  console.error(`${scenario.id}  ${scenario.title}`);
+  const result = await runScenario(scenario, peers ?? scenario.defaultPeers ?? visible, {
+    rounds,
+    quick: values.quick,
+    base,
+    profile,
+    versions: report.versions,
+    onSample: (_, name, round, measured) => console.error(`  ${round + 1} ${name.padEnd(20)} ${brief(measured)}`),
+    onFailure: (_, name, round, error) => {
+      failed = true;
+      console.error(`  ${round + 1} ${name.padEnd(20)} FAILED ${error.message}`);
+    },
+  });
+  report.scenarios.push({ ...analyse(scenario, result, REFERENCE), metrics: scenario.metrics });
+  // After each scenario, so that a long run that is stopped keeps what it has.
+  mkdirSync(values.out, { recursive: true });
+  writeFileSync(path.join(values.out, 'latest.json'), `${JSON.stringify(report, null, 2)}\n`);
+  writeFileSync(path.join(values.out, 'latest.md'), markdown(report));
+}
+console.log(markdown(report));
+process.exitCode = failed ? 1 : 0;
+
+function chosen(list, all, key, what) {
+  return list.split(',').map((wanted) => {
+    const found = all.find((each) => key(each).toLowerCase() === wanted.trim().toLowerCase());
+    return found ?? fail(`Unknown ${what} ${wanted}. There are: ${all.map(key).join(', ')}.`);
+  });
+}
+
+function brief(measured) {
+  const text = Object.entries(measured).map(([key, value]) => `${key} ${Number(value).toPrecision(4)}`);
+  return text.join('  ');
+}
+
+function fail(message) {
+  console.error(message);
+  process.exit(2);
+}

@@ -1,0 +1,68 @@
+import { slope } from '../harness/stats.mjs';
+
+const MB = 1024 * 1024;
+const BARE = 'nest-bare';
+const isOurs = (adapter) => adapter.startsWith('nestjs-jobs');
+
+export const S8 = {
+  id: 'S8',
+  title: 'Idle for 30 s with workers',
+  metrics: {
+    core: { label: '% of a core', better: 'lower', digits: 2 },
+    above: { label: '% above the bare application', better: 'lower', digits: 2 },
+  },
+  size: { full: 30_000, quick: 5_000 },
+  mostRounds: 3,
+  async run({ start, dir, part, size: ms }, adapter) {
+    const idle = async (child) => {
+      const { ms: wall, cpuUs } = await child.call('idle', { ms }, ms + 60_000);
+      return (cpuUs / 1000 / wall) * 100;
+    };
+    const core = await idle(await start(adapter, { dir }));
+    const bare = isOurs(adapter) ? await part(async (own) => idle(await own.start(BARE))) : 0;
+    return { core, above: core - bare };
+  },
+};
+
+const STEPS = 10;
+
+export const MEMORY = {
+  id: 'memory',
+  title: 'Resident memory after 10,000 jobs, and its growth over 200,000 more',
+  metrics: {
+    rss: { label: 'RSS MB', better: 'lower', digits: 1 },
+    above: { label: 'MB above the bare application', better: 'lower', digits: 1 },
+    heapAbove: { label: 'heap MB above, collected', better: 'lower', digits: 1 },
+    rssSlope: { label: 'RSS MB per 100,000 jobs', better: 'lower', digits: 2 },
+    heapSlope: { label: 'heap MB per 100,000 jobs', better: 'lower', digits: 2 },
+  },
+  size: { full: 200_000, quick: 40_000 },
+  mostRounds: 3,
+  async run({ start, dir, part, size }, adapter) {
+    const worker = await start(adapter, { dir, paused: true, gc: true });
+    const producer = await start(adapter, { dir, producer: true });
+    await producer.call('enqueueInChunks', { count: 10_000 });
+    await worker.call('drain', { count: 10_000 });
+    const after = await worker.call('memory');
+    const bare = isOurs(adapter)
+      ? await part(async (own) => (await own.start(BARE, { gc: true })).call('memory', { collect: true }))
+      : undefined;
+    const steps = [];
+    for (let step = 0; step < STEPS; step += 1) {
+      await producer.call('enqueueInChunks', { count: size / STEPS });
+      await worker.call('drain', { count: size / STEPS }, 300_000);
+      steps.push((await worker.call('memory', { collect: true })).afterCollect);
+    }
+    // The first steps still warm caches and code; a leak shows in the others as well.
+    const settled = steps.slice(2);
+    const per100k = 100_000 / (size / STEPS) / MB;
+    return {
+      rss: after.rss / MB,
+      above: bare === undefined ? NaN : (after.rss - bare.rss) / MB,
+      heapAbove:
+        bare === undefined ? NaN : (steps[0].heapUsed - bare.afterCollect.heapUsed) / MB,
+      rssSlope: slope(settled.map((each) => each.rss)) * per100k,
+      heapSlope: slope(settled.map((each) => each.heapUsed)) * per100k,
+    };
+  },
+};

@@ -1,0 +1,58 @@
+const CALLERS = 10;
+const METRICS = {
+  out: { label: 'out/s', better: 'higher', digits: 0 },
+  in: { label: 'in/s', better: 'higher', digits: 0 },
+  kept: { label: 'out / in', better: 'higher', digits: 2 },
+  cpuUs: { label: 'CPU µs/job out', better: 'lower', digits: 1 },
+};
+
+const perSecond = (count, ms) => (count / ms) * 1000;
+
+function metricsOf({ sent, worked, ms, cpuUs }) {
+  return {
+    out: perSecond(worked, ms),
+    in: perSecond(sent, ms),
+    kept: worked / sent,
+    cpuUs: cpuUs / worked,
+  };
+}
+
+export const S5 = {
+  id: 'S5',
+  title: 'Enqueue with 10 callers and work at once for 10 s, two processes',
+  metrics: METRICS,
+  size: { full: 10_000, quick: 3_000 },
+  mostRounds: 5,
+  async run({ start, dir, size: ms }, adapter) {
+    const worker = await start(adapter, { dir, abandoned: true });
+    const producer = await start(adapter, { dir, producer: true, abandoned: true });
+    await producer.call('enqueueInChunks', { count: 2_000 });
+    await worker.call('drain', { count: 2_000 });
+    const startsAt = (await producer.call('sharedNow')) + 300e6;
+    const [worked, sent] = await Promise.all([
+      worker.call('countFor', { startsAt, ms }, ms + 60_000),
+      producer.call('floodFor', { startsAt, ms, callers: CALLERS }, ms + 60_000),
+    ]);
+    const cpuUs = worked.cpuUs + sent.cpuUs;
+    return metricsOf({ sent: sent.count, worked: worked.count, ms, cpuUs });
+  },
+};
+
+export const S5_ONE = {
+  id: 'S5-one',
+  title: 'Enqueue with 10 callers and work at once for 10 s, one process',
+  metrics: METRICS,
+  size: { full: 10_000, quick: 3_000 },
+  mostRounds: 5,
+  async run({ start, dir, size: ms }, adapter) {
+    const both = await start(adapter, { dir, paused: true, abandoned: true });
+    await both.call('enqueueInChunks', { count: 2_000 });
+    await both.call('drain', { count: 2_000 });
+    const { in: sent, out: worked, cpuUs } = await both.call(
+      'mixedFor',
+      { ms, callers: CALLERS },
+      ms + 60_000,
+    );
+    return metricsOf({ sent, worked, ms, cpuUs });
+  },
+};
