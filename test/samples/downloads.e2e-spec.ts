@@ -106,7 +106,7 @@ it('stops when it is canceled', async () => {
 async function downloading(...answers: Answer[]) {
   const data = temporaryFolder();
   const file = path.join(data, 'file');
-  const server = await loopback(answers, { hasArrived: () => sizeOf(`${file}.part`) > 0 });
+  const server = await loopback(answers, `${file}.part`);
   onTestFinished(() => server.close());
   const sample = await startMain(main, data);
   return {

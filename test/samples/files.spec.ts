@@ -2,9 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';
+import { digests } from '../../sample/main/src/files/digests.js';
 import { fileHasher } from '../../sample/main/src/files/hash.js';
 import { Manifest } from '../../sample/main/src/files/manifest.js';
-import { absolute, bytesIn, unreadable, walk } from '../../sample/main/src/files/walk.js';
+import { bytesIn, unreadable, walk } from '../../sample/main/src/files/walk.js';
 import { temporaryFolder } from './support/folder.js';
 import { growTree, sha256sums } from './support/tree.js';
 
@@ -39,9 +40,8 @@ it('writes what sha256sum prints', async () => {
   growTree(folder);
   const target = path.join(temporaryFolder(), 'manifest');
   const manifest = await Manifest.open(target, null);
-  const hash = fileHasher();
-  for await (const file of walk(folder)) {
-    await manifest.append(await hash(absolute(folder, file)), file, 0);
+  for await (const file of digests(folder, { onBytes: () => undefined })) {
+    await manifest.append(file);
   }
   await manifest.finish();
   await manifest.close();
@@ -51,14 +51,14 @@ it('writes what sha256sum prints', async () => {
 it('cuts off what was written after the checkpoint', async () => {
   const target = path.join(temporaryFolder(), 'manifest');
   const killed = await Manifest.open(target, null);
-  await killed.append(HEX, Buffer.from('./a'), 5);
+  await killed.append(file('./a', 5));
   const checkpoint: unknown = JSON.parse(JSON.stringify(killed.state));
-  await killed.append(HEX, Buffer.from('./b'), 7);
+  await killed.append(file('./b', 7));
   await killed.close();
 
   const next = await Manifest.open(target, checkpoint);
   expect(next.state).toEqual({ files: 1, bytes: 5, length: 70, last: './a' });
-  await next.append(HEX, Buffer.from('./c'), 1);
+  await next.append(file('./c', 1));
   await next.finish();
   await next.close();
   expect(readFileSync(target, 'utf8')).toBe(`${HEX}  ./a\n${HEX}  ./c\n`);
@@ -68,16 +68,16 @@ it('starts afresh when the manifest is shorter than the checkpoint says', async 
   const target = path.join(temporaryFolder(), 'manifest');
   const manifest = await Manifest.open(target, { files: 9, bytes: 9, length: 630, last: './x' });
   expect(manifest.state.files).toBe(0);
-  expect(manifest.last).toBeUndefined();
+  expect(manifest.restOf('/').after).toBeUndefined();
   await manifest.close();
 });
 
 it('keeps a checkpoint small and JSON, whatever the name of the file', async () => {
   const name = Buffer.from([0x2e, 0x2f, 0xff, 0xed, 0xa0, 0x80, 0x0a]);
   const manifest = await Manifest.open(path.join(temporaryFolder(), 'manifest'), null);
-  await manifest.append(HEX, name, 1);
+  await manifest.append({ path: name, bytes: 1, sha256: HEX });
   expect(JSON.stringify(manifest.state).isWellFormed()).toBe(true);
-  expect(manifest.last).toEqual(name);
+  expect(manifest.restOf('/').after).toEqual(name);
   await manifest.close();
 });
 
@@ -97,6 +97,10 @@ it('stops hashing at an abort, and reports the abort itself', async () => {
   const stopped = hash(file).catch(unreadable(Buffer.from('./file')));
   await expect(stopped).rejects.toBe(reason);
 });
+
+function file(name: string, bytes: number) {
+  return { path: Buffer.from(name), bytes, sha256: HEX };
+}
 
 async function paths(walked: AsyncIterable<Buffer>): Promise<Buffer[]> {
   const all: Buffer[] = [];

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { RetryLater, UnrecoverableJobError } from 'nestjs-jobs';
 import { expect, it, onTestFinished } from 'vitest';
@@ -190,9 +190,7 @@ it('reports the reason of its own abort', async () => {
 
 async function downloading(...answers: Answer[]) {
   const part = path.join(temporaryFolder(), 'file.part');
-  const server = await loopback(answers, {
-    hasArrived: () => (statSync(part, { throwIfNoEntry: false })?.size ?? 0) > 0,
-  });
+  const server = await loopback(answers, part);
   onTestFinished(() => server.close());
   let validator: Validator = {};
   return {

@@ -1,17 +1,12 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { readFileSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { until } from '../../support/waiting.js';
 
-/** What the server knows of its client. */
-export interface Client {
-  /** Whether some of what was sent is where it should be: a cut before that may undo all of it. */
-  hasArrived(): boolean;
-}
-
 /** How the server answers one request. */
-export type Answer = (request: IncomingMessage, response: ServerResponse, client: Client) => void;
+export type Answer = (request: IncomingMessage, response: ServerResponse, part: string) => void;
 
 /** A server on this machine that answers as it is told, one request after the other. */
 export interface Loopback {
@@ -21,14 +16,17 @@ export interface Loopback {
   close(): void;
 }
 
-/** Gives the first answer to the first request, and so on; the last one to all that follow. */
-export async function loopback(answers: readonly Answer[], client: Client): Promise<Loopback> {
+/**
+ * Gives the first answer to the first request, and so on; the last one to all that follow. `part` is
+ * where the client keeps what has come.
+ */
+export async function loopback(answers: readonly Answer[], part: string): Promise<Loopback> {
   const requests: { range?: string; ifRange?: string }[] = [];
   const server = createServer((request, response) => {
     const answer = answers[Math.min(requests.length, answers.length - 1)];
     const { range, 'if-range': ifRange } = request.headers;
     requests.push({ ...(range && { range }), ...(ifRange && { ifRange: String(ifRange) }) });
-    answer?.(request, response, client);
+    answer?.(request, response, part);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -63,7 +61,7 @@ export interface Sending {
 /** Sends the content, or the range of it that is asked for and proved. */
 export function send(content: Buffer, sending: Sending = {}): Answer {
   const tag = sending.etag ?? `"${createHash('md5').update(content).digest('hex')}"`;
-  return (request, response, client) => {
+  return (request, response, part) => {
     if (tag !== false) response.setHeader('etag', tag);
     if (sending.lastModified) response.setHeader('last-modified', sending.lastModified);
     const offset = sending.ignoreRange ? 0 : provenOffset(request, [tag, sending.lastModified]);
@@ -79,7 +77,7 @@ export function send(content: Buffer, sending: Sending = {}): Answer {
     }
     const body = content.subarray(from);
     if (!sending.chunked) response.setHeader('content-length', body.length);
-    breakOff(response, body, sending, client);
+    breakOff(response, body, sending, part);
   };
 }
 
@@ -92,13 +90,16 @@ function breakOff(
   response: ServerResponse,
   body: Buffer,
   { cutAfter, stallAfter, chunked }: Sending,
-  client: Client,
+  part: string,
 ): void {
   if (cutAfter !== undefined) {
+    const before = digestOf(part);
+    // What the client has not yet written when the connection breaks is lost to it.
+    const hasArrived = () => statSize(part) > 0 && digestOf(part) !== before;
     response.write(body.subarray(0, cutAfter));
     // A chunked body that ends early ends well, as far as the client can see.
     const cut = () => (chunked ? response.end() : response.destroy());
-    void until(() => client.hasArrived(), 'the first bytes to arrive').then(cut, cut);
+    void until(hasArrived, 'the first bytes to arrive').then(cut, cut);
   } else if (stallAfter !== undefined) {
     response.write(body.subarray(0, stallAfter));
   } else {
@@ -109,4 +110,13 @@ function breakOff(
 function provenOffset(request: IncomingMessage, proofs: unknown[]): number {
   const range = /^bytes=(\d+)-$/.exec(request.headers.range ?? '');
   return range !== null && proofs.includes(request.headers['if-range']) ? Number(range[1]) : 0;
+}
+
+function statSize(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+function digestOf(file: string): string {
+  const content = statSize(file) > 0 ? readFileSync(file) : '';
+  return createHash('md5').update(content).digest('hex');
 }

@@ -12,3 +12,11 @@ export class DigestParams {
   @IsNotEmpty()
   manifest?: string;
 }
+
+export interface DigestResult {
+  readonly files: number;
+  readonly bytes: number;
+  readonly manifest: string;
+  /** Digest of the manifest. */
+  readonly sha256: string;
+}

@@ -1,6 +1,8 @@
 import { mkdir, open, realpath, rename, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
+import type { FileDigest } from './digests.js';
 import { fileHasher } from './hash.js';
+import { absolute, type WalkOptions } from './walk.js';
 
 /** A checkpoint: what the manifest holds, however many files that are, in four values. */
 export interface ManifestState {
@@ -23,13 +25,13 @@ const SYNC_EVERY_MS = 250;
  * at a state cuts that off.
  */
 export class Manifest {
-  readonly #path: string;
+  readonly path: string;
   readonly #handle: FileHandle;
   #state: ManifestState;
   #syncedAt = performance.now();
 
   private constructor(path: string, handle: FileHandle, state: ManifestState) {
-    this.#path = path;
+    this.path = path;
     this.#handle = handle;
     this.#state = state;
   }
@@ -49,18 +51,17 @@ export class Manifest {
     return this.#state;
   }
 
-  /** The last file that it lists. */
-  get last(): Buffer | undefined {
-    return this.#state.files === 0 ? undefined : Buffer.from(this.#state.last, 'latin1');
-  }
-
-  /** Whether a file, by its real path, is the manifest itself. */
-  isOwn(file: Buffer): boolean {
-    return [this.#path, part(this.#path)].some((own) => Buffer.from(own).equals(file));
+  /** What a walk of the folder has still to bring. */
+  restOf(folder: string): WalkOptions {
+    const own = [this.path, part(this.path)].map((file) => Buffer.from(file));
+    return {
+      after: this.#state.files === 0 ? undefined : Buffer.from(this.#state.last, 'latin1'),
+      except: (file) => own.some((path) => path.equals(absolute(folder, file))),
+    };
   }
 
   /** Adds a line just as `sha256sum` prints it. */
-  async append(sha256: string, file: Buffer, bytes: number): Promise<void> {
+  async append({ path: file, bytes, sha256 }: FileDigest): Promise<void> {
     const line = manifestLine(sha256, file);
     await this.#handle.appendFile(line);
     this.#state = {
@@ -75,8 +76,8 @@ export class Manifest {
   /** Puts it in its place and resolves with its own digest. */
   async finish(): Promise<string> {
     await this.#handle.datasync();
-    await rename(part(this.#path), this.#path);
-    return fileHasher()(this.#path);
+    await rename(part(this.path), this.path);
+    return fileHasher()(this.path);
   }
 
   async close(): Promise<void> {
