@@ -31,7 +31,7 @@ export function run(command, args, { cwd, env = {}, deadlineMs = 120_000 } = {})
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       cwd,
-      env: { ...process.env, ...env },
+      env: { ...process.env, NO_COLOR: '1', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let output = '';
@@ -54,6 +54,9 @@ export function run(command, args, { cwd, env = {}, deadlineMs = 120_000 } = {})
   });
 }
 
+/** The beginning and the end of what went wrong: enough to understand it, not more than a screen. */
 function indent(text) {
-  return text.trimEnd().replaceAll(/^/gm, '        ');
+  const lines = text.trimEnd().split('\n');
+  const shown = lines.length <= 60 ? lines : [...lines.slice(0, 30), '…', ...lines.slice(-30)];
+  return shown.map((line) => `        ${line}`).join('\n');
 }

@@ -18,9 +18,10 @@ export class Greet implements JobHandler<GreetParams, string> {
 @Module({
   imports: [
     TypeOrmModule.forRoot({
-      type: 'sqlite3',
+      type: 'sqlite',
       database: process.env['JOBS_DB'] ?? 'app.sqlite',
       autoLoadEntities: true,
+      retryAttempts: 0,
     }),
     JobsModule.forRoot(),
   ],

@@ -21,6 +21,7 @@ export class Greet implements JobHandler<GreetParams, string> {
       type: 'better-sqlite3',
       database: process.env['JOBS_DB'] ?? 'app.sqlite',
       autoLoadEntities: true,
+      retryAttempts: 0,
     }),
     JobsModule.forRoot(),
   ],
