@@ -41,14 +41,17 @@ try {
 
   // better-sqlite3 12 is built for one Node each; on Node 24 it has to be 13.
   const test = ['node_modules/vitest/vitest.mjs', 'run'];
-  for (const [major, changes] of [[20], [22], [24, withDriver13]]) {
+  for (const major of [20, 22, 24]) {
+    const changes = major === 24 ? withDriver13 : {};
     const esm = await install('esm-app', nodes[major], tarball, changes);
     if (major === 20) await checkTypes('esm-app', esm);
     else await run(nodes[20].exec, [tscOf(esm)], { cwd: esm });
     await checkApp(`esm-app, Node ${major}`, nodes[major], esm, test);
   }
 } catch (error) {
-  await check('set-up', () => Promise.reject(error));
+  await check('set-up', () => {
+    throw error;
+  });
 } finally {
   fs.rmSync(scratch, { recursive: true, force: true });
 }
@@ -98,12 +101,12 @@ async function nodeOf(major) {
 }
 
 /** The application with its dependencies, from the cache or fresh, and the packed library in it. */
-async function install(name, node, tarball, changes = {}) {
+async function install(name, node, tarball, changes) {
   const manifest = JSON.parse(fs.readFileSync(path.join(here, name, 'package.json'), 'utf8'));
   const wanted = {
     ...manifest,
     ...changes,
-    dependencies: { ...manifest.dependencies, ...changes.dependencies },
+    dependencies: { ...manifest.dependencies, ...changes?.dependencies },
   };
   const version = await run(node.exec, ['-p', 'process.version + process.arch']);
   const key = createHash('sha256').update(JSON.stringify(wanted) + version);

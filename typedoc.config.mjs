@@ -1,0 +1,16 @@
+import { OptionDefaults } from 'typedoc';
+
+/** @type {Partial<import('typedoc').TypeDocOptions>} */
+const options = {
+  entryPoints: ['lib/index.ts'],
+  out: 'docs/reference/api',
+  tsconfig: 'tsconfig.esm.json',
+  readme: 'none',
+  excludePrivate: true,
+  excludeInternal: true,
+  modifierTags: [...OptionDefaults.modifierTags, '@publicApi'],
+  treatWarningsAsErrors: true,
+  logLevel: 'Warn',
+};
+
+export default options;
