@@ -8,6 +8,7 @@ const options = {
   readme: 'none',
   excludePrivate: true,
   excludeInternal: true,
+  disableSources: true,
   modifierTags: [...OptionDefaults.modifierTags, '@publicApi'],
   treatWarningsAsErrors: true,
   logLevel: 'Warn',
