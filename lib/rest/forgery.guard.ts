@@ -1,0 +1,46 @@
+import type { CanActivate, ExecutionContext } from '@nestjs/common';
+import { JobsError } from '../model/errors.js';
+import { headerOf, type HttpRequest } from './http.js';
+import { invalid } from './validation.js';
+
+const SAFE: readonly string[] = ['GET', 'HEAD', 'OPTIONS'];
+const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
+
+/**
+ * Keeps foreign web pages from using a signed-in browser. A request that is JSON is sent by a page of
+ * another site only after the host's CORS rules allowed it; what browsers send without asking (forms,
+ * plain text, an empty POST) changes nothing here unless it comes from the same site.
+ */
+export class ForgeryGuard implements CanActivate {
+  canActivate(context: ExecutionContext): boolean {
+    const request = context.switchToHttp().getRequest<HttpRequest>();
+    const type = headerOf(request, 'content-type');
+    if (SAFE.includes(request.method) || (type !== undefined && JSON_TYPE.test(type))) {
+      return true;
+    }
+    if (type !== undefined) {
+      throw invalid('request', [{ field: 'Content-Type', message: 'must be application/json' }]);
+    }
+    if (isFromElsewhere(request)) {
+      throw new JobsError(
+        'forbidden',
+        'A browser sent this from a page of another site. Send it with Content-Type: application/json, so that the CORS rules of this server decide.',
+      );
+    }
+    return true;
+  }
+}
+
+function isFromElsewhere(request: HttpRequest): boolean {
+  const site = headerOf(request, 'sec-fetch-site');
+  if (site !== undefined) {
+    return site !== 'same-origin' && site !== 'none';
+  }
+  // Browsers leave that header out on plain http; programs send neither.
+  const origin = headerOf(request, 'origin');
+  return origin !== undefined && hostOf(origin) !== headerOf(request, 'host');
+}
+
+function hostOf(origin: string): string | undefined {
+  return URL.canParse(origin) ? new URL(origin).host : undefined;
+}

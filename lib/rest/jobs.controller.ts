@@ -1,0 +1,156 @@
+import { Delete, Get, Inject, Patch, Post } from '@nestjs/common';
+import { isJobsError } from '../model/errors.js';
+import { JobsService } from '../services/jobs.service.js';
+import { acceptBatch, outcomeToWire } from './batch.js';
+import type { Call } from './call.js';
+import { IDEMPOTENCY_KEY, refuseIdempotencyKey, withIdempotencyKey } from './idempotency-key.js';
+import { component, Describe } from './operation.js';
+import {
+  CREATE_JOB,
+  CREATE_JOBS,
+  JOB_ID,
+  LIST_JOBS,
+  UPDATE_JOB,
+  WAIT,
+} from './schemas/requests.js';
+import { jobToWire, type WireJob } from './wire/job.js';
+import {
+  enqueueOptions,
+  jobPatch,
+  jobQuery,
+  type CreateJobBody,
+  type CreateJobsBody,
+  type ListJobsQuery,
+  type UpdateJobBody,
+} from './wire/requests.js';
+
+const JOB = component('Job', 'the job');
+const LOCATION = { Location: { type: 'string', description: 'where the job is' } };
+
+/** Jobs: making, finding, changing and awaiting them. */
+export abstract class JobsController {
+  constructor(@Inject(JobsService) private readonly jobs: JobsService) {}
+
+  @Post()
+  @Describe({
+    id: 'createJob',
+    summary: 'Enqueue a job',
+    headers: { 'Idempotency-Key': IDEMPOTENCY_KEY },
+    body: CREATE_JOB,
+    answers: [
+      [202, { ...component('Job', 'created'), headers: LOCATION }],
+      [200, { ...component('Job', 'there already, for this idempotency key'), headers: LOCATION }],
+    ],
+    errors: [409, 413, 503],
+  })
+  async create(call: Call<CreateJobBody>): Promise<WireJob> {
+    const body = withIdempotencyKey(call.body, call.header('idempotency-key'));
+    const job = await this.jobs.enqueue(body.type, body.params, enqueueOptions(body, call.caller));
+    call.answer(job.outcome === 'created' ? 202 : 200, { Location: `${call.path}/${job.id}` });
+    return jobToWire(job);
+  }
+
+  @Post('batch')
+  @Describe({
+    id: 'createJobs',
+    summary: 'Enqueue many jobs',
+    body: CREATE_JOBS,
+    answers: [[202, component('JobBatchResult', 'an outcome for each job, in their order')]],
+    errors: [409, 413, 503],
+  })
+  async createMany(call: Call<CreateJobsBody>): Promise<object> {
+    refuseIdempotencyKey(call.header('idempotency-key'));
+    const { jobs, on_conflict: onConflict } = acceptBatch(call);
+    const items = jobs.map((body, index) => ({
+      ...enqueueOptions(body, call.caller, `jobs.${index}.`),
+      type: body.type,
+      params: body.params,
+    }));
+    const outcomes = await this.jobs.enqueueMany(items, { onConflict });
+    return { jobs: outcomes.map(outcomeToWire) };
+  }
+
+  @Get()
+  @Describe({
+    id: 'listJobs',
+    summary: 'List jobs',
+    query: LIST_JOBS,
+    answers: [[200, component('JobList', 'a page of jobs')]],
+  })
+  async list(call: Call<unknown, ListJobsQuery>): Promise<object> {
+    const found = await this.jobs.list(jobQuery(call.query, call.caller.tenantId));
+    return {
+      page: found.page,
+      limit: found.limit,
+      total: found.total,
+      total_is_exact: found.totalIsExact,
+      order: found.order,
+      next_cursor: found.nextCursor,
+      jobs: found.jobs.map((job) => jobToWire(job)),
+    };
+  }
+
+  @Get(':id')
+  @Describe({
+    id: 'getJob',
+    summary: 'Get a job',
+    params: JOB_ID,
+    answers: [[200, JOB]],
+    errors: [404],
+  })
+  async get(call: Call): Promise<WireJob> {
+    return jobToWire(await this.jobs.get(call.jobId, call.scope));
+  }
+
+  @Patch(':id')
+  @Describe({
+    id: 'updateJob',
+    summary: 'Change a job that has not ended',
+    params: JOB_ID,
+    body: UPDATE_JOB,
+    answers: [[200, JOB]],
+    errors: [404, 409, 423, 503],
+  })
+  async update(call: Call<UpdateJobBody>): Promise<WireJob> {
+    return jobToWire(await this.jobs.update(call.jobId, jobPatch(call.body), call.scope));
+  }
+
+  @Delete(':id')
+  @Describe({
+    id: 'deleteJob',
+    summary: 'Delete a job that is not at work',
+    params: JOB_ID,
+    answers: [[204, { description: 'deleted' }]],
+    errors: [404, 409, 423, 503],
+  })
+  async delete(call: Call): Promise<void> {
+    await this.jobs.delete(call.jobId, call.scope);
+  }
+
+  @Get(':id/wait')
+  @Describe({
+    id: 'waitForJob',
+    summary: 'Wait until a job has ended',
+    params: JOB_ID,
+    query: WAIT,
+    answers: [
+      [200, component('Job', 'the job, ended')],
+      [202, component('Job', 'the job, which has not ended in time and goes on')],
+    ],
+    errors: [404],
+  })
+  async wait(call: Call<unknown, { timeout_sec?: number }>): Promise<WireJob> {
+    const { timeout_sec: seconds = 30 } = call.query;
+    const options = { ...call.scope, timeout: Math.round(seconds * 1000), signal: call.signal };
+    const ended = await this.jobs.wait(call.jobId, options).catch(unlessNotFinished);
+    call.answer(ended === undefined ? 202 : 200);
+    return jobToWire(ended ?? (await this.jobs.get(call.jobId, call.scope)));
+  }
+}
+
+function unlessNotFinished(thrown: unknown): undefined {
+  if (isJobsError(thrown) && thrown.code === 'not_finished') {
+    return undefined;
+  }
+  throw thrown;
+}

@@ -1,0 +1,133 @@
+import { HttpException } from '@nestjs/common';
+import { isJobsError, type FieldError, type JobsError } from '../model/errors.js';
+import type { JsonValue } from '../model/json.js';
+
+/** A problem document (RFC 9457). `code` is stable; members of the code's own stand beside it. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: string;
+  readonly errors?: readonly FieldError[];
+  readonly instance?: string;
+  readonly [member: string]: JsonValue | readonly FieldError[] | undefined;
+}
+
+/** A problem with what its answer needs besides the document. */
+export interface ProblemAnswer {
+  readonly problem: Problem;
+  readonly retryAfterSec?: number;
+  /** Whether the cause belongs in the host's log, since the document does not tell it. */
+  readonly log: boolean;
+}
+
+/** The sentences that stand for errors whose own might name files, tables or addresses. */
+const FIXED: Readonly<Record<string, string>> = {
+  database_busy: 'The database is busy with other work. Nothing was changed; try again shortly.',
+  database_unavailable: 'The database cannot be reached. Nothing was changed; try again shortly.',
+};
+
+const INTERNAL =
+  'Something went wrong inside the server. Its log says what; nothing more is shown here.';
+
+/** What to answer to anything thrown. */
+export function problemOf(thrown: unknown): ProblemAnswer {
+  if (isJobsError(thrown)) {
+    return ofJobsError(thrown);
+  }
+  if (thrown instanceof HttpException) {
+    return ofHttpException(thrown);
+  }
+  return { problem: document('internal_error', 500, INTERNAL), log: true };
+}
+
+function ofJobsError(error: JobsError): ProblemAnswer {
+  if (error.status === 500) {
+    return { problem: document('internal_error', 500, INTERNAL), log: true };
+  }
+  const fixed = FIXED[error.code];
+  const problem: Problem = {
+    // Members first: none may take the place of the document's own.
+    ...error.members,
+    ...document(error.code, error.status, fixed ?? error.message),
+    ...(error.errors === undefined ? {} : { errors: error.errors.map(onTheWire) }),
+  };
+  const wait = error.status === 423 || error.status === 503 ? 1 : undefined;
+  const retryAfterSec = error.retryAfterSec ?? wait;
+  return {
+    problem,
+    log: fixed !== undefined,
+    ...(retryAfterSec === undefined ? {} : { retryAfterSec }),
+  };
+}
+
+/** The codes of answers that guards and interceptors of the host give by throwing. */
+const CODES: Readonly<Record<number, string>> = {
+  401: 'unauthorized',
+  403: 'forbidden',
+  404: 'not_found',
+  413: 'too_large',
+};
+
+function ofHttpException(exception: HttpException): ProblemAnswer {
+  const status = exception.getStatus();
+  const isServers = status >= 500;
+  const code = CODES[status] ?? (isServers ? 'internal_error' : 'invalid_request');
+  // An exception around another error carries that error's message, which is not for clients.
+  const isWrapped = exception.getResponse() instanceof Error;
+  const detail = isWrapped || status === 500 ? titleOf(code, status) : exception.message;
+  return { problem: document(code, status, detail), log: isServers || isWrapped };
+}
+
+function document(code: string, status: number, detail: string): Problem {
+  return {
+    type: `urn:nestjs-jobs:problem:${code}`,
+    title: titleOf(code, status),
+    status,
+    detail,
+    code,
+  };
+}
+
+const TITLES: Readonly<Record<string, string>> = {
+  invalid_request: 'The request is not valid',
+  invalid_params: 'The params do not fit the job type',
+  unknown_type: 'No such job type',
+  init_failed: 'The job type refused the job',
+  unauthorized: 'Who is asking is not known',
+  forbidden: 'Not allowed',
+  not_found: 'Not found',
+  illegal_transition: "Not possible in the job's status",
+  idempotency_conflict: 'The idempotency key belongs to another job',
+  duplicate_job: 'Such a job exists already',
+  not_suspendable: 'The job type cannot be suspended',
+  suspend_failed: 'The job type refused the suspension',
+  resume_failed: 'The job could not be resumed',
+  already_ended: 'The job has ended',
+  lock_circle: 'The jobs would wait for each other',
+  type_not_here: 'This process does not have the job type',
+  lease_lost: 'The run is no longer held',
+  too_large: 'Too large',
+  try_later: 'Try again later',
+  job_active: 'The job is at work',
+  database_busy: 'The database is busy',
+  database_unavailable: 'The database cannot be reached',
+  internal_error: 'Internal error',
+};
+
+function titleOf(code: string, status: number): string {
+  return TITLES[code] ?? `HTTP ${status}`;
+}
+
+/** Options that are durations: milliseconds in code, seconds on the wire. */
+const DURATIONS = ['delay', 'timeout', 'retry_delay'];
+
+/** Services name options as code does; a path below `params`, `state`, `meta` is the client's own. */
+function onTheWire(error: FieldError): FieldError {
+  const [, index = '', option = '', below = ''] =
+    /^(jobs\.\d+\.)?([^.]*)(.*)$/s.exec(error.field) ?? [];
+  const name = option.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const field = `${index}${name}${DURATIONS.includes(name) ? '_sec' : ''}${below}`;
+  return { field, message: error.message };
+}

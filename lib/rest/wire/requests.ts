@@ -1,0 +1,185 @@
+import type { EnqueueOptions } from '../../model/enqueue-options.js';
+import type { JobKind, LogLevel } from '../../model/job.js';
+import type { JobStatus } from '../../model/job-status.js';
+import type { JsonObject, JsonValue } from '../../model/json.js';
+import type { JobQuery } from '../../model/query.js';
+import type { Caller } from '../identity.js';
+import { invalid } from '../validation.js';
+
+/** As `CREATE_JOB` has it. */
+export interface CreateJobBody {
+  readonly type: string;
+  readonly idempotency_key?: string;
+  readonly params?: JsonValue;
+  readonly run_at?: number;
+  readonly delay_sec?: number;
+  readonly priority?: number;
+  readonly channel?: string;
+  readonly timeout_sec?: number;
+  readonly max_retries?: number;
+  readonly retry_delay_sec?: number;
+  readonly state?: JsonValue;
+  readonly tags?: readonly string[];
+  readonly meta?: JsonObject;
+  readonly expires_at?: number;
+}
+
+/** As `CREATE_JOBS` has it. */
+export interface CreateJobsBody {
+  readonly jobs: readonly CreateJobBody[];
+  readonly on_conflict?: 'fail' | 'ignore';
+}
+
+/** As `UPDATE_JOB` has it. */
+export interface UpdateJobBody {
+  readonly priority?: number;
+  readonly run_at?: number;
+  readonly timeout_sec?: number;
+  readonly max_retries?: number;
+  readonly retry_delay_sec?: number;
+  readonly tags?: readonly string[];
+}
+
+/** As `WITH_REASON` has it. */
+export interface ReasonBody {
+  readonly reason?: string;
+}
+
+/** As `FAIL_JOB` has it. */
+export interface FailJobBody extends ReasonBody {
+  readonly result?: JsonValue;
+}
+
+/** As `READ_LOGS` has it. */
+export interface LogsQuery {
+  readonly after?: number;
+  readonly level?: LogLevel;
+  readonly limit?: number;
+  readonly tail?: number;
+}
+
+/** Pages of any list. */
+export interface PageQuery {
+  readonly page?: number;
+  readonly limit?: number;
+  readonly page_size?: number;
+  readonly cursor?: string;
+}
+
+/** As `LIST_JOBS` has it. */
+export interface ListJobsQuery extends PageQuery {
+  readonly order?: string;
+  readonly status?: readonly JobStatus[];
+  readonly type?: readonly string[];
+  readonly group?: string;
+  readonly queue?: string;
+  readonly channel?: string;
+  readonly kind?: JobKind;
+  readonly tag?: string;
+  readonly user_id?: string;
+  readonly upstream_job_id?: string;
+  readonly idempotency_key?: string;
+  readonly scheduled_after?: number;
+  readonly scheduled_before?: number;
+  readonly q?: string;
+}
+
+/** Options of `enqueue` from a body; `at` prefixes field paths, such as `jobs.3.`. */
+export function enqueueOptions(
+  body: CreateJobBody,
+  caller: Caller,
+  at = '',
+): Omit<EnqueueOptions, 'manager'> {
+  if (body.run_at !== undefined && body.delay_sec !== undefined) {
+    throw invalid('body', [{ field: `${at}delay_sec`, message: 'must not be given with run_at' }]);
+  }
+  return present({
+    idempotencyKey: body.idempotency_key,
+    runAt: date(body.run_at),
+    delay: milliseconds(body.delay_sec),
+    priority: body.priority,
+    channel: body.channel,
+    timeout: milliseconds(body.timeout_sec),
+    maxRetries: body.max_retries,
+    retryDelay: milliseconds(body.retry_delay_sec),
+    state: body.state,
+    tags: body.tags,
+    meta: body.meta,
+    expiresAt: date(body.expires_at),
+    tenantId: caller.tenantId,
+    userId: caller.userId,
+  });
+}
+
+/** The patch of `update` from a body. */
+export function jobPatch(body: UpdateJobBody) {
+  return present({
+    priority: body.priority,
+    runAt: date(body.run_at),
+    timeout: milliseconds(body.timeout_sec),
+    maxRetries: body.max_retries,
+    retryDelay: milliseconds(body.retry_delay_sec),
+    tags: body.tags,
+  });
+}
+
+/** How far pages go; beyond, a cursor does it without counting up to the page. */
+const MAX_OFFSET = 10_000;
+
+/** Which page is asked for, with defaults. */
+export function pageOf(query: PageQuery): { page: number; limit: number } {
+  if (query.limit !== undefined && query.page_size !== undefined) {
+    throw invalid('query', [{ field: 'page_size', message: 'is another name of limit: give one' }]);
+  }
+  if (query.page !== undefined && query.cursor !== undefined) {
+    throw invalid('query', [{ field: 'cursor', message: 'must not be given with page' }]);
+  }
+  const page = query.page ?? 1;
+  const limit = query.limit ?? query.page_size ?? 50;
+  if (page * limit > MAX_OFFSET) {
+    const message = `× limit is more than ${MAX_OFFSET}: go on with cursor, which takes next_cursor`;
+    throw invalid('query', [{ field: 'page', message }]);
+  }
+  return { page, limit };
+}
+
+/** The query of `list` from parameters. */
+export function jobQuery(query: ListJobsQuery, tenantId: string): JobQuery {
+  const { page, limit } = pageOf(query);
+  return present({
+    tenantId,
+    // Without a page the service is free to follow the cursor.
+    page: query.cursor === undefined ? page : undefined,
+    limit,
+    cursor: query.cursor,
+    order: query.order,
+    status: query.status,
+    type: query.type,
+    group: query.group,
+    queue: query.queue,
+    channel: query.channel,
+    kind: query.kind,
+    tag: query.tag,
+    userId: query.user_id,
+    upstreamJobId: query.upstream_job_id?.toLowerCase(),
+    idempotencyKey: query.idempotency_key,
+    scheduledAfter: date(query.scheduled_after),
+    scheduledBefore: date(query.scheduled_before),
+    // Nothing typed into a search field is no search.
+    q: query.q === '' ? undefined : query.q,
+  });
+}
+
+function date(ms: number | undefined): Date | undefined {
+  return ms === undefined ? undefined : new Date(ms);
+}
+
+function milliseconds(seconds: number | undefined): number | undefined {
+  return seconds === undefined ? undefined : Math.round(seconds * 1000);
+}
+
+/** The object without what is undefined: an absent option is not one that is set to nothing. */
+function present<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
+}
