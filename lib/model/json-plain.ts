@@ -19,8 +19,9 @@ export const MAX_JSON_KEYS = 10_000;
 
 /**
  * A plain copy of the value, as `JSON.stringify` would read it (`toJSON` called, undefined members
- * dropped), or an error that says which part cannot be stored and what to do. It keeps a stack of
- * its own: a value 10,000 levels deep parses, but would overflow the call stack here.
+ * dropped), or an error that says which part cannot be stored and what to do. Where JSON would lose
+ * data without a word (NaN, a Map, a function) it is an error too. It keeps a stack of its own:
+ * a value 10,000 levels deep parses, but would overflow the call stack here.
  *
  * @throws JobsError `too_large`, or `options.code`
  */
@@ -137,7 +138,7 @@ class PlainCopy {
     return target;
   }
 
-  /** What `JSON.stringify` would write instead of the value; undefined when it would leave it out. */
+  /** What `JSON.stringify` would write instead of the value. */
   #unwrap(value: unknown, key: string): Scalar | Container | undefined {
     const plain = unbox(isRecord(value) ? this.#callToJson(value, key) : value);
     if (typeof plain === 'bigint') {
@@ -146,6 +147,9 @@ class PlainCopy {
     if (plain instanceof Map || plain instanceof Set || plain instanceof Promise) {
       const fix = plain instanceof Promise ? 'Await it first.' : 'Pass an object or an array.';
       throw this.#refuse(`is a ${plain.constructor.name}, which JSON would lose`, fix);
+    }
+    if (typeof plain === 'function' || typeof plain === 'symbol') {
+      throw this.#refuse(`is a ${typeof plain}, which JSON would lose`, 'Pass plain data.');
     }
     return isRecord(plain) || isScalar(plain) ? plain : undefined;
   }
@@ -159,7 +163,7 @@ class PlainCopy {
   #checkCircle(value: unknown): void {
     const at = this.#levels.findIndex((level) => level.source === value);
     if (at >= 0) {
-      const origin = pathOf(this.#levels.slice(0, at + 1).map((level) => level.name));
+      const origin = fieldPath(this.#levels.slice(0, at + 1).map((level) => level.name));
       throw this.#refuse(`refers back to ${origin}, a circle`, 'Pass an id instead.');
     }
   }
@@ -198,7 +202,7 @@ class PlainCopy {
 
   #refuse(what: string, fix: string, cause?: unknown): JobsError {
     const names = this.#levels.map((level) => level.name);
-    const field = pathOf([...names, this.#name]);
+    const field = fieldPath([...names, this.#name]);
     return new JobsError(this.#options.code, `${field} ${what}. ${fix}`, {
       cause,
       errors: [{ field, message: `${what}. ${fix}` }],
@@ -218,7 +222,7 @@ function isScalar(value: unknown): value is Scalar {
 const UNSTORABLE = /[\0\p{Surrogate}]/u;
 
 /** A path short enough to read and safe to log, however long and odd its parts are. */
-function pathOf(names: readonly string[]): string {
+export function fieldPath(names: readonly string[]): string {
   const shown = names.length > 12 ? [...names.slice(0, 8), '…', ...names.slice(-3)] : names;
   return shown
     .map((name) => storableText(name.length > 64 ? `${name.slice(0, 63)}…` : name))

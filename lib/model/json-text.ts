@@ -12,7 +12,7 @@ export interface JsonLimits {
 /**
  * The JSON text of a value, as `JSON.stringify` makes it, once the value is known to be safe to
  * store on every database: bounded in bytes, depth and keys, no NUL, no lone surrogate, no own key
- * `__proto__`, no number JSON would turn into null.
+ * `__proto__`, nothing that JSON would lose.
  *
  * @param what names the value in messages and field paths, such as `params`
  * @param code defaults to `invalid_params` for `params`, else `invalid_request`

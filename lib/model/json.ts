@@ -8,8 +8,7 @@ export interface JsonObject {
 
 /** JSON text that was stored, and so was checked before. */
 export function parseJson(text: string): JsonValue {
-  const value: JsonValue = JSON.parse(text);
-  return value;
+  return JSON.parse(text) as JsonValue;
 }
 
 export function isJsonObject(value: JsonValue | undefined): value is JsonObject {
