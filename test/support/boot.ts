@@ -39,8 +39,9 @@ export interface Boot {
   readonly lifetime?: Lifetime;
 }
 
-/** Times short enough for tests; no REST, which has a suite of its own. */
+/** Times short enough for tests, a group for each built-in queue; REST has a suite of its own. */
 export const QUICK: JobsModuleOptions = {
+  groups: ['compute', 'maintenance', 'download'].map((name) => ({ name, queue: name })),
   lease: { duration: '10s', sweep: '200ms' },
   grace: { shutdown: '300ms', signal: '300ms' },
   api: false,

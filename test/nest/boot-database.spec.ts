@@ -1,0 +1,136 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { NestFactory } from '@nestjs/core';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { describe, expect, it } from 'vitest';
+import { JobsModule, JobType, type JobHandler } from '../../lib/index.js';
+import { BootedJobs, bootJobs, CapturedLog, QUICK } from '../support/boot.js';
+import { closeLater } from '../support/cleanup.js';
+import { createDatabase } from '../support/databases.js';
+import { codeOf, refusal } from '../support/refusals.js';
+import { until, within } from '../support/waiting.js';
+
+@JobType({ name: 'plain' })
+class Plain implements JobHandler {
+  execute(): string {
+    return 'fine';
+  }
+}
+
+describe('a database that cannot be reached at boot', () => {
+  it('is no boot error: calls say database_unavailable, and all works once it is there', async () => {
+    const database = createDatabase();
+    // A file where the folder should be: neither driver can make the folder then.
+    const folder = path.join(database.folder, 'data');
+    writeFileSync(folder, 'in the way');
+    const file = path.join(folder, 'app.db');
+    class Root {}
+    const log = new CapturedLog();
+    const context = await within(
+      NestFactory.createApplicationContext(
+        {
+          module: Root,
+          imports: [
+            // The host decides not to wait for its database; ours never waits.
+            TypeOrmModule.forRoot({
+              ...database.options({ database: file }),
+              manualInitialization: true,
+            }),
+            JobsModule.forRoot(QUICK),
+          ],
+          providers: [Plain],
+        },
+        { logger: log, abortOnError: false },
+      ),
+      'boot',
+      5000,
+    );
+    const app = new BootedJobs(context, database, log);
+    closeLater(() => app.close(), 'test');
+
+    const error = await refusal(app.jobs.enqueue(Plain));
+    expect(error).toMatchObject({ code: 'database_unavailable', status: 503 });
+    expect((await app.stats.health()).status).toBe('down');
+
+    rmSync(folder);
+    mkdirSync(folder);
+    await until(
+      async () =>
+        (await codeOf(app.jobs.enqueue(Plain, undefined, { idempotencyKey: 'k' }))) === 'ok',
+      'it',
+    );
+    const job = await app.run(Plain);
+    expect(job.result).toBe('fine');
+    await until(async () => (await app.stats.health()).status === 'ok', 'health');
+  });
+});
+
+describe('the schema', () => {
+  it('that is newer than this version is a boot error that says so', async () => {
+    const app = await bootJobs({ types: [Plain] });
+    const job = await app.run(Plain);
+    const [table] = await app.sql<{ name: string }>(
+      `SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'job%' AND name LIKE '%migration%'`,
+    );
+    expect(table).toBeDefined();
+    const before = await app.sql(`SELECT * FROM ${table?.name ?? ''}`);
+    const columns = Object.keys(before[0] ?? {});
+    expect(before.length).toBeGreaterThan(0);
+    await app.close();
+    await asNewer(app, table?.name ?? '', columns);
+
+    await expect(bootJobs({ types: [Plain], database: app.database })).rejects.toMatchObject({
+      code: 'schema_mismatch',
+      message: expect.stringMatching(/newer/i) as string,
+    });
+    expect(job.status).toBe('completed');
+  });
+
+  it('that is missing is a boot error with migrate: check, and made with auto', async () => {
+    const database = createDatabase();
+    await expect(
+      bootJobs({ types: [Plain], database, options: { database: { migrate: 'check' } } }),
+    ).rejects.toMatchObject({ code: 'schema_mismatch' });
+    const app = await bootJobs({ types: [Plain], database });
+    expect((await app.run(Plain)).status).toBe('completed');
+    const checked = await bootJobs({
+      types: [Plain],
+      database,
+      options: { database: { migrate: 'check' } },
+    });
+    expect((await checked.run(Plain)).status).toBe('completed');
+  });
+
+  it('is made once when several applications boot at the same time', async () => {
+    const database = createDatabase();
+    const apps = await Promise.all(
+      Array.from({ length: 5 }, () => bootJobs({ types: [Plain], database })),
+    );
+    const jobs = await Promise.all(apps.map((app) => app.run(Plain)));
+    expect(jobs.map((job) => job.result)).toEqual(Array.from({ length: 5 }, () => 'fine'));
+    expect(apps.flatMap((app) => app.log.texts('error'))).toEqual([]);
+  });
+});
+
+/** Marks the schema as that of a version far ahead, in whatever way it is recorded. */
+async function asNewer(
+  closed: BootedJobs,
+  table: string,
+  columns: readonly string[],
+): Promise<void> {
+  const { DataSource } = await import('typeorm');
+  const source = new DataSource(
+    closed.database.options() as ConstructorParameters<typeof DataSource>[0],
+  );
+  await source.initialize();
+  try {
+    const values = columns.map((column) =>
+      /name/i.test(column) ? `'FromTheFuture9999'` : '9999999999999',
+    );
+    await source.query(
+      `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${values.join(', ')})`,
+    );
+  } finally {
+    await source.destroy();
+  }
+}

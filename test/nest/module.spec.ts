@@ -1,0 +1,407 @@
+import { Global, Inject, Injectable, Module, type DynamicModule, type Type } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { describe, expect, it } from 'vitest';
+import {
+  CatalogService,
+  InjectQueueWorker,
+  JobsModule,
+  JobsService,
+  JobType,
+  QueuesService,
+  QueueWorker,
+  StatsService,
+  type JobContext,
+  type JobHandler,
+  type JobsModuleOptions,
+  WorkersService,
+} from '../../lib/index.js';
+import { BootedJobs, bootJobs, CapturedLog, QUICK } from '../support/boot.js';
+import { closeLater } from '../support/cleanup.js';
+import { createDatabase, type TestDatabase } from '../support/databases.js';
+import { codeOf } from '../support/refusals.js';
+import { waitForEnd } from '../support/waiting.js';
+
+@JobType({ name: 'greet' })
+class Greet implements JobHandler {
+  execute(ctx: JobContext): unknown {
+    return ctx.params;
+  }
+}
+
+@Injectable()
+class Settings {
+  readonly mailCapacity = 7;
+}
+
+@Module({ providers: [Settings], exports: [Settings] })
+class SettingsModule {}
+
+@Injectable()
+class OptionsFactory {
+  constructor(@Inject(Settings) private readonly settings: Settings) {}
+  createJobsModuleOptions(): JobsModuleOptions {
+    return { ...QUICK, queues: { mail: this.settings.mailCapacity } };
+  }
+  create(): JobsModuleOptions {
+    return this.createJobsModuleOptions();
+  }
+}
+
+@Module({ imports: [SettingsModule], providers: [OptionsFactory], exports: [OptionsFactory] })
+class FactoryModule {}
+
+/** Boots modules as they are given, with TypeORM in front. */
+async function boot(
+  modules: readonly (DynamicModule | Type)[],
+  providers: readonly Type[] = [],
+  database: TestDatabase = createDatabase(),
+): Promise<BootedJobs> {
+  class Root {}
+  const log = new CapturedLog();
+  const context = await NestFactory.createApplicationContext(
+    {
+      module: Root,
+      imports: [TypeOrmModule.forRoot(database.options()), ...modules],
+      providers: [...providers],
+    },
+    { logger: log, abortOnError: false },
+  );
+  const app = new BootedJobs(context, database, log);
+  closeLater(() => app.close(), 'test');
+  return app;
+}
+
+describe('forRoot', () => {
+  it('gives the services to every module, and finds the job types of every module', async () => {
+    @Injectable()
+    class Feature {
+      constructor(
+        @Inject(JobsService) readonly jobs: JobsService,
+        @Inject(CatalogService) readonly catalog: CatalogService,
+        @Inject(QueuesService) readonly queues: QueuesService,
+        @Inject(StatsService) readonly stats: StatsService,
+        @Inject(WorkersService) readonly workers: WorkersService,
+        @InjectQueueWorker('default') readonly worker: QueueWorker,
+      ) {}
+    }
+    @Module({ providers: [Feature, Greet] })
+    class FeatureModule {}
+
+    const app = await boot([JobsModule.forRoot(QUICK), FeatureModule]);
+    const feature = app.get(Feature);
+    const { id } = await feature.jobs.enqueue(Greet, { to: 'ada' });
+    expect((await waitForEnd(feature.jobs, id)).result).toEqual({ to: 'ada' });
+    expect(feature.worker.name).toBe('default');
+    expect(feature.catalog.types()).toHaveLength(1);
+  });
+
+  it('with isGlobal: false gives the services only to those who import it', async () => {
+    @Injectable()
+    class Feature {
+      constructor(@Inject(JobsService) readonly jobs: JobsService) {}
+    }
+    @Module({ providers: [Feature] })
+    class FeatureModule {}
+    await expect(
+      boot([JobsModule.forRoot({ ...QUICK, isGlobal: false }), FeatureModule]),
+    ).rejects.toThrow(/JobsService/);
+    const app = await boot([JobsModule.forRoot({ ...QUICK, isGlobal: false })], [Feature, Greet]);
+    expect((await app.run(Greet, 1)).status).toBe('completed');
+  });
+
+  it('twice in one application refuses to boot', async () => {
+    await expect(
+      boot([JobsModule.forRoot(QUICK), JobsModule.forRoot({ ...QUICK, role: 'producer' })]),
+    ).rejects.toThrow(/forRoot/);
+    await expect(
+      boot([JobsModule.forRoot(QUICK), JobsModule.forRootAsync({ useFactory: () => QUICK })]),
+    ).rejects.toThrow(/forRoot/);
+  });
+
+  it('in a second application of the same process is no second forRoot', async () => {
+    const one = await bootJobs({ types: [Greet] });
+    const two = await bootJobs({ types: [Greet] });
+    expect((await one.run(Greet, 1)).result).toBe(1);
+    expect((await two.run(Greet, 2)).result).toBe(2);
+  });
+
+  it('uses the data source that is named', async () => {
+    const database = createDatabase();
+    const other = createDatabase();
+    class Root {}
+    const context = await NestFactory.createApplicationContext(
+      {
+        module: Root,
+        imports: [
+          TypeOrmModule.forRoot(other.options()),
+          TypeOrmModule.forRoot(database.options({ name: 'queue' })),
+          JobsModule.forRoot({ ...QUICK, dataSource: 'queue' }),
+        ],
+        providers: [Greet],
+      },
+      { logger: new CapturedLog(), abortOnError: false },
+    );
+    closeLater(() => context.close(), 'test');
+    const jobs = context.get(JobsService);
+    const { id } = await jobs.enqueue(Greet);
+    await waitForEnd(jobs, id);
+    const elsewhere = await bootJobs({ types: [Greet], database, options: { role: 'producer' } });
+    expect((await elsewhere.jobs.get(id)).status).toBe('completed');
+  });
+
+  it('with a data source that is not there is a boot error that names it', async () => {
+    await expect(boot([JobsModule.forRoot({ ...QUICK, dataSource: 'missing' })])).rejects.toThrow(
+      /missing/,
+    );
+  });
+
+  it('works without autoLoadEntities, and with an entity prefix', async () => {
+    const app = await bootJobs({
+      types: [Greet],
+      typeorm: { autoLoadEntities: false, entities: [], entityPrefix: 'acme_' },
+    });
+    expect((await app.run(Greet, 1)).status).toBe('completed');
+    expect(await app.sql('SELECT count(*) AS n FROM acme_jobs')).toEqual([{ n: 1 }]);
+  });
+
+  it('leaves its tables alone when the host synchronizes', async () => {
+    const app = await bootJobs({ types: [Greet], typeorm: { synchronize: true } });
+    const job = await app.run(Greet, 1);
+    await app.dataSource.synchronize();
+    expect(await app.jobs.get(job.id)).toEqual(job);
+    await app.close();
+    const again = await bootJobs({
+      types: [Greet],
+      typeorm: { synchronize: true },
+      database: app.database,
+    });
+    expect((await again.jobs.get(job.id)).result).toBe(1);
+  });
+});
+
+describe('forRootAsync', () => {
+  const styles: Readonly<Record<string, Parameters<typeof JobsModule.forRootAsync>[0]>> = {
+    useFactory: {
+      imports: [SettingsModule],
+      inject: [Settings],
+      useFactory: async (...args: unknown[]) => {
+        await Promise.resolve();
+        return { ...QUICK, queues: { mail: (args[0] as Settings).mailCapacity } };
+      },
+    },
+    useClass: { imports: [SettingsModule], useClass: OptionsFactory },
+    useExisting: { imports: [FactoryModule], useExisting: OptionsFactory },
+  } as Readonly<Record<string, Parameters<typeof JobsModule.forRootAsync>[0]>>;
+
+  it.each(Object.keys(styles))('takes its options by %s', async (style) => {
+    const app = await boot(
+      [JobsModule.forRootAsync(styles[style] as Parameters<typeof JobsModule.forRootAsync>[0])],
+      [Greet],
+    );
+    expect((await app.run(Greet, style)).result).toBe(style);
+    expect((await app.queues.get('mail')).capacity).toBe(7);
+  });
+
+  it('takes beside the factory what cannot come late', async () => {
+    const app = await boot(
+      [
+        JobsModule.forRootAsync({
+          role: 'producer',
+          api: false,
+          queues: { early: 2 },
+          useFactory: () => ({ lease: QUICK.lease ?? {} }),
+        }),
+      ],
+      [Greet],
+    );
+    expect((await app.jobs.enqueue(Greet)).status).toBe('waiting');
+    expect((await app.queues.get('early')).capacity).toBe(2);
+  });
+
+  it('whose factory fails is a boot error with its reason', async () => {
+    await expect(
+      boot([
+        JobsModule.forRootAsync({
+          useFactory: () => {
+            throw new Error('no settings today');
+          },
+        }),
+      ]),
+    ).rejects.toThrow(/no settings today/);
+  });
+
+  it('whose options are wrong is a boot error that names the key', async () => {
+    const wrong = { ...QUICK, colour: 'red' } as JobsModuleOptions;
+    await expect(boot([JobsModule.forRootAsync({ useFactory: () => wrong })])).rejects.toThrow(
+      /colour/,
+    );
+  });
+});
+
+describe('forFeature', () => {
+  it('provides handlers with what their module imports', async () => {
+    @JobType({ name: 'capacity' })
+    class Capacity implements JobHandler {
+      constructor(@Inject(Settings) private readonly settings: Settings) {}
+      execute(): number {
+        return this.settings.mailCapacity;
+      }
+    }
+    @Global()
+    @Module({ imports: [SettingsModule], exports: [SettingsModule] })
+    class Everywhere {}
+    @Module({ imports: [JobsModule.forFeature([Capacity])] })
+    class FeatureModule {}
+
+    const app = await boot([Everywhere, JobsModule.forRoot(QUICK), FeatureModule]);
+    expect((await app.run(Capacity)).result).toBe(7);
+  });
+
+  it('in several modules adds up', async () => {
+    @JobType({ name: 'other' })
+    class Other implements JobHandler {
+      execute(): string {
+        return 'other';
+      }
+    }
+    @Module({ imports: [JobsModule.forFeature([Greet])] })
+    class One {}
+    @Module({ imports: [JobsModule.forFeature([Other])] })
+    class Two {}
+    const app = await boot([One, JobsModule.forRoot(QUICK), Two]);
+    expect((await app.run(Greet, 1)).result).toBe(1);
+    expect((await app.run(Other)).result).toBe('other');
+  });
+
+  it('without forRoot is a boot error that names it', async () => {
+    class Root {}
+    await expect(
+      NestFactory.createApplicationContext(
+        { module: Root, imports: [JobsModule.forFeature([Greet])] },
+        { logger: false, abortOnError: false },
+      ).then(async (context) => {
+        await context.close();
+        throw new Error('It booted.');
+      }),
+    ).rejects.toThrow(/forRoot|It booted\./);
+  });
+
+  it('of a class that is no job type is a boot error that names it', async () => {
+    class Nothing {}
+    await expect(
+      (async () =>
+        boot([JobsModule.forRoot(QUICK), JobsModule.forFeature([Nothing as Type<JobHandler>])]))(),
+    ).rejects.toThrow(/Nothing/);
+  });
+});
+
+describe('discovery', () => {
+  it('finds one class in two modules once', async () => {
+    @Module({ providers: [Greet] })
+    class One {}
+    @Module({ providers: [Greet] })
+    class Two {}
+    const answer = await boot([JobsModule.forRoot(QUICK), One, Two]).then(
+      (app) => app.catalog.types().length,
+      (error: Error) => error.message,
+    );
+    expect(answer === 1 || /default:greet/.test(String(answer))).toBe(true);
+  });
+
+  it('does not take a subclass without a decorator of its own for another type', async () => {
+    class Special extends Greet {}
+    const answer = await boot([JobsModule.forRoot(QUICK)], [Greet, Special]).then(
+      (app) => app.catalog.types().map((type) => type.typeId),
+      (error: Error) => error.message,
+    );
+    expect(Array.isArray(answer) ? answer : String(answer)).toEqual(
+      Array.isArray(answer) ? ['default:greet'] : expect.stringMatching(/default:greet/),
+    );
+  });
+
+  it('takes an abstract base with two decorated subclasses', async () => {
+    abstract class Base implements JobHandler {
+      abstract readonly word: string;
+      execute(): string {
+        return this.word;
+      }
+    }
+    @JobType({ name: 'one' })
+    class One extends Base {
+      readonly word = 'one';
+    }
+    @JobType({ name: 'two' })
+    class Two extends Base {
+      readonly word = 'two';
+    }
+    const app = await boot([JobsModule.forRoot(QUICK)], [One, Two]);
+    expect([(await app.run(One)).result, (await app.run(Two)).result]).toEqual(['one', 'two']);
+  });
+
+  it('takes a handler provided by value or by factory under its class', async () => {
+    @JobType({ name: 'made' })
+    class Made implements JobHandler {
+      constructor(private readonly word: string) {}
+      execute(): string {
+        return this.word;
+      }
+    }
+    const app = await bootJobs({
+      providers: [{ provide: Made, useFactory: () => new Made('by a factory') }],
+    });
+    expect((await app.run('default:made')).result).toBe('by a factory');
+  });
+
+  it('lets the catalogue be extended until bootstrap ends, and not after', async () => {
+    @Injectable()
+    class Extends {
+      constructor(@Inject(CatalogService) readonly catalog: CatalogService) {}
+      onModuleInit(): void {
+        this.catalog.registerQueue('late', 3);
+        this.catalog.registerGroup({ name: 'late', queue: 'late' });
+      }
+    }
+    const app = await boot([JobsModule.forRoot(QUICK)], [Extends, Greet]);
+    expect((await app.queues.get('late')).capacity).toBe(3);
+    expect(app.catalog.group('late').queueName).toBe('late');
+    expect(() => app.catalog.registerGroup({ name: 'too-late', queue: 'late' })).toThrow(
+      /bootstrap/i,
+    );
+    expect(() => app.catalog.registerQueue('too-late', 1)).toThrow(/bootstrap/i);
+  });
+});
+
+describe('roles', () => {
+  it('producer enqueues and runs no worker', async () => {
+    const producer = await bootJobs({ types: [Greet], options: { role: 'producer' } });
+    const { id } = await producer.jobs.enqueue(Greet, 'from afar');
+    const worker = await bootJobs({
+      types: [Greet],
+      options: { role: 'worker' },
+      database: producer.database,
+    });
+    expect((await waitForEnd(producer.jobs, id)).result).toBe('from afar');
+    expect((await producer.workers.list()).length).toBeLessThanOrEqual(1);
+    expect((await worker.run(Greet, 'its own')).result).toBe('its own');
+  });
+
+  it('autoStart: false starts nothing', async () => {
+    const idle = await bootJobs({ types: [Greet], options: { autoStart: false } });
+    const { id } = await idle.jobs.enqueue(Greet);
+    const worker = await bootJobs({ types: [Greet], database: idle.database });
+    expect((await worker.run(Greet)).status).toBe('completed');
+    expect((await waitForEnd(idle.jobs, id)).status).toBe('completed');
+    expect(await idle.workers.list()).toHaveLength(1);
+  });
+});
+
+describe('a job of a type that nobody here has', () => {
+  it('can be read, but not enqueued', async () => {
+    const one = await bootJobs({ types: [Greet], options: { role: 'producer' } });
+    const { id } = await one.jobs.enqueue(Greet);
+    const other = await bootJobs({ types: [], database: one.database });
+    expect((await other.jobs.get(id)).type).toBe('default:greet');
+    expect(await codeOf(other.jobs.enqueue('default:greet'))).toBe('unknown_type');
+  });
+});

@@ -1,0 +1,257 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { isFinal, JobType, type JobHandler } from '../../lib/index.js';
+import { bootJobs, type BootedJobs } from '../support/boot.js';
+import { ChildApplication, marksOf, type Mark } from '../support/children.js';
+import { createDatabase, type TestDatabase } from '../support/databases.js';
+import { until, waitForEnd, waitForStatus } from '../support/waiting.js';
+
+@JobType({ name: 'marked' })
+class Marked implements JobHandler {
+  execute(): void {}
+}
+
+@JobType({ name: 'held', suspendable: true })
+class Held implements JobHandler {
+  execute(): void {}
+}
+
+const JOBS = 300;
+const WORKERS = 2;
+const options = {
+  lease: { duration: '1s', sweep: '200ms', maxLost: 1000 },
+  queues: { default: 6 },
+};
+
+/** Chance that can be had again: a failure prints its seed. */
+function chance(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+function marks(database: TestDatabase): Mark[] {
+  const file = marksOf(database);
+  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Mark);
+}
+
+/**
+ * Looks at what the handlers did, not at what the engine believes: every job ran to its end, and no
+ * two runs of a job overlapped. A run without an end mark lasted until its process died.
+ */
+function checkSideEffects(
+  all: readonly Mark[],
+  deaths: ReadonlyMap<number, number>,
+  ids: readonly string[],
+): void {
+  for (const id of ids) {
+    const own = all.filter((each) => each.job === id);
+    const spans = own
+      .filter((each) => each.what === 'start')
+      .map((start) => {
+        const end = own.find((each) => each.what === 'end' && each.attempt === start.attempt);
+        const until = end?.at ?? deaths.get(start.pid);
+        expect(until, `${id}: run ${start.attempt} neither ended nor died`).toBeDefined();
+        return { attempt: start.attempt, from: start.at, to: until as number };
+      })
+      .sort((a, b) => a.from - b.from);
+    expect(
+      own.some((each) => each.what === 'end'),
+      `${id} never ran to its end`,
+    ).toBe(true);
+    expect(new Set(spans.map((span) => span.attempt)).size).toBe(spans.length);
+    for (let n = 1; n < spans.length; n += 1) {
+      const [before, after] = [spans[n - 1], spans[n]] as [(typeof spans)[0], (typeof spans)[0]];
+      expect(
+        after.from,
+        `${id}: runs ${before.attempt} and ${after.attempt} overlap`,
+      ).toBeGreaterThanOrEqual(before.to);
+    }
+  }
+}
+
+/** What the engine says of the same jobs: one accepted outcome, all other runs lost. */
+async function checkHistory(
+  app: BootedJobs,
+  all: readonly Mark[],
+  ids: readonly string[],
+): Promise<void> {
+  for (const id of ids) {
+    const job = await app.jobs.get(id);
+    const runs = await app.jobs.runs(id);
+    expect(job).toMatchObject({
+      id,
+      status: 'completed',
+      retries: 0,
+      lost: runs.length - 1,
+      revision: runs.length,
+    });
+    expect(runs.map((run) => run.revision)).toEqual(runs.map((_, n) => n + 1));
+    expect(runs.map((run) => run.outcome)).toEqual([
+      ...runs.slice(1).map(() => 'lost'),
+      'completed',
+    ]);
+    expect(job.result).toBe(runs.length);
+    const starts = all
+      .filter((each) => each.job === id && each.what === 'start')
+      .map((each) => each.attempt);
+    expect(starts).toContain(runs.length);
+    expect(Math.max(...starts)).toBeLessThanOrEqual(runs.length);
+  }
+}
+
+describe('kill -9', () => {
+  it(`of random workers over ${JOBS} jobs loses none and runs none twice at once`, async () => {
+    const seed = Number(process.env['JOBS_TEST_SEED'] ?? Date.now() % 2 ** 31);
+    const random = chance(seed);
+    const database = createDatabase();
+    const producer = await bootJobs({
+      types: [Marked],
+      database,
+      options: { role: 'producer', ...options },
+    });
+    const deaths = new Map<number, number>();
+    let kills = 0;
+    const start = (): ChildApplication => ChildApplication.spawn({ database, options });
+    const workers = await Promise.all(
+      Array.from({ length: WORKERS }, async () => {
+        const worker = start();
+        await worker.booted();
+        return worker;
+      }),
+    );
+
+    try {
+      const outcomes = await producer.jobs.enqueueMany(
+        Array.from({ length: JOBS }, () => ({
+          type: Marked,
+          params: { ms: 20 + Math.floor(random() * 180) },
+        })),
+      );
+      const ids = outcomes.map((each) => each.job?.id ?? '');
+      const left = async (): Promise<number> =>
+        JOBS - (await producer.jobs.list({ status: 'completed', limit: 1 })).total;
+
+      for (;;) {
+        const before = await left();
+        if (before === 0) {
+          break;
+        }
+        // The next kill comes when some more are done, so that every round gets somewhere.
+        const step = 1 + Math.floor(random() * 25);
+        await until(
+          async () => (await left()) <= Math.max(0, before - step),
+          `progress (seed ${seed})`,
+          20_000,
+        );
+        const victim = Math.floor(random() * WORKERS);
+        const worker = workers[victim] as ChildApplication;
+        await worker.kill('SIGKILL');
+        deaths.set(worker.pid, worker.exit?.at ?? 0);
+        kills += 1;
+        workers[victim] = start();
+      }
+
+      expect(kills).toBeGreaterThan(5);
+      const all = marks(database);
+      checkSideEffects(all, deaths, ids);
+      await checkHistory(producer, all, ids);
+      expect((await producer.jobs.list({ limit: 1 })).total).toBe(JOBS);
+    } catch (error) {
+      throw new Error(`JOBS_TEST_SEED=${seed}, after ${kills} kills`, { cause: error });
+    }
+  }, 120_000);
+
+  it('of a worker gives its job to another after one lease, from its checkpoint', async () => {
+    const database = createDatabase();
+    const producer = await bootJobs({
+      types: [Held],
+      database,
+      options: { role: 'producer', ...options },
+    });
+    const first = await ChildApplication.start({ database, options });
+    const { id } = await producer.jobs.enqueue(Held, { ms: 2 ** 30 });
+    await first.event('started', id);
+    await until(async () => (await producer.jobs.get(id)).state === 1, 'the checkpoint');
+    const second = await ChildApplication.start({ database, options });
+    await first.kill('SIGKILL');
+    const died = first.exit?.at ?? 0;
+    const started = await second.event('started', id);
+    // One lease and one sweep, and a second for the machine.
+    expect((started.at as number) - died).toBeLessThan(1000 + 200 + 1000);
+    await until(async () => (await producer.jobs.get(id)).state === 2, 'the next checkpoint');
+    expect(await producer.jobs.get(id)).toMatchObject({ lost: 1, retries: 0, revision: 2 });
+    await producer.jobs.cancel(id);
+    expect(isFinal((await waitForEnd(producer.jobs, id)).status)).toBe(true);
+  });
+});
+
+describe('SIGTERM', () => {
+  it('lets a handler end within the grace, and the process ends by itself', async () => {
+    const database = createDatabase();
+    const producer = await bootJobs({ types: [Held], database, options: { role: 'producer' } });
+    const worker = await ChildApplication.start({
+      database,
+      options: { grace: { shutdown: '10s', signal: '100ms' } },
+    });
+    const { id } = await producer.jobs.enqueue(Held, { ms: 400 });
+    await worker.event('started', id);
+    await worker.kill('SIGTERM');
+    expect(worker.exit).toMatchObject({ signal: 'SIGTERM' });
+    expect(await producer.jobs.get(id)).toMatchObject({
+      status: 'completed',
+      result: 1,
+      revision: 1,
+      lost: 0,
+    });
+  });
+
+  it('signals what takes longer, which goes back without costing a retry', async () => {
+    const database = createDatabase();
+    const producer = await bootJobs({ types: [Held], database, options: { role: 'producer' } });
+    const worker = await ChildApplication.start({
+      database,
+      options: { grace: { shutdown: '100ms', signal: '2s' } },
+    });
+    const { id } = await producer.jobs.enqueue(Held, {});
+    await worker.event('started', id);
+    const asked = Date.now();
+    await worker.kill('SIGTERM');
+    expect((worker.exit?.at ?? Infinity) - asked).toBeLessThan(100 + 2000 + 2000);
+    expect((await worker.event('aborted', id)).code).toBe('shutdown');
+    expect(await producer.jobs.get(id)).toMatchObject({
+      status: 'waiting',
+      retries: 0,
+      lost: 0,
+      state: 1,
+    });
+
+    const next = await ChildApplication.start({ database });
+    await next.event('started', id);
+    expect(await waitForStatus(producer.jobs, id, 'running')).toMatchObject({
+      revision: 2,
+      lost: 0,
+    });
+    await producer.jobs.cancel(id);
+    await waitForEnd(producer.jobs, id);
+  });
+
+  it('leaves no worker behind in the list, and idle ends at once', async () => {
+    const database = createDatabase();
+    const producer = await bootJobs({ types: [Held], database, options: { role: 'producer' } });
+    const worker = await ChildApplication.start({ database });
+    await until(async () => (await producer.workers.list()).length === 1, 'the worker');
+    const asked = Date.now();
+    await worker.kill('SIGTERM');
+    expect((worker.exit?.at ?? Infinity) - asked).toBeLessThan(2000);
+    expect(await producer.workers.list()).toEqual([]);
+  });
+});
