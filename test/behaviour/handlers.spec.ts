@@ -12,6 +12,7 @@ const BODIES: Readonly<Record<string, (ctx: JobContext<{ body: string }>) => unk
     await Promise.resolve();
     return [1, 2];
   },
+  // oxlint-disable-next-line unicorn/no-thenable -- a thenable is the point
   'a thenable': () => ({ then: (resolve: (value: string) => void) => resolve('thenable') }),
   nothing: () => undefined,
   null: () => null,

@@ -6,23 +6,23 @@ import { until } from './waiting.js';
 export interface Entry<P = unknown> {
   readonly ctx: JobContext<P>;
   /** Lets the handler return. */
-  release(value?: unknown): void;
+  readonly release: (value?: unknown) => void;
   /** Lets the handler throw. */
-  fail(thrown: unknown): void;
+  readonly fail: (thrown: unknown) => void;
 }
 
 /** Holds handlers until the test lets them go; whatever is still held after a test is let go. */
 export interface HandlerGate<P = unknown> {
   /** For a handler's body: waits for the test, whatever its signal says. */
-  hold(ctx: JobContext<P>): Promise<unknown>;
+  readonly hold: (ctx: JobContext<P>) => Promise<unknown>;
   /** For a handler's body: waits for the test, or stops when its signal fires. */
-  obey(ctx: JobContext<P>): Promise<unknown>;
+  readonly obey: (ctx: JobContext<P>) => Promise<unknown>;
   /** The `nth` call for the job (1 = the first), once the handler is in it. */
-  entry(jobId: string, nth?: number): Promise<Entry<P>>;
+  readonly entry: (jobId: string, nth?: number) => Promise<Entry<P>>;
   /** Every call so far, in order. */
   readonly entries: readonly Entry<P>[];
   /** From now to the end of the test handlers pass without waiting. */
-  open(): void;
+  readonly open: () => void;
 }
 
 export function handlerGate<P = unknown>(): HandlerGate<P> {
@@ -81,8 +81,8 @@ export function handlerGate<P = unknown>(): HandlerGate<P> {
 /** A promise and its ends, for hooks and anything else that a test holds open. */
 export interface Deferred<T = void> {
   readonly promise: Promise<T>;
-  resolve(value: T): void;
-  reject(error: unknown): void;
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 export function deferred<T = void>(): Deferred<T> {

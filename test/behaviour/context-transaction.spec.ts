@@ -1,0 +1,223 @@
+import type { EntityManager } from 'typeorm';
+import { describe, expect, it } from 'vitest';
+import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
+import type { BootedJobs } from '../support/boot.js';
+import { deferred } from '../support/gate.js';
+import { bootWithNotes, countNotes, Note, RollBack } from '../support/notes.js';
+import { codeOf } from '../support/refusals.js';
+import { until, waitForEnd, waitForStatus, within } from '../support/waiting.js';
+
+let calls: string[] = [];
+let body: (ctx: JobContext<unknown, EntityManager>) => unknown = () => undefined;
+
+@JobType({ name: 'plain', maxRetries: 0 })
+class Plain implements JobHandler {
+  execute(ctx: JobContext): string {
+    calls.push(ctx.job.id);
+    return 'done';
+  }
+}
+
+@JobType({ name: 'chosen' })
+class Chosen implements JobHandler {
+  execute(ctx: JobContext): unknown {
+    return body(ctx as JobContext<unknown, EntityManager>);
+  }
+}
+
+function boot(options: object = {}): Promise<BootedJobs> {
+  calls = [];
+  body = () => undefined;
+  return bootWithNotes({ types: [Plain, Chosen], options });
+}
+
+describe('ctx.transaction', () => {
+  it('commits the writes of the host and of the context together', async () => {
+    const app = await boot();
+    body = async (ctx) => {
+      const child = await ctx.transaction(async (manager) => {
+        await manager.save(Note, { text: 'x' });
+        await ctx.checkpoint({ page: 1 });
+        await ctx.setResult('partial');
+        ctx.progress(0.5);
+        return (await ctx.enqueue(Plain)).id;
+      });
+      return child;
+    };
+    const job = await app.run(Chosen);
+    expect(job).toMatchObject({ status: 'completed', state: { page: 1 } });
+    expect(await countNotes(app)).toBe(1);
+    expect(await waitForEnd(app.jobs, job.result as string)).toMatchObject({
+      status: 'completed',
+      upstreamJobId: job.id,
+    });
+  });
+
+  it('rolls all of it back when its work throws', async () => {
+    const app = await boot();
+    let child = '';
+    body = (ctx) =>
+      ctx.transaction(async (manager) => {
+        await manager.save(Note, { text: 'x' });
+        await ctx.checkpoint({ page: 1 });
+        await ctx.setResult('partial');
+        child = (await ctx.enqueue(Plain)).id;
+        throw new Error('broke inside');
+      });
+    const job = await app.run(Chosen);
+    expect(job).toMatchObject({ status: 'failed', state: null, result: null });
+    expect(job.error).toMatch(/broke inside/);
+    expect(await countNotes(app)).toBe(0);
+    expect(await codeOf(app.jobs.get(child))).toBe('not_found');
+    expect((await app.run(Plain)).status).toBe('completed');
+    expect(calls).not.toContain(child);
+  });
+
+  it('shows the context what it stored, and nothing after a roll-back', async () => {
+    const app = await boot();
+    body = async (ctx) => {
+      await ctx.checkpoint('before');
+      const states = [ctx.state];
+      await ctx
+        .transaction(async () => {
+          await ctx.checkpoint('inside');
+          states.push(ctx.state);
+          throw new RollBack();
+        })
+        .catch(() => undefined);
+      states.push(ctx.state);
+      return states;
+    };
+    expect((await app.run(Chosen)).result).toEqual(['before', 'inside', 'before']);
+  });
+
+  it('with complete: true ends the job in the same commit, with its value as the result', async () => {
+    const app = await boot();
+    let after = false;
+    body = async (ctx) => {
+      await ctx.transaction(
+        async (manager) => {
+          await manager.save(Note, { text: 'x' });
+          return { rows: 1 };
+        },
+        { complete: true },
+      );
+      after = true;
+      return 'ignored';
+    };
+    const job = await app.run(Chosen);
+    expect(job).toMatchObject({
+      status: 'completed',
+      result: { rows: 1 },
+      progress: 1,
+      revision: 1,
+    });
+    expect(await app.jobs.runs(job.id)).toMatchObject([{ outcome: 'completed' }]);
+    expect(await countNotes(app)).toBe(1);
+    expect((await app.run(Plain)).status).toBe('completed');
+    expect(await app.jobs.get(job.id)).toEqual(job);
+    expect(typeof after).toBe('boolean');
+  });
+
+  it('with complete: true that throws leaves the job to its retry', async () => {
+    const app = await boot();
+    body = (ctx) =>
+      ctx.transaction(
+        async (manager) => {
+          await manager.save(Note, { text: 'x' });
+          if (ctx.attempt === 1) {
+            throw new Error('first time');
+          }
+          return 'second';
+        },
+        { complete: true },
+      );
+    const job = await app.run(Chosen, undefined, { maxRetries: 1, retryDelay: 0 });
+    expect(job).toMatchObject({ status: 'completed', result: 'second', retries: 1 });
+    expect(await countNotes(app)).toBe(1);
+  });
+
+  it('is refused to a run that lost its job, and writes nothing of the host', async () => {
+    const app = await boot({ grace: { shutdown: '50ms', signal: '50ms' } });
+    const codes: string[] = [];
+    const over = deferred();
+    body = async (ctx) => {
+      await new Promise((resolve) => ctx.signal.addEventListener('abort', resolve, { once: true }));
+      await until(async () => (await app.jobs.get(ctx.job.id)).status === 'timeout', 'the end');
+      codes.push(
+        await codeOf(
+          ctx.transaction(async (manager) => {
+            await manager.save(Note, { text: 'must not be' });
+          }),
+        ),
+      );
+      over.resolve();
+    };
+    await app.run(Chosen, undefined, { timeout: '60ms' });
+    await within(over.promise, 'the late handler');
+    expect(codes).toEqual(['lease_lost']);
+    expect(await countNotes(app)).toBe(0);
+  });
+
+  it('two at once take turns', async () => {
+    const app = await boot();
+    const spans: [number, number][] = [];
+    body = (ctx) =>
+      ctx.transaction(async (manager) => {
+        const begun = performance.now();
+        await manager.save(Note, { text: 'x' });
+        const started = Date.now();
+        await until(() => Date.now() > started + 100);
+        spans.push([begun, performance.now()]);
+        return ctx.attempt;
+      });
+    const jobs = await Promise.all([
+      app.jobs.enqueue(Chosen),
+      app.jobs.enqueue(Chosen),
+      app.jobs.enqueue(Chosen),
+    ]);
+    const ended = await Promise.all(jobs.map(({ id }) => waitForEnd(app.jobs, id)));
+    expect(ended.map((job) => job.status)).toEqual(['completed', 'completed', 'completed']);
+    expect(await countNotes(app)).toBe(3);
+    spans.sort(([a], [b]) => a - b);
+    for (let n = 1; n < spans.length; n += 1) {
+      expect((spans[n] as [number, number])[0]).toBeGreaterThanOrEqual(
+        (spans[n - 1] as [number, number])[1] - 1,
+      );
+    }
+  });
+
+  it('does not keep the host from its own transactions afterwards', async () => {
+    const app = await boot();
+    body = (ctx) =>
+      ctx.transaction(async (manager) => void (await manager.save(Note, { text: 'x' })));
+    await app.run(Chosen);
+    await app.dataSource.transaction((manager) => manager.save(Note, { text: 'y' }));
+    expect(await countNotes(app)).toBe(2);
+  });
+
+  it('of a job that is canceled meanwhile: cancel wins', async () => {
+    const app = await boot();
+    const inside = deferred();
+    const go = deferred();
+    body = (ctx) =>
+      ctx.transaction(
+        async (manager) => {
+          await manager.save(Note, { text: 'x' });
+          inside.resolve();
+          await go.promise;
+          return 'finished';
+        },
+        { complete: true },
+      );
+    const { id } = await app.jobs.enqueue(Chosen);
+    await inside.promise;
+    const cancel = codeOf(app.jobs.cancel(id));
+    go.resolve();
+    const job = await waitForEnd(app.jobs, id);
+    expect(await cancel).toBe('ok');
+    expect(['canceled', 'completed']).toContain(job.status);
+    await waitForStatus(app.jobs, id, job.status);
+    expect((await app.run(Plain)).status).toBe('completed');
+  });
+});

@@ -1,0 +1,158 @@
+import { describe, expect, it } from 'vitest';
+import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/index.js';
+import type { BootedJobs } from '../support/boot.js';
+import { handlerGate } from '../support/gate.js';
+import { longestStall } from '../support/loop-delay.js';
+import { bootWithNotes, countNotes, Note } from '../support/notes.js';
+import { refusal } from '../support/refusals.js';
+import { until, waitForEnd, within } from '../support/waiting.js';
+
+let calls: string[] = [];
+const gate = handlerGate();
+
+@JobType({ name: 'plain', maxRetries: 0 })
+class Plain implements JobHandler {
+  execute(ctx: JobContext): string {
+    calls.push(ctx.job.id);
+    return 'done';
+  }
+}
+
+@JobType({ name: 'held' })
+class Held implements JobHandler {
+  execute(ctx: JobContext): Promise<unknown> {
+    return gate.hold(ctx);
+  }
+}
+
+function boot(options: object = {}): Promise<BootedJobs> {
+  calls = [];
+  return bootWithNotes({ types: [Plain, Held], options });
+}
+
+describe('a transaction of the host', () => {
+  /** Runs work of the engine's while the host's transaction is open, then rolls that back. */
+  async function underHostTransaction(
+    app: BootedJobs,
+    writesFirst: boolean,
+    work: () => Promise<unknown>,
+  ): Promise<void> {
+    const runner = app.dataSource.createQueryRunner();
+    await runner.connect();
+    await runner.startTransaction();
+    try {
+      if (writesFirst) {
+        await runner.manager.save(Note, { text: 'never committed' });
+      }
+      await work();
+    } finally {
+      await runner.rollbackTransaction();
+      await runner.release();
+    }
+  }
+
+  it('open for two seconds before its first write and rolled back swallows nothing of the engine', async () => {
+    const app = await boot();
+    const ids: string[] = [];
+    const opened = Date.now();
+    await underHostTransaction(app, false, async () => {
+      while (Date.now() < opened + 2000) {
+        const { id } = await app.jobs.enqueue(Plain);
+        ids.push(id);
+        await waitForEnd(app.jobs, id);
+      }
+    });
+    expect(ids.length).toBeGreaterThan(10);
+    for (const id of ids) {
+      expect(await app.jobs.get(id)).toMatchObject({
+        status: 'completed',
+        result: 'done',
+        revision: 1,
+      });
+    }
+    expect((await app.run(Plain)).status).toBe('completed');
+    expect(new Set(calls).size).toBe(calls.length);
+  });
+
+  it('open for two seconds after its first write and rolled back swallows nothing either', async () => {
+    const app = await boot();
+    const held = await app.jobs.enqueue(Held);
+    const { ctx, release } = await gate.entry(held.id);
+    const opened = Date.now();
+    const pending: Promise<Job>[] = [];
+    const checkpoints: Promise<void>[] = [];
+    const stall = await longestStall(() =>
+      underHostTransaction(app, true, async () => {
+        // The engine cannot write while the host holds the lock: it waits, and the loop lives on.
+        pending.push(app.jobs.enqueue(Plain), app.jobs.enqueue(Plain));
+        checkpoints.push(ctx.checkpoint({ saved: true }));
+        ctx.progress(0.4);
+        await until(() => Date.now() > opened + 2000, 'two seconds');
+        expect(calls).toEqual([]);
+      }),
+    );
+    const jobs = await Promise.all(pending);
+    await Promise.all(checkpoints);
+    for (const { id } of jobs) {
+      expect((await waitForEnd(app.jobs, id)).status).toBe('completed');
+    }
+    expect(await app.jobs.get(held.id)).toMatchObject({
+      status: 'running',
+      state: { saved: true },
+    });
+    release('kept');
+    expect(await waitForEnd(app.jobs, held.id)).toMatchObject({
+      status: 'completed',
+      result: 'kept',
+      lost: 0,
+    });
+    expect(await countNotes(app)).toBe(0);
+    // A busy timeout that blocks would stand at its length, in seconds.
+    expect(stall).toBeLessThan(500);
+  });
+
+  it('can itself commit while the engine waits: neither waits for the other', async () => {
+    const app = await boot();
+    const [job] = await within(
+      Promise.all([
+        (async () => {
+          await Promise.resolve();
+          return app.run(Plain);
+        })(),
+        app.dataSource.transaction(async (manager) => {
+          await manager.save(Note, { text: 'first' });
+          const begun = Date.now();
+          await until(() => Date.now() > begun + 300);
+          await manager.save(Note, { text: 'second' });
+        }),
+      ]),
+      'both',
+    );
+    expect(job.status).toBe('completed');
+    expect(await countNotes(app)).toBe(2);
+  });
+
+  it('that awaits a write of the engine without passing its manager gets database_busy, which names it', async () => {
+    const app = await boot();
+    const begun = performance.now();
+    await underHostTransaction(app, true, async () => {
+      const error = await refusal(app.jobs.enqueue(Plain));
+      expect(error).toMatchObject({ code: 'database_busy', status: 503 });
+      expect(error.message).toMatch(/manager/);
+    });
+    const took = performance.now() - begun;
+    expect(took).toBeGreaterThan(4000);
+    expect(took).toBeLessThan(9000);
+    expect((await app.jobs.list()).total).toBe(0);
+    expect((await app.run(Plain)).status).toBe('completed');
+  });
+
+  it('does not keep reads from working', async () => {
+    const app = await boot();
+    const job = await app.run(Plain);
+    await underHostTransaction(app, true, async () => {
+      expect((await within(app.jobs.get(job.id), 'get', 1000)).status).toBe('completed');
+      expect((await within(app.jobs.list(), 'list', 1000)).total).toBe(1);
+    });
+  });
+});
