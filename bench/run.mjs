@@ -66,7 +66,8 @@ for (const scenario of scenarios) {
     base,
     profile,
     versions: report.versions,
-    onSample: (_, name, round, measured) => console.error(`  ${round + 1} ${name.padEnd(20)} ${brief(measured)}`),
+    onSample: (_, name, round, measured) =>
+      console.error(`  ${round + 1} ${name.padEnd(20)} ${brief(measured)}`),
     onFailure: (_, name, round, error) => {
       failed = true;
       console.error(`  ${round + 1} ${name.padEnd(20)} FAILED ${error.message}`);
@@ -89,7 +90,9 @@ function chosen(list, all, key, what) {
 }
 
 function brief(measured) {
-  const text = Object.entries(measured).map(([key, value]) => `${key} ${Number(value).toPrecision(4)}`);
+  const text = Object.entries(measured).map(
+    ([key, value]) => `${key} ${Number(value).toPrecision(4)}`,
+  );
   return text.join('  ');
 }
 

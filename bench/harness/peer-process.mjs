@@ -204,7 +204,7 @@ const COMMANDS = {
   },
 };
 
-process.on('message', async ({ id, command, args }) => {
+async function answer({ id, command, args }) {
   try {
     process.send({ id, value: await COMMANDS[command](args) });
   } catch (error) {
@@ -212,5 +212,7 @@ process.on('message', async ({ id, command, args }) => {
   }
   // Not process.exit at once: the answer and a CPU profile must be written first.
   if (command === 'close') process.disconnect();
-});
+}
+
+process.on('message', (message) => void answer(message));
 process.on('disconnect', () => setTimeout(() => process.exit(), 200).unref());

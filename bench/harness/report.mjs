@@ -32,7 +32,10 @@ export function markdown({ environment, versions, settings, scenarios, reference
     const text = Object.entries(facts).map(([key, value]) => `${key} ${value}`);
     lines.push(`- ${name}: ${text.join(', ')}`);
   }
-  lines.push('', `Medians, in brackets the least and the most. “×” is the median of the ratios to ${reference}, one a round.`);
+  lines.push(
+    '',
+    `Medians, in brackets the least and the most. “×” is the median of the ratios to ${reference}, one a round.`,
+  );
   for (const scenario of scenarios) lines.push('', ...table(scenario, reference));
   return `${lines.join('\n')}\n`;
 }

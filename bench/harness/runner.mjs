@@ -9,7 +9,7 @@ async function sample(scenario, adapter, { size, base, profile, versions }) {
     const dir = mkdtempSync(path.join(base, 'run-'));
     const children = [];
     const start = async (name, { gc = false, abandoned = false, ...settings } = {}) => {
-      const execArgv = [...(gc ? ['--expose-gc'] : [])];
+      const execArgv = gc ? ['--expose-gc'] : [];
       if (profile !== undefined) execArgv.push('--cpu-prof', `--cpu-prof-dir=${profile}`);
       const child = new Child(name, { execArgv });
       children.push({ child, abandoned });

@@ -25,7 +25,12 @@ const scenario = (id, title, full, quick, settings) => ({
 });
 
 export const S3 = scenario('S3', 'Drain 10,000 no-op jobs, capacity 10', 10_000, 5_000);
-export const S3_100K = scenario('S3-100k', 'Drain 100,000 no-op jobs, capacity 10', 100_000, 20_000);
+export const S3_100K = scenario(
+  'S3-100k',
+  'Drain 100,000 no-op jobs, capacity 10',
+  100_000,
+  20_000,
+);
 export const S3_COLD = scenario(
   'S3-cold',
   'Drain 10,000 no-op jobs in a process that has run none before',

@@ -45,7 +45,9 @@ export const MEMORY = {
     await worker.call('drain', { count: 10_000 });
     const after = await worker.call('memory');
     const bare = isOurs(adapter)
-      ? await part(async (own) => (await own.start(BARE, { gc: true })).call('memory', { collect: true }))
+      ? await part(async (own) =>
+          (await own.start(BARE, { gc: true })).call('memory', { collect: true }),
+        )
       : undefined;
     const steps = [];
     for (let step = 0; step < STEPS; step += 1) {
@@ -59,8 +61,7 @@ export const MEMORY = {
     return {
       rss: after.rss / MB,
       above: bare === undefined ? NaN : (after.rss - bare.rss) / MB,
-      heapAbove:
-        bare === undefined ? NaN : (steps[0].heapUsed - bare.afterCollect.heapUsed) / MB,
+      heapAbove: bare === undefined ? NaN : (steps[0].heapUsed - bare.afterCollect.heapUsed) / MB,
       rssSlope: slope(settled.map((each) => each.rss)) * per100k,
       heapSlope: slope(settled.map((each) => each.heapUsed)) * per100k,
     };

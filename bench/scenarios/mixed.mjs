@@ -48,11 +48,11 @@ export const S5_ONE = {
     const both = await start(adapter, { dir, paused: true, abandoned: true });
     await both.call('enqueueInChunks', { count: 2_000 });
     await both.call('drain', { count: 2_000 });
-    const { in: sent, out: worked, cpuUs } = await both.call(
-      'mixedFor',
-      { ms, callers: CALLERS },
-      ms + 60_000,
-    );
+    const {
+      in: sent,
+      out: worked,
+      cpuUs,
+    } = await both.call('mixedFor', { ms, callers: CALLERS }, ms + 60_000);
     return metricsOf({ sent, worked, ms, cpuUs });
   },
 };
