@@ -11,8 +11,11 @@ interface Rule {
 }
 
 const sql = ['node', 'model', 'entities', 'store/store.ts', 'store/writer.ts', 'typeorm'];
-const nest = ['@nestjs/common', '@nestjs/core', '@nestjs/typeorm', 'typeorm', 'rxjs'];
+const http = ['@nestjs/common', '@nestjs/core'];
+const nest = [...http, '@nestjs/typeorm', 'typeorm', 'rxjs'];
 const below = ['node', 'model', 'entities', 'params', 'logs', 'store/store.ts', 'store/typeorm'];
+const own = ['jobs.', 'jobs.module.ts', 'jobs.options.ts', 'jobs.tokens.ts', 'version.ts'];
+const root = [...nest, ...below, ...own, 'engine', 'decorators', 'services'];
 const validation = ['class-validator', 'class-transformer', 'class-validator-jsonschema'];
 
 /** Who may import whom. A file's layer is the longest key its path starts with; itself is always allowed. */
@@ -27,17 +30,22 @@ const layers: Readonly<Record<string, Rule>> = {
   'store/migrations': { may: [...sql, 'store/dialects', 'store/typeorm'] },
   'store/typeorm': { may: [...sql, 'store/dialects', 'store/migrations'] },
   engine: { may: ['node', 'model', 'rxjs'], types: ['store/store.ts', 'entities', 'params'] },
-  decorators: { may: ['model', '@nestjs/common'] },
+  'jobs.options.ts': { may: ['model'], types: ['@nestjs/common'] },
+  'jobs.tokens.ts': { may: ['model'] },
+  decorators: { may: ['model', 'jobs.tokens.ts', '@nestjs/common'] },
   services: {
-    may: ['node', 'model', 'engine', 'rxjs', '@nestjs/common'],
-    types: ['store/store.ts', 'entities', 'params'],
+    may: ['node', 'model', 'engine', 'jobs.tokens.ts', 'rxjs', '@nestjs/common'],
+    // typeorm: the caller's EntityManager, passed through.
+    types: ['store/store.ts', 'entities', 'params', 'jobs.options.ts', 'typeorm'],
   },
   rest: {
-    may: ['node', 'model', 'services', 'rxjs', '@nestjs/common', ...validation],
-    types: ['entities'],
+    may: ['node', 'model', 'services', 'jobs.tokens.ts', 'ajv', 'rxjs', ...http],
+    types: ['entities', 'jobs.options.ts'],
   },
-  'jobs.': { may: [...nest, ...below, 'engine', 'decorators', 'services'] },
-  'index.ts': { may: ['model', 'entities', 'params', 'decorators', 'services', 'jobs.'] },
+  'jobs.module.ts': { may: [...root, 'rest'] },
+  'jobs.': { may: root },
+  'version.ts': { may: [] },
+  'index.ts': { may: ['model', 'entities', 'decorators', 'engine', 'services', ...own] },
 };
 
 /** Loaded by `import()` where they are needed: a static import, even of a type, would require them. */
