@@ -1,9 +1,10 @@
 import type { Class } from '../model/job-type.js';
+import { MAX_JSON_KEYS } from '../model/json-plain.js';
 import { isJsonObject, type JsonObject, type JsonValue } from '../model/json.js';
 import { classProblems } from './class-check.js';
 import { classDefaults, type ParamsClass } from './class-defaults.js';
 import { readClassShape } from './class-shape.js';
-import { completeParams } from './complete.js';
+import { completeParams, hasMoreKeys } from './complete.js';
 import type { ParamsContract } from './contract.js';
 import { toInstance } from './instance.js';
 import { invalidParams, mergedProblems } from './problems.js';
@@ -30,6 +31,10 @@ export function classParams(typeId: string, paramsClass: Class): ParamsContract<
       throw invalidParams(typeId, [{ field: 'params', message: 'must be an object' }]);
     }
     const params = completeParams(shape, given);
+    if (hasMoreKeys(params, MAX_JSON_KEYS)) {
+      const message = `has more than ${MAX_JSON_KEYS} keys in all, defaults included`;
+      throw invalidParams(typeId, [{ field: 'params', message }]);
+    }
     const bySchema = check(params, 'params');
     const byClass = await judgeInstance(params, bySchema);
     if (bySchema.length > 0 || byClass.length > 0) {

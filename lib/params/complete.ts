@@ -21,6 +21,20 @@ export function completeParams(shape: ClassShape, input: JsonObject): JsonObject
   return merged;
 }
 
+/** Whether the value has more than so many keys in all: defaults in a long list add up. */
+export function hasMoreKeys(value: JsonValue, count: number): boolean {
+  let left = count;
+  const visit = (part: JsonValue): boolean => {
+    if (typeof part !== 'object' || part === null) {
+      return false;
+    }
+    const members = Object.values(part);
+    left -= Array.isArray(part) ? 0 : members.length;
+    return left < 0 || members.some(visit);
+  };
+  return visit(value);
+}
+
 function completeValues(
   nested: NestedShape,
   container: PropertyShape['container'],

@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { Transform, Type } from 'class-transformer';
+import { Expose, Transform, Type } from 'class-transformer';
 import {
   Allow,
   ArrayUnique,
@@ -91,6 +91,11 @@ class Fetch {
   @MinDate(new Date(0))
   @Type(() => Date)
   since?: Date;
+}
+
+class Entry {
+  @IsString()
+  key!: string;
 }
 
 const fetch = classParams('files:fetch', Fetch);
@@ -192,6 +197,15 @@ describe('what handlers get', () => {
     expect(second.target.folder).toBe('out');
     expect(second.extra).toEqual({ a: [1] });
     expect(JSON.stringify(json)).toBe(before);
+  });
+
+  it('keeps the default of an exposed field that stored JSON lacks', () => {
+    class Exposed {
+      @Expose()
+      @IsInt()
+      size = 5;
+    }
+    expect(classParams('t:t', Exposed).instantiate({})).toEqual({ size: 5 });
   });
 
   it('keeps the defaults of fields that JSON stored by an older version lacks', () => {
@@ -314,10 +328,31 @@ describe('what is refused', () => {
   });
 
   it('is one mistake for params of extraordinary size, in a short time', async () => {
+    class Bulk {
+      @ValidateNested({ each: true })
+      @Type(() => Entry)
+      items!: Entry[];
+    }
     const items = Array.from({ length: 50_000 }, () => ({}));
     const started = performance.now();
-    expect(await mistakesOf(fetch, { name, items })).toEqual(['params.items.0.url: is required']);
+    expect(await mistakesOf(classParams('t:t', Bulk), { items })).toEqual([
+      'params.items.0.key: is required',
+    ]);
     expect(performance.now() - started).toBeLessThan(2_000);
+  });
+});
+
+describe('defaults of many items', () => {
+  it('count as keys: 10,000 in all, and not one more', async () => {
+    const url = 'http://a.example';
+    const items = (count: number) => Array.from({ length: count }, () => ({ url }));
+    // Beside the items: name, target with two fields, items, tags, color.
+    const all = { name, items: items(4_996) };
+    expect(await stored(fetch, all)).toHaveProperty('items.4995.count', 1);
+    expect(await stored(fetch, { ...all, ratio: 1 })).toHaveProperty('ratio', 1);
+    expect(await mistakesOf(fetch, { ...all, ratio: 1, extra: {} })).toEqual([
+      'params: has more than 10000 keys in all, defaults included',
+    ]);
   });
 });
 
@@ -614,21 +649,26 @@ describe('classes of many shapes', () => {
       @Type(() => Price)
       prices: Map<string, Price> = new Map([['a', new Price()]]);
 
-      @ArrayUnique()
       @IsString({ each: true })
-      words: string[] = [...new Set(['w'])];
+      @Type(() => String)
+      words: Set<string> = new Set(['w']);
+
+      @ArrayUnique()
+      lines: string[] = [];
     }
     const contract = classParams('t:t', Held);
     const json = await stored(contract, { prices: { b: { cents: 2 }, c: {} } });
     expect(json).toEqual({
       prices: { a: { cents: 0 }, b: { cents: 2 }, c: { cents: 0 } },
       words: ['w'],
+      lines: [],
     });
     const held = contract.instantiate(json) as Held;
     expect(held.prices.get('b')).toBeInstanceOf(Price);
+    expect(held.words).toEqual(new Set(['w']));
     expect(await mistakesOf(contract, { prices: { b: { cents: 'x' } } })).toHaveLength(1);
-    expect(await mistakesOf(contract, { words: ['a', 'a'] })).toEqual([
-      "params.words: All words's elements must be unique",
+    expect(await mistakesOf(contract, { lines: ['a', 'a'] })).toEqual([
+      "params.lines: All lines's elements must be unique",
     ]);
   });
 
@@ -673,13 +713,12 @@ describe('classes of many shapes', () => {
 
   it('find a duplicate in a long array without comparing every pair', async () => {
     class Unique {
-      @ArrayUnique((item: { id: number }) => item.id)
-      @IsObject({ each: true })
-      list!: object[];
+      @ArrayUnique((item: number[]) => item[0])
+      list!: number[][];
     }
-    const list = Array.from({ length: 20_000 }, (_, id) => ({ id }));
+    const list = Array.from({ length: 20_000 }, (_, id) => [id]);
     const started = performance.now();
-    const twice = [...list.slice(0, -1), { id: 0 }];
+    const twice = [...list, [0]];
     expect(await mistakesOf(classParams('t:t', Unique), { list: twice })).toEqual([
       'params.list: must not hold the same item twice',
     ]);

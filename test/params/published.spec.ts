@@ -33,6 +33,7 @@ import { parseJson, type JsonObject, type JsonValue } from '../../lib/model/json
 import { classParams } from '../../lib/params/class-params.js';
 import { completeParams } from '../../lib/params/complete.js';
 import { readClassShape } from '../../lib/params/class-shape.js';
+import { schemaCheck } from '../../lib/params/schema-check.js';
 
 class Part {
   @IsString()
@@ -147,6 +148,16 @@ async function isAccepted(value: JsonValue): Promise<boolean> {
     return false;
   }
 }
+
+describe('a schema', () => {
+  it('finds no field in what every object inherits', () => {
+    const check = schemaCheck({
+      required: ['constructor'],
+      properties: { toString: { type: 'string' } },
+    });
+    expect(check({}, 'params').map(({ field }) => field)).toEqual(['params.constructor']);
+  });
+});
 
 describe('the published schema', () => {
   it('is what a reader of either draft accepts as a schema', () => {
