@@ -1,0 +1,107 @@
+import { decideOutcome } from '../model/outcome.js';
+import { resolveBackoff } from '../model/retry-policy.js';
+import type { EngineParts } from './engine-parts.js';
+import type { Duty } from './loop.js';
+
+const BATCH = 100;
+const PURGE_BATCH = 500;
+const PURGE_EVERY_MS = 60_000;
+const LONGEST_PROMOTE_WAIT_MS = 60_000;
+
+/** For jobs whose type this process does not know; nothing that the reaper decides depends on it. */
+const ANY_RULES = { backoff: resolveBackoff('fixed', 'backoff'), retryOnTimeout: false };
+
+/** Takes jobs back from workers that are not heard any more. */
+export function reaper(parts: EngineParts): Duty {
+  const { store, options, random } = parts;
+  return {
+    name: 'reaper',
+    everyMs: options.lease.sweepMs,
+    async runOnce() {
+      const ids = await store.jobs.expiredLeases(BATCH);
+      for (const id of ids) {
+        const result = await store.jobs.settle(id, (job, nowMs) => {
+          if (job.leaseUntilMs === null || job.leaseUntilMs >= nowMs) {
+            return undefined;
+          }
+          if (job.status === 'resuming') {
+            return { set: { status: 'suspended', workerId: null, leaseUntilMs: null } };
+          }
+          const ending = { kind: 'lost' as const, maxLost: options.lease.maxLost };
+          const { set, run, runError } = decideOutcome(job, ending, ANY_RULES, nowMs, random);
+          return {
+            set,
+            ...(set.finishedAtMs === undefined && run !== undefined
+              ? { archiveRun: { outcome: run, error: runError } }
+              : {}),
+          };
+        });
+        if (result?.changed === true) {
+          parts.logger.warn(
+            `Job ${id} (${result.before.type}) was taken back: worker ${result.before.workerId ?? '?'} was not heard until its lease ended. It is ${result.after.status} now.`,
+          );
+          parts.stored(result);
+        }
+      }
+      return ids.length === BATCH ? 0 : undefined;
+    },
+  };
+}
+
+/** Skips jobs that have not started by their `expires_at`. */
+export function expiry(parts: EngineParts): Duty {
+  const { store, options } = parts;
+  return {
+    name: 'expiry',
+    everyMs: Math.min(options.lease.sweepMs, 1000),
+    async runOnce() {
+      const ids = await store.jobs.overdue(BATCH);
+      for (const id of ids) {
+        const result = await store.jobs.settle(id, (job, nowMs) =>
+          job.status === 'waiting' &&
+          job.revision === 0 &&
+          job.expiresAtMs !== null &&
+          job.expiresAtMs <= nowMs
+            ? { set: { status: 'skipped', details: 'expired', finishedAtMs: nowMs } }
+            : undefined,
+        );
+        if (result?.changed === true) {
+          parts.stored(result);
+        }
+      }
+      return ids.length === BATCH ? 0 : undefined;
+    },
+  };
+}
+
+/** Makes jobs ready whose time has come, and sleeps until the next one is due. */
+export function promoter(parts: EngineParts, wakeQueues: () => void): Duty {
+  return {
+    name: 'promoter',
+    everyMs: LONGEST_PROMOTE_WAIT_MS,
+    async runOnce() {
+      const { promoted, nextInMs } = await parts.store.jobs.promote(PURGE_BATCH);
+      if (promoted > 0) {
+        wakeQueues();
+      }
+      return Math.min(nextInMs ?? LONGEST_PROMOTE_WAIT_MS, LONGEST_PROMOTE_WAIT_MS);
+    },
+  };
+}
+
+/** Deletes jobs that ended long ago, in small batches, so that no lock is held for long. */
+export function retention(parts: EngineParts): Duty {
+  const { store, options } = parts;
+  return {
+    name: 'retention',
+    everyMs: PURGE_EVERY_MS,
+    async runOnce() {
+      let isFull = false;
+      for (const [status, ageMs] of options.retention) {
+        const deleted = await store.jobs.purge(status, ageMs, PURGE_BATCH);
+        isFull ||= deleted === PURGE_BATCH;
+      }
+      return isFull ? 50 : undefined;
+    },
+  };
+}

@@ -1,0 +1,34 @@
+import type { JobEntity } from '../entities/job.entity.js';
+import type { JobProgressEvent } from '../model/job.js';
+import type { JobStatus } from '../model/job-status.js';
+import type { ChangeResult, Store } from '../store/store.js';
+import type { EngineLogger, EngineOptions } from './engine-options.js';
+import type { Enqueuer } from './enqueuer.js';
+import type { EventBus } from './event-bus.js';
+import type { HandlerRegistry, RegisteredType } from './handlers.js';
+import type { LogSink } from './log-writer.js';
+import type { RunContext } from './run-context.js';
+
+/** What the parts of the engine share. */
+export interface EngineParts {
+  readonly store: Store;
+  readonly options: EngineOptions;
+  readonly handlers: HandlerRegistry;
+  readonly bus: EventBus;
+  readonly logger: EngineLogger;
+  readonly sink: LogSink | undefined;
+  readonly random: () => number;
+  /** Id of this process as a worker, new at every start. */
+  readonly workerId: string;
+  readonly enqueuer: Enqueuer;
+  /** Runs a handler inside its asynchronous context. */
+  runInContext<T>(context: RunContext, work: () => T): T;
+  /** Tells everybody that a job, as it stands in memory after the commit, changed its status. */
+  changed(job: JobEntity, from: JobStatus | undefined): void;
+  /** The same for a change that the store made; wakes whoever it concerns. */
+  stored(result: ChangeResult, type?: RegisteredType): void;
+  /** Tells that progress or a result was stored. */
+  progressed(job: JobEntity): void;
+  /** Tells this process's observers what a handler reported, stored or not. */
+  announceProgress(event: JobProgressEvent): void;
+}

@@ -1,0 +1,417 @@
+import type { Observable } from 'rxjs';
+import type { JobEntity } from '../entities/job.entity.js';
+import { isJobsError } from '../model/errors.js';
+import { newId } from '../model/id.js';
+import type { JobEvent, JobProgressEvent } from '../model/job.js';
+import type { JobStatus } from '../model/job-status.js';
+import type { ChangeResult, Store } from '../store/store.js';
+import { expiry, promoter, reaper, retention } from './duties.js';
+import type { EngineLogger, EngineOptions } from './engine-options.js';
+import type { EngineParts } from './engine-parts.js';
+import { Enqueuer } from './enqueuer.js';
+import { EventBus, progressEvent } from './event-bus.js';
+import type { HandlerRegistry, RegisteredType } from './handlers.js';
+import { Heartbeat } from './heartbeat.js';
+import { instanceFor } from './hooks.js';
+import { jobOf } from './job-view.js';
+import { LateRejections } from './late-rejections.js';
+import type { LogSink } from './log-writer.js';
+import { Loop } from './loop.js';
+import { Operations } from './operations.js';
+import { QueueRunner } from './queue-runner.js';
+import { RemoteWatch } from './remote-watch.js';
+import { runInContext } from './run-storage.js';
+import { watchJob } from './watch.js';
+
+const OPEN_AGAIN_MS = 1000;
+const ATTEND_EVERY_MS = 500;
+/** Between looks for wanted stops while others write all the time. */
+const ATTEND_LEAST_MS = 25;
+
+/** What an engine is built from. */
+export interface EngineSources {
+  readonly store: Store;
+  readonly options: EngineOptions;
+  readonly handlers: HandlerRegistry;
+  readonly logger: EngineLogger;
+  readonly sink: LogSink | undefined;
+  readonly version: string;
+  readonly random?: () => number;
+}
+
+/** The engine: it owns the queues and the background duties, and knows neither SQL nor Nest. */
+export class Engine {
+  readonly store: Store;
+  readonly bus = new EventBus();
+  readonly enqueuer: Enqueuer;
+  readonly operations: Operations;
+  readonly queues: ReadonlyMap<string, QueueRunner>;
+  readonly #queues = new Map<string, QueueRunner>();
+  readonly workerId = newId();
+  readonly #sources: EngineSources;
+  readonly #parts: EngineParts;
+  readonly #heartbeat: Heartbeat;
+  readonly #remoteWatch: RemoteWatch;
+  readonly #late: LateRejections;
+  readonly #promoter: Loop;
+  readonly #attend: Loop;
+  readonly #loops: readonly Loop[];
+  #paused: ReadonlySet<string> = new Set();
+  #opening: Promise<void> | undefined;
+  #isOpen = false;
+  #openTimer: NodeJS.Timeout | undefined;
+  #keepAlive: NodeJS.Timeout | undefined;
+  #unhint: (() => void) | undefined;
+  #isWorking = false;
+  #attendedAt = 0;
+  #draining: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(sources: EngineSources) {
+    const { store, options, handlers, logger, sink, random = Math.random } = sources;
+    this.#sources = sources;
+    this.store = store;
+    this.enqueuer = new Enqueuer({
+      store,
+      options,
+      handlers,
+      isPaused: (queue) => this.#paused.has(queue),
+      enqueued: (job) => this.#enqueued(job),
+    });
+    this.#parts = {
+      store,
+      options,
+      handlers,
+      bus: this.bus,
+      logger,
+      sink,
+      random,
+      workerId: this.workerId,
+      enqueuer: this.enqueuer,
+      runInContext,
+      changed: (job, from) => this.#changed(job, from),
+      stored: (result, type) => this.#stored(result, type),
+      progressed: (job) => this.#progressed(job),
+      announceProgress: (event) => this.#announceProgress(event),
+    };
+    this.queues = this.#queues;
+    for (const [name, capacity] of options.queues) {
+      this.addQueue(name, capacity);
+    }
+    this.operations = new Operations(this.#parts, {
+      abort: (job, code) => {
+        for (const queue of this.queues.values()) {
+          const execution = queue.executionOf(job.id);
+          execution?.noted(job.status, job.sequence);
+          execution?.abort(code);
+          queue.dropBuffered(job.runId ?? '');
+        }
+      },
+      unlock: (job) => this.#queues.forEach((queue) => queue.executionOf(job.id)?.unlock()),
+    });
+    this.#heartbeat = new Heartbeat(this.#parts, this.queues, sources.version);
+    this.#remoteWatch = new RemoteWatch(this.#parts);
+    this.#late = new LateRejections(logger);
+    const loop = (duty: ConstructorParameters<typeof Loop>[0]): Loop =>
+      new Loop(duty, logger, random);
+    this.#promoter = loop(promoter(this.#parts, () => this.#wakeQueues()));
+    this.#attend = loop({
+      name: 'remote control',
+      everyMs: ATTEND_EVERY_MS,
+      runOnce: async () => {
+        this.#attendedAt = performance.now();
+        await this.#heartbeat.attend();
+        return undefined;
+      },
+    });
+    this.#loops = [
+      loop(this.#heartbeat.renewal()),
+      loop(this.#heartbeat.registration()),
+      loop(reaper(this.#parts)),
+      loop(expiry(this.#parts)),
+      loop(retention(this.#parts)),
+      this.#promoter,
+      this.#attend,
+    ];
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  get isWorking(): boolean {
+    return this.#isWorking;
+  }
+
+  /** Duties that failed in their latest pass. */
+  get failing(): readonly string[] {
+    return this.#loops.filter((loop) => !loop.isAlive).map((loop) => loop.name);
+  }
+
+  /** Adds a queue, until the engine starts; one that is there keeps its runner. */
+  addQueue(name: string, capacity: number): void {
+    if (!this.#queues.has(name)) {
+      this.#queues.set(name, new QueueRunner(name, capacity, this.#parts));
+    }
+  }
+
+  /** Connects once; calls share the attempt. @throws JobsError */
+  open(): Promise<void> {
+    this.#opening ??= this.#open().catch((error: unknown) => {
+      this.#opening = undefined;
+      throw error;
+    });
+    return this.#opening;
+  }
+
+  /**
+   * Connects and, unless this process only enqueues, starts to work. A database that cannot be
+   * reached is tried again in the background; only a schema that does not fit throws.
+   */
+  async start(): Promise<void> {
+    try {
+      await this.open();
+    } catch (error) {
+      if (
+        !isJobsError(error) ||
+        (error.code !== 'database_unavailable' && error.code !== 'database_busy')
+      ) {
+        throw error;
+      }
+      this.#sources.logger.error(`${error.message} Cause: ${String(error.cause)}`);
+      this.#openTimer = setTimeout(() => {
+        this.start().catch((failure: unknown) => this.#sources.logger.error(String(failure)));
+      }, OPEN_AGAIN_MS);
+      this.#openTimer.unref();
+      return;
+    }
+    if (this.#sources.options.role !== 'producer' && this.#draining === undefined) {
+      this.#work();
+    }
+  }
+
+  /**
+   * Stops gracefully: no more claims, handlers may end within the grace, the rest is signalled and
+   * goes back to `waiting` at no cost. Enqueues go on until `close`.
+   */
+  drain(): Promise<void> {
+    this.#draining ??= this.#drain();
+    return this.#draining;
+  }
+
+  /** Ends everything; nothing can be enqueued afterwards. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  watch(
+    id: string,
+    options: { readonly tenantId?: string; readonly after?: number },
+  ): Observable<JobEvent> {
+    return watchJob(this.#parts, id, options);
+  }
+
+  isPaused(queue: string): boolean {
+    return this.#paused.has(queue);
+  }
+
+  /** Takes note of the queues that are paused for the cluster. */
+  async refreshPaused(): Promise<void> {
+    const before = this.#paused;
+    this.#paused = await this.store.catalog.pausedQueues();
+    for (const name of before) {
+      if (!this.#paused.has(name)) {
+        this.queues.get(name)?.wake();
+      }
+    }
+  }
+
+  async #open(): Promise<void> {
+    await this.store.open();
+    this.#unhint = this.store.onRemoteChange(() => this.#hint());
+    const { handlers } = this.#sources;
+    await this.#declare(handlers.all());
+    await this.refreshPaused();
+    this.#isOpen = true;
+  }
+
+  async #declare(types: readonly RegisteredType[]): Promise<void> {
+    const groups = new Map(
+      types.map((type) => [
+        type.group,
+        { name: type.group, queueName: type.queue, description: '' },
+      ]),
+    );
+    await this.store.catalog.declare(
+      types.map((type) => ({
+        typeId: type.typeId,
+        description: type.description,
+        group: type.group,
+        name: type.name,
+        version: type.version,
+        timeoutSec: type.timeoutSec,
+        maxRetries: type.maxRetries,
+        retryDelaySec: type.retryDelaySec,
+        suspendable: type.suspendable ? 1 : 0,
+      })),
+      [...groups.values()],
+    );
+  }
+
+  #work(): void {
+    if (this.#isWorking) {
+      return;
+    }
+    this.#isWorking = true;
+    this.#late.start();
+    // Background timers do not hold the process; a worker at its post does.
+    this.#keepAlive = setInterval(() => undefined, 2 ** 30);
+    for (const loop of this.#loops) {
+      loop.start();
+    }
+    for (const queue of this.queues.values()) {
+      queue.start();
+    }
+    const { lease } = this.#sources.options;
+    this.#sources.logger.log(
+      `Worker ${this.workerId} serves ${[...this.queues.values()].map((queue) => `${queue.name} (${queue.capacity})`).join(', ')}; a dead worker's jobs come back after at most ${(lease.durationMs + lease.sweepMs) / 1000} s.`,
+    );
+  }
+
+  async #drain(): Promise<void> {
+    clearTimeout(this.#openTimer);
+    if (!this.#isWorking) {
+      return;
+    }
+    const runners = [...this.queues.values()];
+    const { grace } = this.#sources.options;
+    await Promise.all(runners.map((queue) => queue.stopClaiming()));
+    const empty = Promise.all(runners.map((queue) => queue.empty()));
+    if (!(await within(empty, grace.shutdownMs))) {
+      const running = runners.reduce((sum, queue) => sum + queue.running, 0);
+      this.#sources.logger.warn(
+        `[drain_grace_over] ${running} handlers were still at work after ${grace.shutdownMs / 1000} s; they are told to stop, and their jobs go back to waiting.`,
+      );
+      runners.forEach((queue) => queue.abortAll());
+      // Each is settled by force after its own grace; storing that may wait for the database.
+      if (!(await within(empty, grace.signalMs + 5000))) {
+        this.#sources.logger.error(
+          '[drain_failed] Some runs could not be settled; their jobs come back when their leases end.',
+        );
+      }
+    }
+    await Promise.all(this.#loops.map((loop) => loop.stop()));
+    clearInterval(this.#keepAlive);
+    this.#isWorking = false;
+    await this.store.catalog.forgetWorker(this.workerId).catch(() => undefined);
+  }
+
+  async #close(): Promise<void> {
+    await this.drain();
+    this.#unhint?.();
+    this.#remoteWatch.stop();
+    this.#late.stop();
+    this.bus.close();
+    for (const queue of this.queues.values()) {
+      queue.close();
+    }
+    await this.#sources.sink?.close();
+    await this.#opening?.catch(() => undefined);
+    await this.store.close();
+    this.#isOpen = false;
+  }
+
+  /** Another connection may have written. */
+  #hint(): void {
+    this.#remoteWatch.hint();
+    if (!this.#isWorking) {
+      return;
+    }
+    for (const queue of this.queues.values()) {
+      queue.hint();
+    }
+    this.#promoter.wake();
+    if (performance.now() - this.#attendedAt > ATTEND_LEAST_MS) {
+      this.#attend.wake();
+    }
+  }
+
+  #wakeQueues(): void {
+    for (const queue of this.queues.values()) {
+      queue.wake();
+    }
+  }
+
+  #enqueued(job: JobEntity): void {
+    this.#changed(job, 'initializing');
+    this.#wakeFor(job);
+  }
+
+  #wakeFor(job: JobEntity): void {
+    if (!this.#isWorking || job.status !== 'waiting') {
+      return;
+    }
+    if (job.ready === 1) {
+      this.queues.get(job.queue)?.wake();
+    } else {
+      this.#promoter.wake();
+    }
+  }
+
+  #changed(job: JobEntity, from: JobStatus | undefined): void {
+    this.bus.status(job, from);
+    this.#stateUpdate(job);
+  }
+
+  #stored(result: ChangeResult, _type?: RegisteredType): void {
+    const { before, after } = result;
+    if (before.status !== after.status) {
+      this.#changed(after, before.status);
+    }
+    this.#wakeFor(after);
+  }
+
+  #progressed(job: JobEntity): void {
+    if (this.bus.isHeard(job.id)) {
+      this.bus.publish(job.queue, progressEvent(job));
+    }
+    this.#stateUpdate(job);
+  }
+
+  #announceProgress(event: JobProgressEvent): void {
+    this.queues.get(event.queue)?.announceProgress(event);
+  }
+
+  #stateUpdate(job: JobEntity): void {
+    const type = this.#sources.handlers.get(job.type);
+    const found = type === undefined ? undefined : instanceFor(type, 'onJobStateUpdate', job.id);
+    if (type === undefined || found === undefined) {
+      return;
+    }
+    // As it stands now: the handler may go on while the hook runs.
+    const view = jobOf(job, {
+      isPaused: this.#paused.has(job.queue),
+      nowMs: this.store.estimateNowMs(),
+      params: type.params.instantiate(JSON.parse(job.params)),
+    });
+    Promise.resolve(found)
+      .then((handler) => handler.onJobStateUpdate?.(view))
+      .catch((error: unknown) =>
+        this.#sources.logger.error(
+          `onJobStateUpdate of job ${job.id} (${job.type}) threw: ${String(error)}`,
+        ),
+      );
+  }
+}
+
+/** Whether the promise settles within that time. */
+async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), Math.min(ms, 2 ** 31 - 1));
+  });
+  const done = await Promise.race([promise.then(() => true), late]);
+  clearTimeout(timer);
+  return done;
+}

@@ -1,0 +1,93 @@
+import { Subject, type Observable } from 'rxjs';
+import type { JobEntity } from '../entities/job.entity.js';
+import type { JobEvent } from '../model/job.js';
+import type { JobStatus } from '../model/job-status.js';
+
+/** What happened to a job, with where it belongs. */
+export interface EngineEvent {
+  readonly event: JobEvent;
+  readonly queue: string;
+}
+
+/**
+ * What happened in this process, told after the commit. Watchers of one job are found by its id,
+ * so that ten thousand waiting callers cost an event nothing.
+ */
+export class EventBus {
+  readonly #all = new Subject<EngineEvent>();
+  readonly #watchers = new Map<string, Set<(event: JobEvent) => void>>();
+
+  get all$(): Observable<EngineEvent> {
+    return this.#all.asObservable();
+  }
+
+  /** Whether anybody would hear of that job: the hot path makes no event for nobody. */
+  isHeard(jobId: string): boolean {
+    return this.#all.observed || this.#watchers.has(jobId);
+  }
+
+  watch(jobId: string, listener: (event: JobEvent) => void): () => void {
+    const listeners = this.#watchers.get(jobId) ?? new Set();
+    listeners.add(listener);
+    this.#watchers.set(jobId, listeners);
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0 && this.#watchers.get(jobId) === listeners) {
+        this.#watchers.delete(jobId);
+      }
+    };
+  }
+
+  /** Ids of the jobs that somebody watches. */
+  watched(): readonly string[] {
+    return [...this.#watchers.keys()];
+  }
+
+  status(job: JobEntity, from: JobStatus | undefined): void {
+    if (this.isHeard(job.id)) {
+      this.publish(job.queue, statusEvent(job, from));
+    }
+  }
+
+  publish(queue: string, event: JobEvent): void {
+    for (const listener of [...(this.#watchers.get(event.jobId) ?? [])]) {
+      listener(event);
+    }
+    this.#all.next({ event, queue });
+  }
+
+  close(): void {
+    this.#all.complete();
+    this.#watchers.clear();
+  }
+}
+
+/** The event of a job's present status. */
+export function statusEvent(job: JobEntity, from?: JobStatus): JobEvent {
+  const message = job.details ?? job.error;
+  return {
+    sequence: job.sequence,
+    type: 'status',
+    jobId: job.id,
+    runId: job.runId,
+    at: new Date(job.updatedAtMs),
+    status: job.status,
+    ...(from === undefined ? {} : { from }),
+    progress: job.progress,
+    ...(message === null ? {} : { message }),
+  };
+}
+
+/** The event of a job's present progress; it takes no sequence of its own. */
+export function progressEvent(job: JobEntity): JobEvent {
+  return {
+    sequence: job.sequence,
+    type: 'progress',
+    jobId: job.id,
+    runId: job.runId,
+    at: new Date(job.updatedAtMs),
+    status: job.status,
+    progress: job.progress,
+    ...(job.progressDetails === null ? {} : { message: job.progressDetails }),
+  };
+}

@@ -1,0 +1,136 @@
+import { hostname } from 'node:os';
+import type { HeldRun } from '../store/store.js';
+import { decideOutcome } from '../model/outcome.js';
+import { resolveBackoff } from '../model/retry-policy.js';
+import type { EngineParts } from './engine-parts.js';
+import type { Duty } from './loop.js';
+import type { QueueRunner } from './queue-runner.js';
+
+const BEAT_EVERY_MS = 10_000;
+const ANY_RULES = { backoff: resolveBackoff('fixed', 'backoff'), retryOnTimeout: false };
+
+/** Proof of life: renews the leases of everything this worker holds, and hears what is wanted of it. */
+export class Heartbeat {
+  readonly #parts: EngineParts;
+  readonly #runners: ReadonlyMap<string, QueueRunner>;
+  readonly #version: string;
+  #strangers = new Set<string>();
+
+  constructor(parts: EngineParts, runners: ReadonlyMap<string, QueueRunner>, version: string) {
+    this.#parts = parts;
+    this.#runners = runners;
+    this.#version = version;
+  }
+
+  get #queues(): readonly QueueRunner[] {
+    return [...this.#runners.values()];
+  }
+
+  /** Renews leases three times within their duration. */
+  renewal(): Duty {
+    const { durationMs } = this.#parts.options.lease;
+    let lastMs = performance.now();
+    return {
+      name: 'lease renewal',
+      everyMs: durationMs / 3,
+      runOnce: async () => {
+        const nowMs = performance.now();
+        if (nowMs - lastMs > (durationMs * 2) / 3) {
+          this.#parts.logger.warn(
+            `Leases were renewed ${Math.round(nowMs - lastMs)} ms after the time before, of ${durationMs} ms that they last: something blocks the event loop. Move heavy work to a worker thread or raise lease.duration.`,
+          );
+        }
+        lastMs = nowMs;
+        await this.#renew();
+        return undefined;
+      },
+    };
+  }
+
+  /** Tells the cluster that this process lives. */
+  registration(): Duty {
+    const { store, workerId } = this.#parts;
+    return {
+      name: 'worker registration',
+      everyMs: BEAT_EVERY_MS,
+      runOnce: async () => {
+        await store.catalog.beat({
+          id: workerId,
+          host: hostname(),
+          pid: process.pid,
+          version: this.#version,
+          queues: JSON.stringify([...this.#runners.keys()]),
+        });
+        return undefined;
+      },
+    };
+  }
+
+  /** Looks whether somebody wants a run of this worker stopped or unlocked. */
+  async attend(): Promise<void> {
+    if (this.#queues.some((queue) => queue.heldRunIds().length > 0)) {
+      this.#pass(await this.#parts.store.jobs.disturbed(this.#parts.workerId));
+    }
+  }
+
+  async #renew(): Promise<void> {
+    const { store, workerId, options } = this.#parts;
+    const before = new Set(this.#queues.flatMap((queue) => queue.heldRunIds()));
+    const held = await store.jobs.renew(workerId, options.lease.durationMs);
+    const stored = new Set(held.map((run) => run.runId));
+    for (const queue of this.#queues) {
+      for (const runId of queue.heldRunIds()) {
+        if (before.has(runId) && !stored.has(runId)) {
+          // Buffered: its handler was not called, and somebody else has the job.
+          queue.forget(runId);
+          queue.execution(runId)?.loseLease();
+        }
+      }
+    }
+    this.#pass(held);
+    await this.#letGo(held, before);
+  }
+
+  /** A run in this worker's name that it does not know twice in a row was lost on the way here. */
+  async #letGo(held: readonly HeldRun[], before: ReadonlySet<string>): Promise<void> {
+    const known = new Set(this.#queues.flatMap((queue) => queue.heldRunIds()));
+    const strangers = held.filter((run) => !before.has(run.runId) && !known.has(run.runId));
+    const again = strangers.filter((run) => this.#strangers.has(run.runId));
+    this.#strangers = new Set(strangers.map((run) => run.runId));
+    const { store, options, random } = this.#parts;
+    for (const run of again) {
+      const result = await store.jobs.settle(run.id, (job, nowMs) => {
+        if (job.runId !== run.runId || job.leaseUntilMs === null) {
+          return undefined;
+        }
+        const ending = { kind: 'lost' as const, maxLost: options.lease.maxLost };
+        const outcome = decideOutcome(job, ending, ANY_RULES, nowMs, random);
+        return {
+          set: outcome.set,
+          ...(outcome.set.finishedAtMs === undefined && outcome.run !== undefined
+            ? { archiveRun: { outcome: outcome.run, error: outcome.runError } }
+            : {}),
+        };
+      });
+      if (result?.changed === true) {
+        this.#parts.stored(result);
+      }
+    }
+  }
+
+  #pass(runs: readonly HeldRun[]): void {
+    for (const run of runs) {
+      for (const queue of this.#queues) {
+        const execution = queue.execution(run.runId);
+        if (run.status === 'canceling' || run.status === 'suspending') {
+          execution?.noted(run.status);
+          execution?.abort(run.status === 'canceling' ? 'canceled' : 'suspended');
+          queue.dropBuffered(run.runId);
+        } else if (run.status === 'locked' && run.lockedBy === null) {
+          execution?.unlock();
+        }
+        execution?.timeoutChanged(run.timeoutSec);
+      }
+    }
+  }
+}

@@ -1,0 +1,122 @@
+import type { JobEntity } from '../entities/job.entity.js';
+import type { JobRunEntity } from '../entities/run.entity.js';
+import type { Job, JobRun, RunOutcome, WaitingFor } from '../model/job.js';
+import { isFinal } from '../model/job-status.js';
+import type { JsonObject, JsonValue } from '../model/json.js';
+import { isActive } from '../model/job-status.js';
+
+/** What the view of a stored job depends on besides its row. */
+export interface ViewContext {
+  readonly isPaused: boolean;
+  readonly nowMs: number;
+  /** The params to show instead of the stored JSON, such as an instance of their class. */
+  readonly params?: unknown;
+}
+
+/** The public shape of a stored job. */
+export function jobOf(stored: JobEntity, context: ViewContext): Job {
+  return {
+    id: stored.id,
+    tenantId: stored.tenantId,
+    userId: stored.userId,
+    idempotencyKey: stored.idempotencyKey,
+    type: stored.type,
+    typeVersion: stored.typeVersion,
+    group: stored.group,
+    queue: stored.queue,
+    channel: stored.channel,
+    kind: stored.kind,
+    priority: stored.priority,
+    status: stored.status,
+    waitingFor: waitingFor(stored, context),
+    scheduledAt: new Date(stored.scheduledAtMs),
+    runAt: new Date(stored.runAtMs),
+    updatedAt: new Date(stored.updatedAtMs),
+    startedAt: dateOrNull(stored.startedAtMs),
+    finishedAt: dateOrNull(stored.finishedAtMs),
+    eta: dateOrNull(stored.etaMs),
+    lockedBy: stored.lockedBy,
+    progress: stored.progress,
+    progressDetails: stored.progressDetails,
+    completed: stored.completed,
+    total: stored.total,
+    details: stored.details,
+    timeout: Math.round(stored.timeoutSec * 1000),
+    maxRetries: stored.maxRetries,
+    retryDelay: Math.round(stored.retryDelaySec * 1000),
+    retries: stored.retries,
+    lost: stored.lost,
+    revision: stored.revision,
+    error: stored.error,
+    result: jsonOrNull(stored.result),
+    params: 'params' in context ? context.params : JSON.parse(stored.params),
+    state: jsonOrNull(stored.state),
+    tags: stored.tags === null ? [] : (JSON.parse(stored.tags) as string[]),
+    meta: stored.meta === null ? {} : (JSON.parse(stored.meta) as JsonObject),
+    cancelRequestedAt: dateOrNull(stored.cancelRequestedAtMs),
+    upstreamJobId: stored.upstreamJobId,
+    expiresAt: dateOrNull(stored.expiresAtMs),
+    sequence: stored.sequence,
+  };
+}
+
+/** The runs of a job: its history, and the run that its own row holds. */
+export function runsOf(job: JobEntity, history: readonly JobRunEntity[]): readonly JobRun[] {
+  const runs = history.map(runOf);
+  if (job.runId !== null) {
+    const isEnded = isFinal(job.status);
+    runs.push({
+      id: job.runId,
+      jobId: job.id,
+      revision: job.revision,
+      workerId: job.workerId,
+      startedAt: dateOrNull(job.startedAtMs),
+      updatedAt: new Date(job.updatedAtMs),
+      endedAt: isEnded ? dateOrNull(job.finishedAtMs) : null,
+      outcome: job.runOutcome ?? (isEnded ? (job.status as RunOutcome) : 'running'),
+      error: isEnded ? job.error : null,
+      completed: job.completed,
+      total: job.total,
+    });
+  }
+  return runs;
+}
+
+function runOf(run: JobRunEntity): JobRun {
+  return {
+    id: run.id,
+    jobId: run.jobId,
+    revision: run.revision,
+    workerId: run.workerId,
+    startedAt: dateOrNull(run.startedAtMs),
+    updatedAt: new Date(run.updatedAtMs),
+    endedAt: dateOrNull(run.endedAtMs),
+    outcome: run.outcome,
+    error: run.error,
+    completed: run.completed,
+    total: run.total,
+  };
+}
+
+function waitingFor(job: JobEntity, { isPaused, nowMs }: ViewContext): WaitingFor | null {
+  if (job.status !== 'waiting') {
+    return null;
+  }
+  if (job.ready === 0 && job.runAtMs > nowMs) {
+    return job.retries > 0 ? 'retry' : 'time';
+  }
+  return isPaused ? 'paused' : 'worker';
+}
+
+/** Whether a worker holds a run of the job. */
+export function isHeld(job: JobEntity): boolean {
+  return isActive(job.status);
+}
+
+function dateOrNull(ms: number | null): Date | null {
+  return ms === null ? null : new Date(ms);
+}
+
+function jsonOrNull(text: string | null): JsonValue {
+  return text === null ? null : (JSON.parse(text) as JsonValue);
+}

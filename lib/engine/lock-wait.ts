@@ -1,0 +1,135 @@
+import { JobsError, notFound } from '../model/errors.js';
+import { isFinal } from '../model/job-status.js';
+import type { Job } from '../model/job.js';
+import type { Execution } from './execution.js';
+import { jobOf } from './job-view.js';
+
+const POLL_MS = 500;
+
+/**
+ * A handler that waits for another job: `locked`, its slot given to others, until that job is final
+ * or somebody unlocks it; then back to `running` when a slot is free.
+ */
+export class LockWait {
+  readonly #execution: Execution;
+  readonly #otherId: string;
+  #isReleased = false;
+  #look: () => void = () => undefined;
+
+  constructor(execution: Execution, otherId: string) {
+    this.#execution = execution;
+    this.#otherId = otherId;
+  }
+
+  /** Ends the wait, as an unlock does. */
+  release(): void {
+    this.#isReleased = true;
+    this.#look();
+  }
+
+  async run(): Promise<Job> {
+    const { parts, job, runId } = this.#execution;
+    await this.#lock();
+    this.#execution.releaseSlot();
+    await this.#released();
+    await this.#execution.retakeSlot();
+    const result = await parts.store.jobs.settle(job.id, (stored) =>
+      stored.runId === runId && stored.status === 'locked'
+        ? { set: { status: 'running', lockedBy: null } }
+        : undefined,
+    );
+    if (result?.changed !== true) {
+      this.#execution.signal.throwIfAborted();
+      throw leaseLost(job.id);
+    }
+    this.#execution.noted('running', result.after.sequence);
+    job.lockedBy = null;
+    parts.changed(job, 'locked');
+    const other = await parts.store.jobs.find(this.#otherId);
+    if (other === undefined) {
+      throw notFound('job', this.#otherId);
+    }
+    return jobOf(other.job, { isPaused: other.isPaused, nowMs: parts.store.estimateNowMs() });
+  }
+
+  async #lock(): Promise<void> {
+    const { parts, job, runId, signal } = this.#execution;
+    if (this.#otherId === job.id) {
+      throw circle(job.id, this.#otherId);
+    }
+    const result = await parts.store.jobs.lock(job.id, runId, this.#otherId);
+    switch (result) {
+      case 'unknown':
+        throw notFound('job', this.#otherId);
+      case 'circle':
+        throw circle(job.id, this.#otherId);
+      case 'lost':
+        signal.throwIfAborted();
+        throw leaseLost(job.id);
+      default:
+        this.#execution.noted('locked', result.after.sequence);
+        job.lockedBy = this.#otherId;
+        parts.changed(job, 'running');
+    }
+  }
+
+  /** Resolves once the other job is final, gone, or the lock is ended; rejects when aborted. */
+  async #released(): Promise<void> {
+    const { parts, signal } = this.#execution;
+    const { store, bus } = parts;
+    await new Promise<void>((resolve, reject) => {
+      let isDone = false;
+      const finish = (settle: () => void): void => {
+        isDone = true;
+        clearInterval(timer);
+        unwatch();
+        unhint();
+        signal.removeEventListener('abort', aborted);
+        settle();
+      };
+      const aborted = (): void => finish(() => reject(signal.reason));
+      const look = (): void => {
+        if (isDone) {
+          return;
+        }
+        if (this.#isReleased) {
+          finish(resolve);
+          return;
+        }
+        store.jobs.standings([this.#otherId]).then(
+          (standings) => {
+            const status = standings.get(this.#otherId)?.status;
+            if (!isDone && (status === undefined || isFinal(status))) {
+              finish(resolve);
+            }
+          },
+          () => undefined, // A database that cannot be read now is asked again by the poll.
+        );
+      };
+      const timer = setInterval(look, POLL_MS);
+      const unwatch = bus.watch(this.#otherId, look);
+      const unhint = store.onRemoteChange(look);
+      this.#look = look;
+      signal.addEventListener('abort', aborted, { once: true });
+      if (signal.aborted) {
+        aborted();
+      } else {
+        look();
+      }
+    });
+  }
+}
+
+function circle(id: string, otherId: string): JobsError {
+  return new JobsError(
+    'lock_circle',
+    `Job ${id} cannot lock on ${otherId}: that job waits, directly or through others, for this one. Nothing was changed.`,
+  );
+}
+
+function leaseLost(id: string): JobsError {
+  return new JobsError(
+    'lease_lost',
+    `This run holds job ${id} no more, so nothing was written. Stop the handler.`,
+  );
+}

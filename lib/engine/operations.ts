@@ -1,0 +1,393 @@
+import type { JobEntity } from '../entities/job.entity.js';
+import { JobsError, notFound } from '../model/errors.js';
+import { isFinal } from '../model/job-status.js';
+import { toJsonText } from '../model/json-text.js';
+import { effectOf, type JobOperation, type OperationEffect } from '../model/operations.js';
+import { cutText, storableText } from '../model/text.js';
+import type { ChangeResult, JobChange } from '../store/store.js';
+import type { EngineParts } from './engine-parts.js';
+import { checkedInstant, checkedTags } from './enqueuer.js';
+import { instanceFor } from './hooks.js';
+import type { RegisteredType } from './handlers.js';
+import { jobOf } from './job-view.js';
+import { policyColumns, wholeNumber } from './retry-policy-columns.js';
+import type { Duration } from '../model/duration.js';
+
+/** Whose job, and why. */
+export interface OperationOptions {
+  readonly tenantId?: string;
+  readonly reason?: string;
+  readonly actor?: string;
+}
+
+/** What `update` changes; what is absent stays. */
+export interface JobPatch {
+  readonly priority?: number;
+  readonly runAt?: Date;
+  readonly timeout?: Duration;
+  readonly maxRetries?: number;
+  readonly retryDelay?: Duration;
+  readonly tags?: readonly string[];
+}
+
+const RETRY_AFTER_SEC = 1;
+
+/** The operations on jobs that exist, for code and REST alike. */
+export class Operations {
+  readonly #parts: EngineParts;
+  readonly #abortLocal: (job: JobEntity, code: 'canceled' | 'suspended') => void;
+  readonly #unlockLocal: (job: JobEntity) => void;
+
+  constructor(
+    parts: EngineParts,
+    local: {
+      abort: (job: JobEntity, code: 'canceled' | 'suspended') => void;
+      unlock: (job: JobEntity) => void;
+    },
+  ) {
+    this.#parts = parts;
+    this.#abortLocal = local.abort;
+    this.#unlockLocal = local.unlock;
+  }
+
+  async cancel(id: string, options: OperationOptions): Promise<JobEntity> {
+    const result = await this.#operate(id, 'cancel', options, (_job, effect, nowMs) => ({
+      set: {
+        ...(effect === 'canceling' ? { status: effect } : ended('canceled', nowMs)),
+        cancelRequestedAtMs: nowMs,
+        ...this.#details(options.reason),
+      },
+    }));
+    if (result.changed && result.after.status === 'canceling') {
+      this.#abortLocal(result.after, 'canceled');
+    }
+    return result.after;
+  }
+
+  async suspend(id: string, options: OperationOptions): Promise<JobEntity> {
+    const job = await this.#find(id, options.tenantId);
+    const effect = effectOf('suspend', job.status);
+    if (effect === 'refused' || effect === 'later') {
+      throw refusal('suspend', job, effect);
+    }
+    if (effect !== 'same') {
+      await this.#suspendHook(job);
+    }
+    const result = await this.#operate(id, 'suspend', options, (_job, next) => ({
+      set: {
+        status: next === 'suspending' ? 'suspending' : 'suspended',
+        ...this.#details(options.reason),
+      },
+    }));
+    if (result.changed && result.after.status === 'suspending') {
+      this.#abortLocal(result.after, 'suspended');
+    }
+    return result.after;
+  }
+
+  async resume(id: string, options: OperationOptions): Promise<JobEntity> {
+    const job = await this.#find(id, options.tenantId);
+    const effect = effectOf('resume', job.status);
+    if (effect === 'refused' || effect === 'later') {
+      throw refusal('resume', job, effect);
+    }
+    if (effect === 'same') {
+      return job;
+    }
+    const type = this.#typeHere(job);
+    const { workerId, options: engine } = this.#parts;
+    const begun = await this.#operate(id, 'resume', options, (_job, _effect, nowMs) => ({
+      set: { status: 'resuming', workerId, leaseUntilMs: nowMs + engine.lease.durationMs },
+    }));
+    if (!begun.changed) {
+      return begun.after;
+    }
+    const failure = await this.#resumeHooks(begun.after, type);
+    const result = await this.#change(id, undefined, (stored, nowMs) =>
+      stored.status !== 'resuming' || stored.sequence !== begun.after.sequence
+        ? undefined
+        : {
+            set:
+              failure === undefined
+                ? {
+                    status: 'waiting',
+                    workerId: null,
+                    leaseUntilMs: null,
+                    runAtMs: Math.min(stored.runAtMs, nowMs),
+                    ...this.#details(options.reason),
+                  }
+                : {
+                    ...ended('failed', nowMs),
+                    workerId: null,
+                    error: this.#errorText(failure.thrown),
+                  },
+          },
+    );
+    if (failure !== undefined) {
+      throw new JobsError(
+        'resume_failed',
+        `Job ${id} could not be resumed and has failed: ${messageOf(failure.thrown)}`,
+        {
+          cause: failure.thrown,
+          members: { job_id: id },
+        },
+      );
+    }
+    return result.after;
+  }
+
+  async retry(id: string, options: OperationOptions): Promise<JobEntity> {
+    const result = await this.#operate(id, 'retry', options, (job, _effect, nowMs) => ({
+      set: {
+        status: 'waiting',
+        runAtMs: nowMs,
+        retries: 0,
+        lost: 0,
+        progress: 0,
+        progressDetails: null,
+        completed: null,
+        total: null,
+        error: null,
+        result: null,
+        details: null,
+        startedAtMs: null,
+        finishedAtMs: null,
+        cancelRequestedAtMs: null,
+        runId: null,
+        workerId: null,
+        runOutcome: null,
+        expiresAtMs: job.expiresAtMs !== null && job.expiresAtMs <= nowMs ? null : job.expiresAtMs,
+        ...this.#details(options.reason),
+      },
+      archiveRun: {
+        outcome:
+          job.runOutcome ??
+          (job.status === 'canceled' || job.status === 'timeout' ? job.status : 'failed'),
+        error: job.error,
+      },
+    }));
+    return result.after;
+  }
+
+  async skip(id: string, options: OperationOptions): Promise<JobEntity> {
+    const result = await this.#operate(id, 'skip', options, (_job, _effect, nowMs) => ({
+      set: { ...ended('skipped', nowMs), ...this.#details(options.reason) },
+    }));
+    return result.after;
+  }
+
+  async fail(
+    id: string,
+    options: OperationOptions & { readonly result?: unknown },
+  ): Promise<JobEntity> {
+    const { limits } = this.#parts.options;
+    const text =
+      options.result === undefined
+        ? undefined
+        : toJsonText(options.result, 'result', { bytes: limits.result, depth: limits.depth });
+    const reason = options.reason ?? 'failed by an operator';
+    const result = await this.#operate(id, 'fail', options, (_job, _effect, nowMs) => ({
+      set: {
+        ...ended('failed', nowMs),
+        error: this.#errorText(reason),
+        ...this.#details(reason),
+        ...(text === undefined ? {} : { result: text }),
+      },
+    }));
+    return result.after;
+  }
+
+  async update(id: string, patch: JobPatch, options: OperationOptions): Promise<JobEntity> {
+    const set: Partial<JobEntity> = {
+      ...policyColumns(patch),
+      ...(patch.priority === undefined
+        ? {}
+        : { priority: wholeNumber(patch.priority, 'priority', -(2 ** 31)) }),
+      ...(patch.runAt === undefined ? {} : { runAtMs: checkedInstant(patch.runAt, 'runAt') }),
+      ...(patch.tags === undefined ? {} : { tags: checkedTags(patch.tags) }),
+    };
+    const result = await this.#change(id, options.tenantId, (job) =>
+      isFinal(job.status) ? undefined : { set },
+    );
+    if (isFinal(result.before.status)) {
+      throw new JobsError(
+        'already_ended',
+        `Job ${id} has ended as ${result.before.status}, so it cannot be updated.`,
+        {
+          members: { status: result.before.status },
+        },
+      );
+    }
+    return result.after;
+  }
+
+  async unlock(id: string, options: OperationOptions): Promise<JobEntity> {
+    const result = await this.#change(id, options.tenantId, (job) =>
+      job.status === 'locked' ? { set: { lockedBy: null } } : undefined,
+    );
+    if (result.changed) {
+      this.#unlockLocal(result.after);
+    }
+    return result.after;
+  }
+
+  async delete(id: string, options: OperationOptions): Promise<void> {
+    await this.#operate(id, 'delete', options, () => ({ set: {}, remove: true }));
+  }
+
+  async #operate(
+    id: string,
+    operation: JobOperation,
+    options: OperationOptions,
+    change: (job: JobEntity, effect: OperationEffect, nowMs: number) => JobChange,
+  ): Promise<ChangeResult> {
+    let effect: OperationEffect = 'same';
+    const result = await this.#change(id, options.tenantId, (job, nowMs) => {
+      effect = effectOf(operation, job.status);
+      return effect === 'same' || effect === 'refused' || effect === 'later'
+        ? undefined
+        : change(job, effect, nowMs);
+    });
+    if (isRefused(effect)) {
+      throw refusal(operation, result.before, effect);
+    }
+    return result;
+  }
+
+  async #change(
+    id: string,
+    tenantId: string | undefined,
+    decide: (job: JobEntity, nowMs: number) => JobChange | undefined,
+  ): Promise<ChangeResult> {
+    const result = await this.#parts.store.jobs.change(id, decide, tenantId);
+    if (result === undefined) {
+      throw notFound('job', id);
+    }
+    if (result.changed) {
+      this.#parts.stored(result);
+    }
+    return result;
+  }
+
+  async #find(id: string, tenantId: string | undefined): Promise<JobEntity> {
+    const found = await this.#parts.store.jobs.find(id, tenantId);
+    if (found === undefined) {
+      throw notFound('job', id);
+    }
+    return found.job;
+  }
+
+  #typeHere(job: JobEntity): RegisteredType {
+    const type = this.#parts.handlers.get(job.type);
+    if (type === undefined) {
+      throw new JobsError(
+        'type_not_here',
+        `This process has no handler of "${job.type}", whose hooks the operation runs. Call a process that provides its @JobType class, or provide it here.`,
+      );
+    }
+    return type;
+  }
+
+  async #suspendHook(job: JobEntity): Promise<void> {
+    const type = this.#typeHere(job);
+    if (!type.suspendable) {
+      throw new JobsError(
+        'not_suspendable',
+        `Jobs of type "${job.type}" cannot be suspended. Declare the type with suspendable: true, or cancel the job.`,
+      );
+    }
+    try {
+      const handler = await instanceFor(type, 'onJobSuspend', job.id);
+      await handler?.onJobSuspend?.(this.#view(job, type));
+    } catch (error) {
+      throw new JobsError(
+        'suspend_failed',
+        `Job ${job.id} refused to be suspended: ${messageOf(error)} Nothing was changed.`,
+        {
+          cause: error,
+        },
+      );
+    }
+  }
+
+  /** Runs the resume and init hooks; what they threw, if they did. */
+  async #resumeHooks(
+    job: JobEntity,
+    type: RegisteredType,
+  ): Promise<{ readonly thrown: unknown } | undefined> {
+    try {
+      const view = this.#view(job, type);
+      const resuming = await instanceFor(type, 'onJobResume', job.id);
+      await resuming?.onJobResume?.(view);
+      const starting = await instanceFor(type, 'onJobInit', job.id);
+      await starting?.onJobInit?.({
+        ...view,
+        setRetryPolicy: (policy) => {
+          const columns = policyColumns(policy);
+          // Stored with the next write of this job; a resume has no other place for it.
+          void this.#parts.store.jobs
+            .settle(job.id, () => ({ set: columns }))
+            .catch(() => undefined);
+        },
+      });
+      return undefined;
+    } catch (error) {
+      return { thrown: error };
+    }
+  }
+
+  #view(job: JobEntity, type: RegisteredType): ReturnType<typeof jobOf> {
+    return jobOf(job, {
+      isPaused: false,
+      nowMs: this.#parts.store.estimateNowMs(),
+      params: type.params.instantiate(JSON.parse(job.params)),
+    });
+  }
+
+  #details(reason: string | undefined): { details?: string } {
+    return reason === undefined ? {} : { details: this.#errorText(reason) };
+  }
+
+  #errorText(thrown: unknown): string {
+    const text = typeof thrown === 'string' ? thrown : messageOf(thrown);
+    return cutText(storableText(text), this.#parts.options.limits.error);
+  }
+}
+
+function ended(status: 'canceled' | 'skipped' | 'failed', nowMs: number): Partial<JobEntity> {
+  return { status, finishedAtMs: nowMs, leaseUntilMs: null, etaMs: null, lockedBy: null };
+}
+
+function isRefused(effect: OperationEffect): effect is 'refused' | 'later' {
+  return effect === 'refused' || effect === 'later';
+}
+
+const TARGETS: Readonly<Record<JobOperation, string>> = {
+  cancel: 'canceled',
+  suspend: 'suspended',
+  resume: 'waiting',
+  skip: 'skipped',
+  fail: 'failed',
+  retry: 'waiting',
+  delete: 'deleted',
+};
+
+function refusal(operation: JobOperation, job: JobEntity, effect: 'refused' | 'later'): JobsError {
+  const members = { from: job.status, to: TARGETS[operation] };
+  if (effect === 'later') {
+    return new JobsError(
+      operation === 'delete' ? 'job_active' : 'try_later',
+      `Job ${job.id} is ${job.status}, so "${operation}" must wait until that is over${operation === 'delete' ? '; cancel it first' : ''}. Try again.`,
+      { members, retryAfterSec: RETRY_AFTER_SEC },
+    );
+  }
+  return new JobsError(
+    'illegal_transition',
+    `Job ${job.id} is ${job.status}: "${operation}" would make it ${TARGETS[operation]}, which is not allowed from there.`,
+    { members },
+  );
+}
+
+function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

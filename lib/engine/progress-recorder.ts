@@ -1,0 +1,128 @@
+import { checkProgress, type JobProgress } from '../model/progress.js';
+import type { RunReport } from '../store/store.js';
+import type { Execution } from './execution.js';
+
+const WRITE_EVERY_MS = 200;
+
+/**
+ * Takes a handler's progress: checks it, keeps the latest, writes at most a few times a second, and
+ * the last one always.
+ */
+export class ProgressRecorder {
+  readonly #execution: Execution;
+  #pending: Partial<RunReport> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #writtenAt = -Infinity;
+
+  constructor(execution: Execution) {
+    this.#execution = execution;
+  }
+
+  /** Takes an emission of a stream: anything but progress fails the run. */
+  emit(value: unknown): void {
+    this.record(value);
+  }
+
+  /** @throws JobsError `invalid_progress`; what is stored stays */
+  record(value: unknown, message?: string): void {
+    const { progress, completed, total, message: text } = this.check(value, message);
+    if (this.#execution.isSettled) {
+      return;
+    }
+    const { job } = this.#execution;
+    job.progress = progress ?? job.progress;
+    job.completed = completed ?? job.completed;
+    job.total = total ?? job.total;
+    job.progressDetails = text ?? job.progressDetails;
+    if (progress !== undefined && progress > 0 && job.startedAtMs !== null) {
+      job.etaMs = Math.round(job.startedAtMs + this.#execution.elapsedMs / progress);
+    }
+    this.#pending = reportOf(job.progress, job, progress !== undefined);
+    this.#announce({ progress, completed, total, message: text });
+    this.#writeSoon();
+  }
+
+  /** @throws JobsError `invalid_progress` */
+  check(value: unknown, message?: string): ReturnType<typeof checkProgress> {
+    return checkProgress(value, message);
+  }
+
+  /** Writes what is pending now; it goes out ahead of the run's end. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const pending = this.#pending;
+    if (pending !== undefined) {
+      this.#pending = undefined;
+      this.#write(pending);
+    }
+  }
+
+  /** Forgets what is pending. */
+  drop(): void {
+    clearTimeout(this.#timer);
+    this.#pending = undefined;
+  }
+
+  #writeSoon(): void {
+    const waitMs = this.#writtenAt + WRITE_EVERY_MS - performance.now();
+    if (waitMs <= 0) {
+      this.flush();
+    } else {
+      this.#timer ??= setTimeout(() => this.flush(), waitMs);
+    }
+  }
+
+  #write(report: Partial<RunReport>): void {
+    this.#writtenAt = performance.now();
+    const { job, parts, runId } = this.#execution;
+    parts.store.jobs
+      .report({ ...report, seq: job.seq, runId, startedAtMs: job.startedAtMs ?? undefined })
+      .then(
+        (held) => {
+          if (held) {
+            job.updatedAtMs = parts.store.estimateNowMs();
+            parts.progressed(job);
+          } else if (!this.#execution.isSettled) {
+            this.#execution.loseLease();
+          }
+        },
+        (error: unknown) =>
+          parts.logger.warn(`Progress of job ${job.id} was not stored: ${String(error)}`),
+      );
+  }
+
+  #announce(report: { [K in keyof JobProgress]: JobProgress[K] | undefined }): void {
+    const { job, parts, runId, type } = this.#execution;
+    parts.announceProgress({
+      jobId: job.id,
+      type: job.type,
+      queue: type.queue,
+      runId,
+      at: new Date(parts.store.estimateNowMs()),
+      ...(report.progress === undefined ? {} : { progress: report.progress }),
+      ...(report.completed === undefined ? {} : { completed: report.completed }),
+      ...(report.total === undefined ? {} : { total: report.total }),
+      ...(report.message === undefined ? {} : { message: report.message }),
+    });
+  }
+}
+
+function reportOf(
+  progress: number,
+  job: {
+    readonly completed: number | null;
+    readonly total: number | null;
+    readonly progressDetails: string | null;
+    readonly etaMs: number | null;
+  },
+  hasProgress: boolean,
+): Partial<RunReport> {
+  return {
+    ...(hasProgress ? { progress } : {}),
+    ...(job.completed === null ? {} : { completed: job.completed }),
+    ...(job.total === null ? {} : { total: job.total }),
+    ...(job.progressDetails === null ? {} : { message: job.progressDetails }),
+    ...(job.etaMs === null ? {} : { etaMs: job.etaMs }),
+  };
+}

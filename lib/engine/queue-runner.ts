@@ -1,0 +1,368 @@
+import { defer, filter, map, startWith, Subject, type Observable } from 'rxjs';
+import type { JobEntity } from '../entities/job.entity.js';
+import type { JobEvent, JobProgressEvent } from '../model/job.js';
+import { decideOutcome } from '../model/outcome.js';
+import type { EngineParts } from './engine-parts.js';
+import { Execution, type ExecutionHost } from './execution.js';
+import { Slots } from './slots.js';
+
+/** The most jobs claimed ahead of the handlers. */
+const LONGEST_BUFFER = 500;
+/** Only queues whose runs are shorter than this claim ahead. */
+const FAST_RUN_MS = 100;
+/** The buffer holds about so much work. */
+const BUFFER_MS = 200;
+/** Runs that ended but are not stored yet, beyond which no handler is started. */
+const MOST_UNSTORED = 2000;
+/** After that long a handler that came from the buffer is marked as started. */
+const MARK_AFTER_MS = 50;
+
+/** One queue of this worker: takes jobs, holds them ready, and keeps its handlers at capacity. */
+export class QueueRunner implements ExecutionHost {
+  readonly name: string;
+  readonly capacity: number;
+  readonly #parts: EngineParts;
+  readonly #slots: Slots;
+  readonly #running = new Map<string, Execution>();
+  readonly #unstored = new Set<Execution>();
+  readonly #progress = new Subject<JobProgressEvent>();
+  readonly #runningCount = new Subject<number>();
+  #buffer: JobEntity[] = [];
+  #types: readonly string[] = [];
+  #isClaiming = false;
+  #mayHaveMore = false;
+  #isHintOnly = false;
+  #isPaused = false;
+  #isStopped = true;
+  #averageRunMs = FAST_RUN_MS;
+  #unmarked = new Set<Execution>();
+  #markTimer: NodeJS.Timeout | undefined;
+  #isPumping = false;
+  #emptied: (() => void)[] = [];
+
+  constructor(name: string, capacity: number, parts: EngineParts) {
+    this.name = name;
+    this.capacity = capacity;
+    this.#parts = parts;
+    this.#slots = new Slots(capacity, () => this.#pump());
+  }
+
+  /** How many handlers are at work: now, and at each change. */
+  get running$(): Observable<number> {
+    return defer(() => this.#runningCount.pipe(startWith(this.#running.size)));
+  }
+
+  get progress$(): Observable<JobProgressEvent> {
+    return this.#progress.asObservable();
+  }
+
+  get events$(): Observable<JobEvent> {
+    return this.#parts.bus.all$.pipe(
+      filter(({ queue }) => queue === this.name),
+      map(({ event }) => event),
+    );
+  }
+
+  get running(): number {
+    return this.#running.size;
+  }
+
+  /** Every run that this queue holds, buffered ones included. */
+  heldRunIds(): readonly string[] {
+    return [
+      ...this.#running.keys(),
+      ...[...this.#unstored].map((each) => each.runId),
+      ...this.#buffer.map((job) => job.runId ?? ''),
+    ];
+  }
+
+  execution(runId: string): Execution | undefined {
+    return this.#running.get(runId);
+  }
+
+  executionOf(jobId: string): Execution | undefined {
+    return [...this.#running.values()].find((each) => each.job.id === jobId);
+  }
+
+  start(): void {
+    this.#types = this.#parts.handlers.idsOf(this.name);
+    this.#isStopped = false;
+    this.wake();
+  }
+
+  /** Takes no new jobs in this process; running ones go on. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.wake();
+  }
+
+  /** There are jobs to take. */
+  wake(): void {
+    this.#mayHaveMore = true;
+    this.#isHintOnly = false;
+    this.#pump();
+  }
+
+  /** Something was written by somebody: there may be jobs to take, which a look finds out. */
+  hint(): void {
+    if (!this.#mayHaveMore) {
+      this.#mayHaveMore = true;
+      this.#isHintOnly = true;
+      this.#pump();
+    }
+  }
+
+  announceProgress(event: JobProgressEvent): void {
+    this.#progress.next(event);
+  }
+
+  /** Stops claiming and gives the buffer back. */
+  async stopClaiming(): Promise<void> {
+    this.#isStopped = true;
+    const unstarted = this.#buffer;
+    this.#buffer = [];
+    await Promise.all(unstarted.map((job) => this.#giveBack(job)));
+  }
+
+  /** Signals every handler at work. */
+  abortAll(): void {
+    for (const execution of this.#running.values()) {
+      execution.abort('shutdown');
+    }
+  }
+
+  /** Resolves when no handler is at work and every outcome is stored. */
+  empty(): Promise<void> {
+    if (this.#running.size === 0 && this.#unstored.size === 0 && !this.#isClaiming) {
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => this.#emptied.push(resolve));
+  }
+
+  close(): void {
+    clearTimeout(this.#markTimer);
+    this.#progress.complete();
+    this.#runningCount.complete();
+  }
+
+  /** Takes a buffered job that is to be canceled out of the buffer; its handler is not called. */
+  dropBuffered(runId: string): boolean {
+    const at = this.#buffer.findIndex((job) => job.runId === runId);
+    const [job] = at < 0 ? [] : this.#buffer.splice(at, 1);
+    if (job !== undefined) {
+      void this.#giveBack(job);
+    }
+    return job !== undefined;
+  }
+
+  /** Drops a buffered job that this worker holds no more. */
+  forget(runId: string): void {
+    this.#buffer = this.#buffer.filter((job) => job.runId !== runId);
+  }
+
+  slotFreed(execution: Execution): void {
+    if (execution.isSettled) {
+      this.#running.delete(execution.runId);
+      this.#unstored.add(execution);
+      this.#observe(execution.elapsedMs);
+      this.#countChanged();
+    }
+    this.#unmarked.delete(execution);
+    this.#slots.release();
+  }
+
+  takeSlot(signal: AbortSignal): Promise<void> {
+    return this.#slots.take(signal);
+  }
+
+  ended(execution: Execution): void {
+    this.#running.delete(execution.runId);
+    this.#unstored.delete(execution);
+    if (this.#running.size === 0 && this.#unstored.size === 0 && !this.#isClaiming) {
+      this.#tellEmpty();
+    }
+    this.#pump();
+  }
+
+  #pump(): void {
+    // Starting a handler may end it at once and come back here: one loop does for both.
+    if (this.#isPumping || this.#isStopped) {
+      return;
+    }
+    this.#isPumping = true;
+    try {
+      while (
+        this.#buffer.length > 0 &&
+        this.#unstored.size < MOST_UNSTORED &&
+        this.#slots.tryTake()
+      ) {
+        const job = this.#buffer.shift();
+        if (job === undefined) {
+          this.#slots.release();
+          break;
+        }
+        this.#start(job, true);
+      }
+    } finally {
+      this.#isPumping = false;
+    }
+    this.#claimIfRoom();
+  }
+
+  #claimIfRoom(): void {
+    if (
+      this.#isClaiming ||
+      !this.#mayHaveMore ||
+      this.#isPaused ||
+      this.#isStopped ||
+      this.#types.length === 0
+    ) {
+      return;
+    }
+    const ahead = this.#ahead();
+    const room = Math.max(0, this.#slots.free) + ahead - this.#buffer.length;
+    // A buffer that is still half full waits: fewer and larger claims.
+    if (
+      room <= 0 ||
+      (this.#buffer.length > 0 && this.#buffer.length > ahead / 2) ||
+      this.#unstored.size >= MOST_UNSTORED
+    ) {
+      return;
+    }
+    void this.#claim(room);
+  }
+
+  async #claim(limit: number): Promise<void> {
+    const onlyIfReady = this.#isHintOnly;
+    this.#isClaiming = true;
+    this.#mayHaveMore = false;
+    this.#isHintOnly = false;
+    try {
+      const jobs = await this.#parts.store.jobs.claim({
+        queue: this.name,
+        types: this.#types,
+        channels: this.#parts.options.channels,
+        limit,
+        workerId: this.#parts.workerId,
+        leaseMs: this.#parts.options.lease.durationMs,
+        starts: limit <= this.#slots.free,
+        onlyIfReady,
+      });
+      if (jobs.length >= limit) {
+        this.#mayHaveMore = true;
+      }
+      await this.#take(jobs);
+    } catch (error) {
+      this.#parts.logger.warn(`Queue "${this.name}" could not take jobs: ${String(error)}`);
+    } finally {
+      this.#isClaiming = false;
+      if (this.#running.size === 0 && this.#unstored.size === 0) {
+        this.#tellEmpty();
+      }
+      this.#pump();
+    }
+  }
+
+  async #take(jobs: readonly JobEntity[]): Promise<void> {
+    if (this.#isStopped) {
+      await Promise.all(jobs.map((job) => this.#giveBack(job)));
+      return;
+    }
+    this.#buffer = this.#buffer.length === 0 ? [...jobs] : [...this.#buffer, ...jobs];
+  }
+
+  #start(job: JobEntity, marks: boolean): void {
+    const type = this.#parts.handlers.get(job.type);
+    if (type === undefined) {
+      // Only registered types are claimed, so this cannot be; the job goes back untouched.
+      this.#slots.release();
+      void this.#giveBack(job);
+      return;
+    }
+    const wasMarked = job.startedAtMs !== null;
+    const execution = new Execution(this.#parts, type, job, this);
+    this.#running.set(execution.runId, execution);
+    this.#countChanged();
+    if (marks && !wasMarked) {
+      this.#markLater(execution);
+    }
+    execution.start();
+  }
+
+  /** The start of a buffered job is written only when its handler does not end soon. */
+  #markLater(execution: Execution): void {
+    this.#unmarked.add(execution);
+    this.#markTimer ??= setTimeout(() => {
+      this.#markTimer = undefined;
+      const unmarked = this.#unmarked;
+      this.#unmarked = new Set();
+      for (const each of unmarked) {
+        if (!each.isSettled) {
+          each.markStarted();
+        }
+      }
+    }, MARK_AFTER_MS);
+  }
+
+  async #giveBack(job: JobEntity): Promise<void> {
+    const { store, handlers, logger, random } = this.#parts;
+    const type = handlers.get(job.type);
+    try {
+      const result = await store.jobs.settle(job.id, (stored, nowMs) => {
+        if (stored.runId !== job.runId || stored.leaseUntilMs === null || type === undefined) {
+          return undefined;
+        }
+        const { set, run, runError } = decideOutcome(
+          stored,
+          { kind: 'unstarted' },
+          type.rules,
+          nowMs,
+          random,
+        );
+        return {
+          set,
+          ...(run === undefined || set.finishedAtMs !== undefined
+            ? {}
+            : { archiveRun: { outcome: run, error: runError } }),
+        };
+      });
+      if (result?.changed === true) {
+        this.#parts.stored(result, type);
+      }
+    } catch (error) {
+      logger.warn(
+        `Job ${job.id} could not be given back; it comes back when its lease ends. ${String(error)}`,
+      );
+    }
+  }
+
+  #ahead(): number {
+    if (this.#averageRunMs >= FAST_RUN_MS) {
+      return 0;
+    }
+    const fits = Math.floor((this.capacity * BUFFER_MS) / Math.max(this.#averageRunMs, 0.1));
+    return Math.min(LONGEST_BUFFER, fits);
+  }
+
+  #observe(runMs: number): void {
+    this.#averageRunMs += (runMs - this.#averageRunMs) * 0.2;
+  }
+
+  #countChanged(): void {
+    if (this.#runningCount.observed) {
+      this.#runningCount.next(this.#running.size);
+    }
+  }
+
+  #tellEmpty(): void {
+    const waiting = this.#emptied;
+    this.#emptied = [];
+    for (const resolve of waiting) {
+      resolve();
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import type { EngineParts } from './engine-parts.js';
+import { progressEvent, statusEvent } from './event-bus.js';
+
+const CHUNK = 500;
+const LEAST_INTERVAL_MS = 20;
+
+/** Follows, for those who watch a job here, what other processes do to it. */
+export class RemoteWatch {
+  readonly #parts: EngineParts;
+  readonly #known = new Map<string, { sequence: number; progress: number }>();
+  #timer: NodeJS.Timeout | undefined;
+  #isLooking = false;
+
+  constructor(parts: EngineParts) {
+    this.#parts = parts;
+  }
+
+  /** Something was written by somebody. */
+  hint(): void {
+    if (this.#timer === undefined && this.#parts.bus.watched().length > 0) {
+      this.#timer = setTimeout(() => {
+        this.#timer = undefined;
+        void this.#look();
+      }, LEAST_INTERVAL_MS);
+    }
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  async #look(): Promise<void> {
+    if (this.#isLooking) {
+      this.hint();
+      return;
+    }
+    this.#isLooking = true;
+    try {
+      const ids = this.#parts.bus.watched();
+      for (let at = 0; at < ids.length; at += CHUNK) {
+        await this.#compare(ids.slice(at, at + CHUNK));
+      }
+      const watched = new Set(ids);
+      for (const id of this.#known.keys()) {
+        if (!watched.has(id)) {
+          this.#known.delete(id);
+        }
+      }
+    } catch (error) {
+      this.#parts.logger.debug(
+        `Watched jobs could not be read, and are read again: ${String(error)}`,
+      );
+    } finally {
+      this.#isLooking = false;
+    }
+  }
+
+  async #compare(ids: readonly string[]): Promise<void> {
+    const { store, bus } = this.#parts;
+    const standings = await store.jobs.standings(ids);
+    for (const [id, standing] of standings) {
+      const known = this.#known.get(id);
+      this.#known.set(id, standing);
+      if (known?.sequence === standing.sequence && known.progress === standing.progress) {
+        continue;
+      }
+      const found = await store.jobs.find(id);
+      if (found !== undefined) {
+        const isNews = known?.sequence !== standing.sequence;
+        bus.publish(found.job.queue, isNews ? statusEvent(found.job) : progressEvent(found.job));
+      }
+    }
+  }
+}

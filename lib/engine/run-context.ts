@@ -1,0 +1,253 @@
+import { durationMs } from '../model/duration.js';
+import type { EnqueueOptions } from '../model/enqueue-options.js';
+import { JobsError } from '../model/errors.js';
+import type { EnqueuedJob, Job, RetryPolicy } from '../model/job.js';
+import type { JobContext, JobLogger, RescheduleOptions } from '../model/job-context.js';
+import { isFinal } from '../model/job-status.js';
+import type { JobTypeRef, ParamsInput, ParamsOf, ResultOf } from '../model/job-type.js';
+import type { JsonObject, JsonValue } from '../model/json.js';
+import { toJsonText } from '../model/json-text.js';
+import { decideOutcome, type Ending } from '../model/outcome.js';
+import type { JobProgress } from '../model/progress.js';
+import { SteeringSignal } from '../model/signals.js';
+import type { ChangeResult, JoinedTransaction, RunReport } from '../store/store.js';
+import type { Execution } from './execution.js';
+import { RunLogger } from './log-writer.js';
+import { policyColumns } from './retry-policy-columns.js';
+
+type Rescheduled = Extract<Ending, { kind: 'rescheduled' }>;
+
+/** A steering signal that carries what becomes of the job; the check of params may take a while. */
+class RescheduleSignal extends SteeringSignal {
+  readonly plan: Rescheduled | Promise<Rescheduled>;
+
+  constructor(plan: Rescheduled | Promise<Rescheduled>) {
+    super('reschedule', 'rescheduled');
+    this.plan = plan;
+  }
+}
+
+/** What a handler is given. Everything that costs is made when it is first asked for. */
+export class RunContext implements JobContext {
+  readonly #execution: Execution;
+  #params: { readonly value: unknown } | undefined;
+  #job: Job | undefined;
+  #log: JobLogger | undefined;
+  #joined: JoinedTransaction | undefined;
+
+  constructor(execution: Execution) {
+    this.#execution = execution;
+  }
+
+  /** The run behind this context, for the engine. */
+  get execution(): Execution {
+    return this.#execution;
+  }
+
+  get job(): Job {
+    this.#job ??= this.#execution.view(this.params);
+    return this.#job;
+  }
+
+  get params(): unknown {
+    if (this.#params === undefined) {
+      const { job, type } = this.#execution;
+      this.#params = { value: type.params.instantiate(JSON.parse(job.params) as JsonValue) };
+    }
+    return this.#params.value;
+  }
+
+  get signal(): AbortSignal {
+    return this.#execution.signal;
+  }
+
+  get attempt(): number {
+    return this.#execution.job.revision;
+  }
+
+  get state(): JsonValue {
+    const { state } = this.#execution.job;
+    return state === null ? null : (JSON.parse(state) as JsonValue);
+  }
+
+  get meta(): JsonObject {
+    const { meta } = this.#execution.job;
+    return meta === null ? {} : (JSON.parse(meta) as JsonObject);
+  }
+
+  get log(): JobLogger {
+    if (this.#log === undefined) {
+      const { parts, job, runId } = this.#execution;
+      this.#log = new RunLogger(parts, { jobId: job.id, runId, type: job.type });
+    }
+    return this.#log;
+  }
+
+  progress(progress: number | JobProgress, message?: string): void {
+    this.#execution.progress.record(progress, message);
+  }
+
+  async setResult(value: unknown): Promise<void> {
+    const { result: bytes, depth } = this.#execution.parts.options.limits;
+    const result = toJsonText(value, 'result', { bytes, depth });
+    await this.#report({ result });
+    this.#execution.job.result = result;
+    this.#execution.parts.progressed(this.#execution.job);
+  }
+
+  async checkpoint(state: unknown): Promise<void> {
+    const text = this.#stateText(state);
+    await this.#report({ state: text });
+    this.#execution.job.state = text;
+  }
+
+  skip(reason: string): never {
+    throw new SteeringSignal('skip', reason);
+  }
+
+  lockOn(jobId: string): Promise<Job> {
+    return this.#execution.lockOn(jobId);
+  }
+
+  unlock(): Promise<void> {
+    this.#execution.unlock();
+    return Promise.resolve();
+  }
+
+  enqueue<T extends JobTypeRef>(
+    type: T,
+    params?: ParamsInput<T>,
+    options: EnqueueOptions = {},
+  ): Promise<EnqueuedJob<ParamsOf<T>, ResultOf<T>>> {
+    const { job, parts } = this.#execution;
+    const inherited = {
+      tenantId: job.tenantId,
+      userId: job.userId,
+      ...(job.meta === null ? {} : { meta: this.meta }),
+      ...options,
+    };
+    const enqueued = parts.enqueuer.enqueue(type, params, inherited, {
+      upstreamJobId: job.id,
+      joined: this.#joined,
+    });
+    return enqueued as Promise<EnqueuedJob<ParamsOf<T>, ResultOf<T>>>;
+  }
+
+  reschedule(options: RescheduleOptions): never {
+    const plan: Rescheduled = {
+      kind: 'rescheduled',
+      runAtMs: options.runAt?.getTime(),
+      delayMs: options.delay === undefined ? 0 : durationMs(options.delay, 'delay'),
+      state: options.state === undefined ? undefined : this.#stateText(options.state),
+      params: undefined,
+    };
+    if (options.params === undefined) {
+      throw new RescheduleSignal(plan);
+    }
+    const given = JSON.parse(this.#paramsText(options.params)) as JsonValue;
+    const accepted = this.#execution.type.params.accept(given);
+    throw new RescheduleSignal(
+      accepted instanceof Promise
+        ? accepted.then((value) => ({ ...plan, params: this.#paramsText(value) }))
+        : { ...plan, params: this.#paramsText(accepted) },
+    );
+  }
+
+  async setRetryPolicy(policy: RetryPolicy): Promise<void> {
+    const columns = policyColumns(policy);
+    await this.#report(columns);
+    const { job } = this.#execution;
+    job.maxRetries = columns.maxRetries ?? job.maxRetries;
+    job.retryDelaySec = columns.retryDelaySec ?? job.retryDelaySec;
+    if (columns.timeoutSec !== undefined) {
+      this.#execution.timeoutChanged(columns.timeoutSec);
+    }
+  }
+
+  async transaction<T>(
+    work: (manager: unknown) => Promise<T>,
+    { complete = false }: { complete?: boolean } = {},
+  ): Promise<T> {
+    const { parts, job, runId } = this.#execution;
+    if (this.#joined !== undefined) {
+      throw new JobsError(
+        'invalid_request',
+        `Job ${job.id} has a ctx.transaction open already: use its manager instead of a second one.`,
+      );
+    }
+    let ended: ChangeResult | undefined;
+    const before = { state: job.state, result: job.result };
+    try {
+      const result = await parts.store.transaction(
+        { jobId: job.id, runId },
+        async (manager, joined) => {
+          this.#joined = joined;
+          const value = await work(manager);
+          ended = complete ? await this.#completeIn(joined, value) : undefined;
+          return value;
+        },
+      );
+      if (ended !== undefined) {
+        this.#execution.settledElsewhere(ended);
+      }
+      return result;
+    } catch (error) {
+      job.state = before.state;
+      job.result = before.result;
+      throw error;
+    } finally {
+      this.#joined = undefined;
+    }
+  }
+
+  async #completeIn(joined: JoinedTransaction, value: unknown): Promise<ChangeResult> {
+    const { parts, job, runId, type } = this.#execution;
+    const { result: bytes, depth } = parts.options.limits;
+    const result = value === undefined ? null : toJsonText(value, 'result', { bytes, depth });
+    const changed = await joined.change(job.id, (stored, nowMs) =>
+      stored.runId !== runId || isFinal(stored.status)
+        ? undefined
+        : {
+            set: decideOutcome(
+              stored,
+              { kind: 'completed', result },
+              type.rules,
+              nowMs,
+              parts.random,
+            ).set,
+          },
+    );
+    if (changed?.changed !== true) {
+      throw new JobsError(
+        'lease_lost',
+        `Run ${runId} holds job ${job.id} no more, so its transaction was rolled back.`,
+      );
+    }
+    return changed;
+  }
+
+  #paramsText(params: unknown): string {
+    const { params: bytes, depth } = this.#execution.parts.options.limits;
+    return toJsonText(params, 'params', { bytes, depth });
+  }
+
+  #stateText(state: unknown): string {
+    const { state: bytes, depth } = this.#execution.parts.options.limits;
+    return toJsonText(state, 'state', { bytes, depth });
+  }
+
+  async #report(report: Partial<RunReport>): Promise<void> {
+    const { parts, job, runId, isSettled } = this.#execution;
+    const full = { ...report, seq: job.seq, runId };
+    const held = !isSettled && (await (this.#joined ?? parts.store.jobs).report(full));
+    if (!held) {
+      if (!isSettled) {
+        this.#execution.loseLease();
+      }
+      throw new JobsError(
+        'lease_lost',
+        `Run ${runId} holds job ${job.id} no more, so nothing was written. Stop the handler.`,
+      );
+    }
+  }
+}

@@ -1,0 +1,20 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { JobContext } from '../model/job-context.js';
+import type { RunContext } from './run-context.js';
+
+const storage = new AsyncLocalStorage<RunContext>();
+
+/** Runs a handler so that everything it calls, awaits or schedules finds its context. */
+export function runInContext<T>(context: RunContext, work: () => T): T {
+  return storage.run(context, work);
+}
+
+/** The context of the job whose handler is running here, or undefined outside of one. */
+export function currentJobContext(): JobContext | undefined {
+  return storage.getStore();
+}
+
+/** The run whose asynchronous context this is. */
+export function currentRun(): RunContext | undefined {
+  return storage.getStore();
+}

@@ -1,0 +1,18 @@
+import { JobEntity } from './job.entity.js';
+import { JobGroupEntity } from './job-group.entity.js';
+import { JobLogEntity } from './job-log.entity.js';
+import { JobTypeEntity } from './job-type.entity.js';
+import { JobQueueEntity } from './queue.entity.js';
+import { JobRunEntity } from './run.entity.js';
+import { JobWorkerEntity } from './worker.entity.js';
+
+/** The entities that are registered with the host's data source. */
+export const JOBS_ENTITIES = [
+  JobEntity,
+  JobRunEntity,
+  JobTypeEntity,
+  JobGroupEntity,
+  JobQueueEntity,
+  JobWorkerEntity,
+  JobLogEntity,
+];

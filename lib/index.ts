@@ -1,0 +1,106 @@
+export { JobType } from './decorators/job-type.decorator.js';
+export { InjectQueueWorker } from './decorators/inject.decorators.js';
+export { currentJobContext } from './engine/run-storage.js';
+export type { JobPatch } from './engine/operations.js';
+export { JOBS_ENTITIES } from './entities/index.js';
+export { JobEntity } from './entities/job.entity.js';
+export { JobGroupEntity } from './entities/job-group.entity.js';
+export { JobLogEntity } from './entities/job-log.entity.js';
+export { JobTypeEntity } from './entities/job-type.entity.js';
+export { JobQueueEntity } from './entities/queue.entity.js';
+export { JobRunEntity } from './entities/run.entity.js';
+export { JobWorkerEntity } from './entities/worker.entity.js';
+export {
+  JobsModule,
+  type JobsModuleAsyncOptions,
+  type JobsModuleExtras,
+  type JobsModuleLateOptions,
+  type JobsOptionsFactory,
+} from './jobs.module.js';
+export type {
+  ApiOptions,
+  ApiSection,
+  DatabaseOptions,
+  GraceOptions,
+  JobDefaults,
+  JobGroupOptions,
+  JobLogOptions,
+  JobsIdentity,
+  JobsModuleOptions,
+  LeaseOptions,
+  LimitOptions,
+  LogFileOptions,
+  QueueOptions,
+  RetentionOptions,
+} from './jobs.options.js';
+export { getQueueWorkerToken } from './jobs.tokens.js';
+export type { Duration } from './model/duration.js';
+export type { EnqueueItem, EnqueueManyOutcome, EnqueueOptions } from './model/enqueue-options.js';
+export {
+  isJobsError,
+  JobsError,
+  type FieldError,
+  type JobsErrorCode,
+  type JobsErrorOptions,
+} from './model/errors.js';
+export {
+  LOG_LEVELS,
+  type EnqueuedJob,
+  type EnqueueOutcome,
+  type InitializingJob,
+  type Job,
+  type JobEvent,
+  type JobKind,
+  type JobLogLine,
+  type JobProgressEvent,
+  type JobRun,
+  type LogLevel,
+  type RetryPolicy,
+  type RunOutcome,
+  type WaitingFor,
+} from './model/job.js';
+export type { JobContext, JobLogger, RescheduleOptions } from './model/job-context.js';
+export {
+  canTransition,
+  FINAL_STATUSES,
+  isFinal,
+  JOB_STATUSES,
+  type FinalStatus,
+  type JobStatus,
+} from './model/job-status.js';
+export type {
+  Class,
+  HandlerResult,
+  JobHandler,
+  JobTypeOptions,
+  JobTypeRef,
+  OnJobInit,
+  OnJobResume,
+  OnJobStateUpdate,
+  OnJobSuspend,
+  ParamsInput,
+  ParamsOf,
+  ResultOf,
+} from './model/job-type.js';
+export type { JsonObject, JsonValue } from './model/json.js';
+export type { JobProgress } from './model/progress.js';
+export type { JobPage, JobQuery, LogQuery, OrderField } from './model/query.js';
+export type { Backoff, BackoffType } from './model/retry-policy.js';
+export {
+  JobAbortError,
+  RetryLater,
+  UnrecoverableJobError,
+  type JobAbortCode,
+} from './model/signals.js';
+export { CatalogService, type JobGroupInfo, type JobTypeInfo } from './services/catalog.service.js';
+export { JobsService } from './services/jobs.service.js';
+export { QueueWorker } from './services/queue-worker.js';
+export { QueuesService, type QueueInfo } from './services/queues.service.js';
+export type { ReasonOptions, Scope } from './services/scope.js';
+export {
+  StatsService,
+  type HealthCheck,
+  type JobsHealth,
+  type JobsStats,
+} from './services/stats.service.js';
+export { WorkersService, type WorkerInfo } from './services/workers.service.js';

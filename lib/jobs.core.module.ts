@@ -1,0 +1,145 @@
+import { Logger, Module, type DynamicModule, type Provider } from '@nestjs/common';
+import { DiscoveryModule } from '@nestjs/core';
+import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
+import type { DataSource } from 'typeorm';
+import { Engine } from './engine/engine.js';
+import { HandlerRegistry } from './engine/handlers.js';
+import type { LogSink } from './engine/log-writer.js';
+import { JOBS_ENTITIES } from './entities/index.js';
+import {
+  checkName,
+  invalid,
+  queueCapacity,
+  resolveGroup,
+  type JobsModuleOptions,
+  type ResolvedOptions,
+} from './jobs.options.js';
+import { getQueueWorkerToken, JOBS_CATALOG, JOBS_ENGINE, JOBS_OPTIONS } from './jobs.tokens.js';
+import { CatalogService, type Catalog } from './services/catalog.service.js';
+import { JobsService } from './services/jobs.service.js';
+import { QueueWorker } from './services/queue-worker.js';
+import { QueuesService } from './services/queues.service.js';
+import { StatsService } from './services/stats.service.js';
+import { WorkersService } from './services/workers.service.js';
+import { TypeOrmStore } from './store/typeorm/typeorm-store.js';
+import { VERSION } from './version.js';
+
+const SERVICES = [JobsService, CatalogService, QueuesService, WorkersService, StatsService];
+
+/** What the core is made from. */
+export interface CoreParts {
+  readonly isGlobal: boolean;
+  readonly dataSource: string | undefined;
+  readonly queues: Iterable<string>;
+  readonly imports: DynamicModule['imports'];
+  /** Provides the resolved options under `JOBS_OPTIONS`. */
+  readonly options: readonly Provider[];
+}
+
+/** The services and the engine: what applications inject. The runner module switches it on. */
+@Module({})
+export class JobsCoreModule {
+  static create(parts: CoreParts): DynamicModule {
+    const workers = [...parts.queues].map((name): Provider => ({
+      provide: getQueueWorkerToken(name),
+      inject: [JOBS_ENGINE],
+      useFactory: (engine: Engine) => workerOf(engine, name),
+    }));
+    return {
+      module: JobsCoreModule,
+      global: parts.isGlobal,
+      imports: [
+        DiscoveryModule,
+        // Registers the entities with a data source that loads them by itself; nothing is injected.
+        TypeOrmModule.forFeature(JOBS_ENTITIES, parts.dataSource),
+        ...(parts.imports ?? []),
+      ],
+      providers: [
+        ...parts.options,
+        { provide: JOBS_CATALOG, inject: [JOBS_OPTIONS], useFactory: catalogOf },
+        {
+          provide: JOBS_ENGINE,
+          inject: [JOBS_OPTIONS, JOBS_CATALOG, getDataSourceToken(parts.dataSource)],
+          useFactory: engineOf,
+        },
+        ...SERVICES,
+        ...workers,
+      ],
+      exports: [
+        ...SERVICES,
+        ...[...parts.queues].map(getQueueWorkerToken),
+        JOBS_OPTIONS,
+        JOBS_CATALOG,
+        JOBS_ENGINE,
+        DiscoveryModule,
+      ],
+    };
+  }
+}
+
+function workerOf(engine: Engine, name: string): QueueWorker {
+  const runner = engine.queues.get(name);
+  if (runner === undefined) {
+    throw invalid(`There is no queue "${name}": add it to the option queues.`);
+  }
+  return new QueueWorker(runner);
+}
+
+async function engineOf(
+  options: ResolvedOptions,
+  catalog: Catalog,
+  dataSource: DataSource,
+): Promise<Engine> {
+  const logger = new Logger('JobsEngine');
+  return new Engine({
+    store: new TypeOrmStore(dataSource, options.database),
+    options,
+    handlers: catalog.handlers,
+    logger,
+    sink: await sinkOf(options, logger),
+    version: VERSION,
+  });
+}
+
+async function sinkOf({ logs }: ResolvedOptions, logger: Logger): Promise<LogSink | undefined> {
+  if (logs.file === undefined) {
+    return undefined;
+  }
+  const { RotatingLogFiles } = await import('./logs/rotating-log-files.js');
+  return new RotatingLogFiles(logs.file, (message) => logger.error(message));
+}
+
+function catalogOf(options: ResolvedOptions): Catalog {
+  const groups = new Map(options.groups);
+  const queues = new Map(options.queues);
+  return {
+    handlers: new HandlerRegistry(),
+    groups,
+    queues,
+    pending: [],
+    isClosed: false,
+    addGroup(group) {
+      const name = checkName(group.name, 'The name of a group');
+      if (groups.has(name) && name !== 'default') {
+        throw invalid(`The group "${name}" is registered already: choose another name.`);
+      }
+      groups.set(name, resolveGroup(group, queues));
+    },
+    addQueue(name, queue) {
+      queues.set(checkName(name, 'The name of a queue'), queueCapacity(name, queue));
+    },
+  };
+}
+
+/** The options as far as they are known when the module is declared. */
+export function knownQueues(options: Pick<JobsModuleOptions, 'queues'>): string[] {
+  return [
+    ...new Set([
+      'compute',
+      'maintenance',
+      'download',
+      'default',
+      ...Object.keys(options.queues ?? {}),
+    ]),
+  ];
+}

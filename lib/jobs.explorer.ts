@@ -1,0 +1,157 @@
+import { Inject, Injectable, type Type } from '@nestjs/common';
+import { ContextIdFactory, DiscoveryService, ModuleRef } from '@nestjs/core';
+import { jobTypeOf } from './decorators/job-type.decorator.js';
+import type { AnyHandler, RegisteredType } from './engine/handlers.js';
+import { checkName, count, invalid, type ResolvedOptions } from './jobs.options.js';
+import { JOBS_CATALOG, JOBS_OPTIONS } from './jobs.tokens.js';
+import { durationMs } from './model/duration.js';
+import type { JobHandler, JobTypeOptions } from './model/job-type.js';
+import { resolveBackoff } from './model/retry-policy.js';
+import { paramsContract } from './params/params-contract.js';
+import { classOf, type Catalog } from './services/catalog.service.js';
+
+type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
+
+const KEYS: readonly string[] = [
+  'name',
+  'group',
+  'description',
+  'params',
+  'version',
+  'timeout',
+  'maxRetries',
+  'retryDelay',
+  'backoff',
+  'retryOnTimeout',
+  'suspendable',
+];
+
+/** Finds every provider whose class carries `@JobType` and fills the registry, once. */
+@Injectable()
+export class JobsExplorer {
+  readonly #discovery: DiscoveryService;
+  readonly #moduleRef: ModuleRef;
+  readonly #catalog: Catalog;
+  readonly #options: ResolvedOptions;
+
+  constructor(
+    @Inject(DiscoveryService) discovery: DiscoveryService,
+    @Inject(ModuleRef) moduleRef: ModuleRef,
+    @Inject(JOBS_CATALOG) catalog: Catalog,
+    @Inject(JOBS_OPTIONS) options: ResolvedOptions,
+  ) {
+    this.#discovery = discovery;
+    this.#moduleRef = moduleRef;
+    this.#catalog = catalog;
+    this.#options = options;
+  }
+
+  /** @throws JobsError `invalid_options` for a type that is declared twice, badly, or for an unknown group */
+  async explore(): Promise<void> {
+    this.#catalog.isClosed = true;
+    for (const wrapper of this.#discovery.getProviders()) {
+      const handlerClass = handlerClassOf(wrapper);
+      const declared = jobTypeOf(handlerClass);
+      if (handlerClass !== undefined && declared !== undefined) {
+        await this.#register(declared, handlerClass, this.#accessOf(wrapper, handlerClass));
+      }
+    }
+    for (const { options, handler } of this.#catalog.pending) {
+      await this.#register(options, classOf(handler), {
+        instance: handler,
+        resolve: () => Promise.resolve(handler),
+      });
+    }
+  }
+
+  async #register(
+    declared: JobTypeOptions,
+    handlerClass: Type,
+    access: Pick<RegisteredType, 'instance' | 'resolve'>,
+  ): Promise<void> {
+    const where = `@JobType of ${handlerClass.name}`;
+    for (const key of Object.keys(declared)) {
+      if (!KEYS.includes(key)) {
+        throw invalid(
+          `${where}: the option "${key}" is unknown. Remove it, or use one of ${KEYS.join(', ')}.`,
+        );
+      }
+    }
+    const name = checkName(declared.name, `${where}: name`);
+    const group = checkName(declared.group ?? 'default', `${where}: group`);
+    const known = this.#catalog.groups.get(group);
+    if (known === undefined) {
+      throw invalid(
+        `${where}: the group "${group}" does not exist. Add it to JobsModule.forRoot({ groups: [{ name: "${group}", queue: … }] }), or use one of ${[...this.#catalog.groups.keys()].join(', ')}.`,
+      );
+    }
+    if (
+      typeof handlerClass.prototype?.execute !== 'function' &&
+      typeof access.instance?.execute !== 'function'
+    ) {
+      throw invalid(`${where}: the class has no method execute(ctx), which runs the jobs. Add it.`);
+    }
+    const { defaults } = this.#options;
+    const typeId = `${group}:${name}`;
+    this.#catalog.handlers.add({
+      typeId,
+      group,
+      name,
+      queue: known.queueName,
+      description: declared.description ?? '',
+      version: count(declared.version ?? 1, `${where}: version`),
+      timeoutSec: this.#seconds(declared.timeout, defaults.timeoutMs, `${where}: timeout`),
+      maxRetries:
+        declared.maxRetries === undefined
+          ? defaults.maxRetries
+          : count(declared.maxRetries, `${where}: maxRetries`, 0),
+      retryDelaySec: this.#seconds(
+        declared.retryDelay,
+        defaults.retryDelayMs,
+        `${where}: retryDelay`,
+      ),
+      rules: {
+        backoff:
+          declared.backoff === undefined
+            ? defaults.backoff
+            : resolveBackoff(declared.backoff, `${where}: backoff`),
+        retryOnTimeout: declared.retryOnTimeout ?? defaults.retryOnTimeout,
+      },
+      suspendable: declared.suspendable ?? false,
+      params: await paramsContract(typeId, declared.params),
+      handlerClass,
+      ...access,
+    });
+  }
+
+  #accessOf(wrapper: Wrapper, handlerClass: Type): Pick<RegisteredType, 'instance' | 'resolve'> {
+    if (wrapper.isDependencyTreeStatic() && !wrapper.isTransient) {
+      const instance = wrapper.instance as AnyHandler;
+      return { instance, resolve: () => Promise.resolve(instance) };
+    }
+    return {
+      instance: undefined,
+      resolve: async (jobId) => {
+        const request = { jobId };
+        // Durable providers are shared as the host's strategy says; the others live for this job.
+        const contextId = ContextIdFactory.getByRequest(request);
+        this.#moduleRef.registerRequestByContextId(request, contextId);
+        return this.#moduleRef.resolve<AnyHandler>(wrapper.token ?? handlerClass, contextId, {
+          strict: false,
+        });
+      },
+    };
+  }
+
+  #seconds(given: JobTypeOptions['timeout'], defaultMs: number, what: string): number {
+    return (given === undefined ? defaultMs : durationMs(given, what, 'invalid_options')) / 1000;
+  }
+}
+
+/** The class that declares the type: also behind a factory, or a mock that stands in for it. */
+function handlerClassOf(wrapper: Wrapper): Type<JobHandler> | undefined {
+  const instance: unknown = wrapper.isDependencyTreeStatic() ? wrapper.instance : undefined;
+  const made = typeof instance === 'object' && instance !== null ? instance.constructor : undefined;
+  const candidates: unknown[] = [wrapper.metatype, wrapper.token, made];
+  return candidates.find((each) => jobTypeOf(each) !== undefined) as Type<JobHandler> | undefined;
+}

@@ -1,0 +1,102 @@
+import { mkdirSync } from 'node:fs';
+import { readdir, stat, unlink } from 'node:fs/promises';
+import path from 'node:path';
+import { createStream, type RotatingFileStream } from 'rotating-file-stream';
+import { LOG_LEVELS, type LogLevel } from '../model/job.js';
+import type { JsonObject } from '../model/json.js';
+
+/** Where and how much is kept. */
+export interface RotatingLogOptions {
+  readonly path: string;
+  readonly level: LogLevel;
+  /** Bytes, or a text such as '1000M'. */
+  readonly maxSize: number | string;
+  /** Rotated files that are kept. */
+  readonly maxFiles: number;
+  /** Rotated files older than this are deleted. */
+  readonly maxAgeMs: number;
+}
+
+interface Line {
+  readonly at: Date;
+  readonly level: LogLevel;
+  readonly jobId: string;
+  readonly runId: string;
+  readonly type: string;
+  readonly message: string;
+  readonly fields: JsonObject | null;
+}
+
+/** Lines of all jobs of this process as JSON lines in a file that rotates by size. */
+export class RotatingLogFiles {
+  readonly #options: RotatingLogOptions;
+  readonly #stream: RotatingFileStream;
+  readonly #folder: string;
+  readonly #name: string;
+
+  /** @throws Error when the folder cannot be made */
+  constructor(options: RotatingLogOptions, onTrouble: (message: string) => void) {
+    this.#options = options;
+    this.#folder = path.dirname(path.resolve(options.path));
+    this.#name = path.basename(options.path);
+    mkdirSync(this.#folder, { recursive: true });
+    this.#stream = createStream((time, index) => this.#nameOf(time, index), {
+      path: this.#folder,
+      size: typeof options.maxSize === 'number' ? `${options.maxSize}B` : options.maxSize,
+      maxFiles: options.maxFiles,
+    });
+    this.#stream.on('error', (error) =>
+      onTrouble(`The log file ${options.path} cannot be written: ${error.message}`),
+    );
+    this.#stream.on('warning', (error) =>
+      onTrouble(`The log file ${options.path} could not be rotated: ${error.message}`),
+    );
+    this.#stream.on('rotated', () =>
+      this.#prune().catch((error: unknown) => onTrouble(String(error))),
+    );
+    this.#prune().catch((error: unknown) => onTrouble(String(error)));
+  }
+
+  write(line: Line): void {
+    if (LOG_LEVELS.indexOf(line.level) >= LOG_LEVELS.indexOf(this.#options.level)) {
+      // JSON escapes line ends and control characters, so that a line stays a line.
+      this.#stream.write(`${textOf(line)}\n`);
+    }
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => this.#stream.end(() => resolve()));
+  }
+
+  #nameOf(time: number | Date, index: number | undefined): string {
+    if (!(time instanceof Date)) {
+      return this.#name;
+    }
+    const { name, ext } = path.parse(this.#name);
+    return `${name}-${time.toISOString().replaceAll(/[:.]/g, '')}-${index ?? 1}${ext}`;
+  }
+
+  /** The library keeps a number of files; their age is looked at here. */
+  async #prune(): Promise<void> {
+    const { name, ext } = path.parse(this.#name);
+    const oldest = Date.now() - this.#options.maxAgeMs;
+    for (const file of await readdir(this.#folder)) {
+      if (file !== this.#name && file.startsWith(`${name}-`) && file.endsWith(ext)) {
+        const full = path.join(this.#folder, file);
+        const { mtimeMs } = await stat(full);
+        if (mtimeMs < oldest) {
+          await unlink(full);
+        }
+      }
+    }
+  }
+}
+
+function textOf({ at, level, jobId, runId, type, message, fields }: Line): string {
+  const line = { at: at.toISOString(), level, job_id: jobId, run_id: runId, type, message };
+  try {
+    return JSON.stringify(fields === null ? line : { ...line, fields });
+  } catch {
+    return JSON.stringify(line);
+  }
+}

@@ -1,0 +1,51 @@
+import type { Duration } from './duration.js';
+import type { EnqueuedJob } from './job.js';
+import type { JobsError } from './errors.js';
+import type { JobTypeRef } from './job-type.js';
+
+/** Options of `enqueue`; `M` is the caller's `EntityManager`. */
+export interface EnqueueOptions<M = unknown> {
+  /** Any string of 1–255 characters, unique in its tenant for as long as the job's row lives. */
+  readonly idempotencyKey?: string;
+  /** Not before then. */
+  readonly runAt?: Date;
+  /** Not before that long from now; not with `runAt`. */
+  readonly delay?: Duration;
+  /** Higher runs first; an integer. @default 0 */
+  readonly priority?: number;
+  /** Routing label of at most 64 characters. @default '' */
+  readonly channel?: string;
+  /** How long a run may take; 0 = no limit. @default the type's */
+  readonly timeout?: Duration;
+  /** @default the type's */
+  readonly maxRetries?: number;
+  /** @default the type's */
+  readonly retryDelay?: Duration;
+  /** A first checkpoint. */
+  readonly state?: unknown;
+  /** At most 20 of at most 64 characters. */
+  readonly tags?: readonly string[];
+  /** A JSON object of at most 16 kB, given to handlers, inherited by `ctx.enqueue`. */
+  readonly meta?: object;
+  /** Not started by then: `skipped`. */
+  readonly expiresAt?: Date;
+  /** 1–64 characters. @default the nil UUID */
+  readonly tenantId?: string;
+  /** 1–64 characters. */
+  readonly userId?: string | null;
+  /** The caller's transaction: the job exists when, and only when, it commits. */
+  readonly manager?: M;
+}
+
+/** One item of `enqueueMany`. */
+export interface EnqueueItem extends Omit<EnqueueOptions, 'manager'> {
+  readonly type: JobTypeRef;
+  readonly params?: unknown;
+}
+
+/** What became of one item of `enqueueMany`. */
+export interface EnqueueManyOutcome {
+  readonly outcome: 'created' | 'replayed' | 'existing' | 'replaced' | 'rejected';
+  readonly job?: EnqueuedJob;
+  readonly error?: JobsError;
+}

@@ -1,0 +1,56 @@
+/** The text with every lone surrogate replaced and NUL shown, so that every database stores it alike. */
+export function storableText(text: string): string {
+  const wellFormed = LONE_SURROGATE.test(text) ? text.replace(LONE_SURROGATES, '\uFFFD') : text;
+  return wellFormed.includes('\0') ? wellFormed.replaceAll('\0', '\uFFFD') : wellFormed;
+}
+
+const LONE_SURROGATE = /\p{Surrogate}/u;
+const LONE_SURROGATES = /\p{Surrogate}/gu;
+
+/** The text cut to a number of UTF-8 bytes on a character's boundary; a cut says so at its end. */
+export function cutText(text: string, maxBytes: number): string {
+  if (text.length * 3 <= maxBytes || Buffer.byteLength(text) <= maxBytes) {
+    return text;
+  }
+  const mark = ' … [cut]';
+  const bytes = Buffer.from(text).subarray(0, Math.max(0, maxBytes - Buffer.byteLength(mark)));
+  return bytes.toString('utf8').replace(/\uFFFD+$/u, '') + mark;
+}
+
+/** What was thrown, as text with its stack: an Error, a string, null, a cyclic object, anything. */
+export function describeThrown(thrown: unknown): string {
+  if (thrown instanceof Error) {
+    const head = `${thrown.name}: ${thrown.message}`;
+    const stack = typeof thrown.stack === 'string' ? thrown.stack : '';
+    const text =
+      stack.includes(thrown.message) && stack !== '' ? stack : `${head}\n${stack}`.trim();
+    return thrown.cause === undefined
+      ? text
+      : `${text}\nCaused by: ${describeCause(thrown.cause, 4)}`;
+  }
+  if (typeof thrown === 'string') {
+    return thrown;
+  }
+  return describeValue(thrown);
+}
+
+function describeCause(cause: unknown, depth: number): string {
+  if (!(cause instanceof Error)) {
+    return describeValue(cause);
+  }
+  const text = `${cause.name}: ${cause.message}`;
+  return cause.cause === undefined || depth === 0
+    ? text
+    : `${text}\nCaused by: ${describeCause(cause.cause, depth - 1)}`;
+}
+
+function describeValue(value: unknown): string {
+  if (typeof value !== 'object' || value === null) {
+    return `Thrown: ${String(value)}`;
+  }
+  try {
+    return `Thrown: ${JSON.stringify(value)}`;
+  } catch {
+    return `Thrown: ${Object.prototype.toString.call(value)} (cannot be shown as JSON)`;
+  }
+}

@@ -1,0 +1,286 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { defer, type Observable, switchMap } from 'rxjs';
+import { Engine } from '../engine/engine.js';
+import { jobOf, runsOf } from '../engine/job-view.js';
+import type { JobPatch } from '../engine/operations.js';
+import { waitForEnd } from '../engine/wait.js';
+import type { JobEntity } from '../entities/job.entity.js';
+import type { Duration } from '../model/duration.js';
+import type { EnqueueItem, EnqueueManyOutcome, EnqueueOptions } from '../model/enqueue-options.js';
+import { JobsError, notFound } from '../model/errors.js';
+import {
+  LOG_LEVELS,
+  type EnqueuedJob,
+  type Job,
+  type JobEvent,
+  type JobLogLine,
+  type JobRun,
+  type LogLevel,
+} from '../model/job.js';
+import type { JobTypeRef, ParamsInput, ParamsOf, ResultOf } from '../model/job-type.js';
+import type { JsonObject } from '../model/json.js';
+import type { JobPage, JobQuery, LogQuery } from '../model/query.js';
+import type { EntityManager } from 'typeorm';
+import { NIL_TENANT } from '../model/tenant.js';
+import { JOBS_ENGINE } from '../jobs.tokens.js';
+import { cursorOf, resolveQuery } from './list-query.js';
+import type { ReasonOptions, Scope } from './scope.js';
+
+const COUNT_LIMIT = 10_000;
+const MOST_LINES = 1000;
+
+/** Enqueues jobs, looks after them and watches them: everything that REST offers, in code. */
+@Injectable()
+export class JobsService {
+  readonly #engine: Engine;
+
+  constructor(@Inject(JOBS_ENGINE) engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /**
+   * Stores a job; it runs as soon as a worker has room. With `manager` it joins the caller's
+   * transaction.
+   *
+   * @throws JobsError `unknown_type`, `invalid_params`, `init_failed`, `invalid_request`,
+   *   `too_large`, `idempotency_conflict`, `database_busy`, `database_unavailable`
+   */
+  async enqueue<T extends JobTypeRef>(
+    type: T,
+    params?: ParamsInput<T>,
+    options: EnqueueOptions<EntityManager> = {},
+  ): Promise<EnqueuedJob<ParamsOf<T>, ResultOf<T>>> {
+    await this.#opened();
+    const job = await this.#engine.enqueuer.enqueue(type, params, options);
+    return job as EnqueuedJob<ParamsOf<T>, ResultOf<T>>;
+  }
+
+  /**
+   * Stores many jobs in one transaction: all or, when one is refused, none. With
+   * `onConflict: 'ignore'` each item has an outcome of its own.
+   *
+   * @throws JobsError as `enqueue`, with fields that begin with `jobs.<index>.`
+   */
+  async enqueueMany(
+    items: readonly EnqueueItem[],
+    options: { readonly onConflict?: 'fail' | 'ignore'; readonly manager?: EntityManager } = {},
+  ): Promise<EnqueueManyOutcome[]> {
+    await this.#opened();
+    return this.#engine.enqueuer.enqueueMany(items, options.onConflict ?? 'fail', options.manager);
+  }
+
+  /** @throws JobsError `not_found` */
+  async get(id: string, scope: Scope = {}): Promise<Job> {
+    await this.#opened();
+    const found = await this.#engine.store.jobs.find(id.toLowerCase(), scope.tenantId);
+    if (found === undefined) {
+      throw notFound('job', id);
+    }
+    return this.#view(found.job, found.isPaused);
+  }
+
+  /** The job that holds an idempotency key in a tenant. */
+  async findByIdempotencyKey(key: string, scope: Scope = {}): Promise<Job | undefined> {
+    await this.#opened();
+    const found = await this.#engine.store.jobs.findByKey(scope.tenantId ?? NIL_TENANT, key);
+    return found === undefined ? undefined : this.#view(found.job, found.isPaused);
+  }
+
+  /**
+   * A page of jobs, newest first unless ordered otherwise.
+   *
+   * @throws JobsError `invalid_request` that names the parameter
+   */
+  async list(query: JobQuery = {}): Promise<JobPage> {
+    await this.#opened();
+    const resolved = resolveQuery(query);
+    const { jobs, count } = await this.#engine.store.jobs.list(resolved.query);
+    const last = jobs.at(-1);
+    return {
+      page: resolved.query.page,
+      limit: resolved.query.limit,
+      total: Math.min(count, COUNT_LIMIT),
+      totalIsExact: count <= COUNT_LIMIT,
+      order: resolved.order,
+      nextCursor:
+        last === undefined || jobs.length < resolved.query.limit
+          ? null
+          : cursorOf(last.job, resolved.query.order, resolved.order),
+      jobs: jobs.map(({ job, isPaused }) => this.#view(job, isPaused)),
+    };
+  }
+
+  /**
+   * Changes a job that has not ended; on a running one timeout and retry policy apply from the next
+   * decision on.
+   *
+   * @throws JobsError `not_found`, `already_ended`, `invalid_request`
+   */
+  async update(id: string, patch: JobPatch, scope: Scope = {}): Promise<Job> {
+    return this.#after(id, (engine) => engine.operations.update(id, patch, scope));
+  }
+
+  /** Cancels a job; a running one gets its signal. @throws JobsError `not_found` */
+  async cancel(id: string, options: ReasonOptions = {}): Promise<Job> {
+    return this.#after(id, (engine) => engine.operations.cancel(id, options));
+  }
+
+  /**
+   * Suspends a job of a suspendable type; its slot is freed.
+   *
+   * @throws JobsError `not_found`, `not_suspendable`, `suspend_failed`, `illegal_transition`, `try_later`
+   */
+  async suspend(id: string, options: ReasonOptions = {}): Promise<Job> {
+    return this.#after(id, (engine) => engine.operations.suspend(id, options));
+  }
+
+  /**
+   * Puts a suspended job back in line.
+   *
+   * @throws JobsError `not_found`, `resume_failed`, `illegal_transition`, `try_later`
+   */
+  async resume(id: string, options: ReasonOptions = {}): Promise<Job> {
+    return this.#after(id, (engine) => engine.operations.resume(id, options));
+  }
+
+  /** Runs a failed, timed out or canceled job again. @throws JobsError `not_found`, `illegal_transition` */
+  async retry(id: string, options: ReasonOptions = {}): Promise<Job> {
+    return this.#after(id, (engine) => engine.operations.retry(id, options));
+  }
+
+  /** Skips a job that has not started. @throws JobsError `not_found`, `illegal_transition` */
+  async skip(id: string, options: ReasonOptions = {}): Promise<Job> {
+    return this.#after(id, (engine) => engine.operations.skip(id, options));
+  }
+
+  /** Fails a job that has not started. @throws JobsError `not_found`, `illegal_transition` */
+  async fail(
+    id: string,
+    options: ReasonOptions & { readonly result?: unknown } = {},
+  ): Promise<Job> {
+    return this.#after(id, (engine) => engine.operations.fail(id, options));
+  }
+
+  /** Ends a `ctx.lockOn` from outside. @throws JobsError `not_found` */
+  async unlock(id: string, scope: Scope = {}): Promise<Job> {
+    return this.#after(id, (engine) => engine.operations.unlock(id, scope));
+  }
+
+  /** Deletes a job that no worker holds, its runs and its log. @throws JobsError `not_found`, `job_active` */
+  async delete(id: string, scope: Scope = {}): Promise<void> {
+    await this.#opened();
+    await this.#engine.operations.delete(id.toLowerCase(), scope);
+  }
+
+  /**
+   * Waits until the job is final; the job goes on whatever becomes of the wait.
+   *
+   * @throws JobsError `not_found`, `not_finished` when the time is over first
+   */
+  async wait(
+    id: string,
+    options: Scope & { readonly timeout?: Duration; readonly signal?: AbortSignal } = {},
+  ): Promise<Job> {
+    await this.#opened();
+    await waitForEnd(this.#engine, id.toLowerCase(), options);
+    return this.get(id, options);
+  }
+
+  /**
+   * The job's present state, then each change of status and progress, until it is final. A job that
+   * fails is no error of the stream. `after` is the sequence of the last event the caller has.
+   */
+  watch(id: string, options: Scope & { readonly after?: number } = {}): Observable<JobEvent> {
+    return defer(() => this.#engine.open()).pipe(
+      switchMap(() => this.#engine.watch(id.toLowerCase(), options)),
+    );
+  }
+
+  /** Every attempt so far, the present one last. @throws JobsError `not_found` */
+  async runs(id: string, scope: Scope = {}): Promise<readonly JobRun[]> {
+    await this.#opened();
+    const found = await this.#engine.store.jobs.find(id.toLowerCase(), scope.tenantId);
+    if (found === undefined) {
+      throw notFound('job', id);
+    }
+    return runsOf(found.job, await this.#engine.store.history.runs(found.job.id));
+  }
+
+  /** Lines that the job's handlers logged. @throws JobsError `not_found`, `invalid_request` */
+  async logs(
+    id: string,
+    query: LogQuery = {},
+  ): Promise<{ readonly lines: readonly JobLogLine[]; readonly nextAfter: number }> {
+    const job = await this.get(
+      id,
+      query.tenantId === undefined ? {} : { tenantId: query.tenantId },
+    );
+    const after = query.after ?? 0;
+    const lines = await this.#engine.store.history.lines(job.id, {
+      after,
+      level: levelOf(query.level ?? 'trace'),
+      limit: wholeNumber(query.limit ?? 200, 'limit', MOST_LINES),
+      tail: query.tail === undefined ? undefined : wholeNumber(query.tail, 'tail', MOST_LINES),
+    });
+    return {
+      lines: lines.map((line) => ({
+        seq: line.seq,
+        at: new Date(line.atMs),
+        level: LOG_LEVELS[line.level] ?? 'info',
+        runId: line.runId,
+        message: line.message,
+        fields: line.fields === null ? null : (JSON.parse(line.fields) as JsonObject),
+      })),
+      nextAfter: lines.at(-1)?.seq ?? after,
+    };
+  }
+
+  /**
+   * Stops this process's workers gracefully, for a `main.ts` whose own resources close early. The
+   * module does the same when the application closes.
+   */
+  drain(): Promise<void> {
+    return this.#engine.drain();
+  }
+
+  async #after(id: string, work: (engine: Engine) => Promise<JobEntity>): Promise<Job> {
+    await this.#opened();
+    const job = await work(this.#engine);
+    return this.#view(job, this.#engine.isPaused(job.queue));
+  }
+
+  #view(job: JobEntity, isPaused: boolean): Job {
+    return jobOf(job, { isPaused, nowMs: this.#engine.store.estimateNowMs() });
+  }
+
+  #opened(): Promise<void> | undefined {
+    return this.#engine.isOpen ? undefined : this.#engine.open();
+  }
+}
+
+function levelOf(level: LogLevel): number {
+  const index = LOG_LEVELS.indexOf(level);
+  if (index < 0) {
+    throw new JobsError(
+      'invalid_request',
+      `level is "${String(level)}": use ${LOG_LEVELS.join(', ')}.`,
+      {
+        errors: [{ field: 'level', message: `must be one of ${LOG_LEVELS.join(', ')}` }],
+      },
+    );
+  }
+  return index;
+}
+
+function wholeNumber(value: number, field: string, most: number): number {
+  if (!Number.isSafeInteger(value) || value < 1 || value > most) {
+    throw new JobsError(
+      'invalid_request',
+      `${field} is ${String(value)}: use a whole number from 1 to ${most}.`,
+      {
+        errors: [{ field, message: `must be a whole number from 1 to ${most}` }],
+      },
+    );
+  }
+  return value;
+}

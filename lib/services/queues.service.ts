@@ -1,0 +1,110 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Engine } from '../engine/engine.js';
+import { isJobsError, notFound } from '../model/errors.js';
+import { JOBS_CATALOG, JOBS_ENGINE } from '../jobs.tokens.js';
+import type { Catalog } from './catalog.service.js';
+import type { ReasonOptions, Scope } from './scope.js';
+
+/** A queue as it is shown; counts up to 10,000. */
+export interface QueueInfo {
+  readonly name: string;
+  /** Handlers at once in one process. */
+  readonly capacity: number;
+  /** Whether it is paused for the whole cluster. */
+  readonly paused: boolean;
+  readonly waiting: number;
+  readonly running: number;
+  /** When the oldest job that could run now was enqueued. */
+  readonly oldestWaitingAt: Date | null;
+}
+
+const BATCH = 500;
+
+/** The queues, for the whole cluster. */
+@Injectable()
+export class QueuesService {
+  readonly #engine: Engine;
+  readonly #catalog: Catalog;
+
+  constructor(@Inject(JOBS_ENGINE) engine: Engine, @Inject(JOBS_CATALOG) catalog: Catalog) {
+    this.#engine = engine;
+    this.#catalog = catalog;
+  }
+
+  /** All queues, by name. */
+  async list(scope: Scope = {}): Promise<readonly QueueInfo[]> {
+    const names = [...this.#catalog.queues.keys()].sort();
+    return Promise.all(names.map((name) => this.get(name, scope)));
+  }
+
+  /** @throws JobsError `not_found` */
+  async get(name: string, scope: Scope = {}): Promise<QueueInfo> {
+    const capacity = this.#catalog.queues.get(name);
+    if (capacity === undefined) {
+      throw notFound('queue', name);
+    }
+    await this.#engine.open();
+    const { jobs, catalog } = this.#engine.store;
+    const types = this.#catalog.handlers.idsOf(name);
+    const [paused, counts, oldest] = await Promise.all([
+      catalog.pausedQueues(),
+      jobs.queueCounts(name, types, scope.tenantId),
+      jobs.oldestWaitingAtMs(types, scope.tenantId),
+    ]);
+    return {
+      name,
+      capacity,
+      paused: paused.has(name),
+      ...counts,
+      oldestWaitingAt: oldest === undefined ? null : new Date(oldest),
+    };
+  }
+
+  /** No process takes jobs from it any more; running ones go on. @throws JobsError `not_found` */
+  async pause(name: string): Promise<QueueInfo> {
+    return this.#setPaused(name, true);
+  }
+
+  /** @throws JobsError `not_found` */
+  async resume(name: string): Promise<QueueInfo> {
+    return this.#setPaused(name, false);
+  }
+
+  /** Cancels every job that waits in the queue; how many. @throws JobsError `not_found` */
+  async cancelWaiting(name: string, options: ReasonOptions = {}): Promise<number> {
+    await this.get(name, options);
+    let canceled = 0;
+    for (;;) {
+      const ids = await this.#engine.store.jobs.waitingIn(name, BATCH, options.tenantId);
+      const outcomes = await Promise.all(ids.map((id) => this.#cancel(id, options)));
+      const done = outcomes.filter(Boolean).length;
+      canceled += done;
+      if (ids.length < BATCH || done === 0) {
+        return canceled;
+      }
+    }
+  }
+
+  async #cancel(id: string, options: ReasonOptions): Promise<boolean> {
+    try {
+      const job = await this.#engine.operations.cancel(id, options);
+      return job.status === 'canceled';
+    } catch (error) {
+      // It was deleted or started meanwhile.
+      if (isJobsError(error) && error.code === 'not_found') {
+        return false;
+      }
+      throw error;
+    }
+  }
+
+  async #setPaused(name: string, paused: boolean): Promise<QueueInfo> {
+    if (!this.#catalog.queues.has(name)) {
+      throw notFound('queue', name);
+    }
+    await this.#engine.open();
+    await this.#engine.store.catalog.setPaused(name, paused);
+    await this.#engine.refreshPaused();
+    return this.get(name);
+  }
+}

@@ -1,0 +1,108 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Engine } from '../engine/engine.js';
+import { JOB_STATUSES, type JobStatus } from '../model/job-status.js';
+import { JOBS_CATALOG, JOBS_ENGINE } from '../jobs.tokens.js';
+import type { Catalog } from './catalog.service.js';
+import type { Scope } from './scope.js';
+
+/** Counts for an overview, each up to 10,000. */
+export interface JobsStats {
+  readonly byStatus: Readonly<Record<JobStatus, number>>;
+  /** Of the newest 50,000 jobs. */
+  readonly byType: Readonly<Record<string, number>>;
+  /** Of the newest 50,000 jobs. */
+  readonly byQueue: Readonly<Record<string, number>>;
+  readonly oldestWaitingAt: Date | null;
+  readonly completedLastMinute: number;
+  /** Workers heard within the last minute. */
+  readonly workers: number;
+}
+
+/** Whether one thing works, and a sentence on it. */
+export interface HealthCheck {
+  readonly status: 'up' | 'down';
+  readonly message: string;
+}
+
+/** Whether the jobs of this process work. */
+export interface JobsHealth {
+  /** `down`: the database cannot be used; `degraded`: a background duty fails. */
+  readonly status: 'ok' | 'degraded' | 'down';
+  readonly checks: Readonly<Record<string, HealthCheck>>;
+}
+
+const CACHE_MS = 1000;
+const MOST_CACHED = 100;
+const MINUTE_MS = 60_000;
+
+/** Counts and health. */
+@Injectable()
+export class StatsService {
+  readonly #engine: Engine;
+  readonly #catalog: Catalog;
+  readonly #cache = new Map<string, { readonly at: number; readonly stats: Promise<JobsStats> }>();
+
+  constructor(@Inject(JOBS_ENGINE) engine: Engine, @Inject(JOBS_CATALOG) catalog: Catalog) {
+    this.#engine = engine;
+    this.#catalog = catalog;
+  }
+
+  /** Counts of a tenant, or of all; at most a second old. */
+  stats(scope: Scope = {}): Promise<JobsStats> {
+    const key = scope.tenantId === undefined ? '' : `t:${scope.tenantId}`;
+    const cached = this.#cache.get(key);
+    if (cached !== undefined && performance.now() - cached.at < CACHE_MS) {
+      return cached.stats;
+    }
+    if (this.#cache.size >= MOST_CACHED) {
+      this.#cache.clear();
+    }
+    const stats = this.#count(scope);
+    this.#cache.set(key, { at: performance.now(), stats });
+    stats.catch(() => this.#cache.delete(key));
+    return stats;
+  }
+
+  /** Whether the database answers and the background duties run. */
+  async health(): Promise<JobsHealth> {
+    const checks: Record<string, HealthCheck> = {};
+    try {
+      await this.#engine.open();
+      await this.#engine.store.ping();
+      checks['database'] = { status: 'up', message: 'answers' };
+    } catch {
+      checks['database'] = { status: 'down', message: 'cannot be reached or read' };
+      return { status: 'down', checks };
+    }
+    const { failing } = this.#engine;
+    checks['duties'] =
+      failing.length === 0
+        ? { status: 'up', message: 'all run' }
+        : { status: 'down', message: `failing, and tried again: ${failing.join(', ')}` };
+    return { status: failing.length === 0 ? 'ok' : 'degraded', checks };
+  }
+
+  async #count({ tenantId }: Scope): Promise<JobsStats> {
+    await this.#engine.open();
+    const { jobs, catalog } = this.#engine.store;
+    const types = this.#catalog.handlers.all().map((type) => type.typeId);
+    const [counts, oldest, completed, workers] = await Promise.all([
+      jobs.counts(tenantId),
+      jobs.oldestWaitingAtMs(types, tenantId),
+      jobs.completedSince(MINUTE_MS, tenantId),
+      catalog.workers(MINUTE_MS),
+    ]);
+    const zeros = Object.fromEntries(JOB_STATUSES.map((status) => [status, 0])) as Record<
+      JobStatus,
+      number
+    >;
+    return {
+      byStatus: { ...zeros, ...counts.byStatus },
+      byType: counts.byType,
+      byQueue: counts.byQueue,
+      oldestWaitingAt: oldest === undefined ? null : new Date(oldest),
+      completedLastMinute: completed,
+      workers: workers.length,
+    };
+  }
+}

@@ -1,0 +1,40 @@
+import type { Script, TimedScript } from './sql.js';
+
+/** What a failed statement means for the work that wanted it. */
+export type FailureKind =
+  /** Somebody else holds the lock: the same work succeeds later. */
+  | 'busy'
+  /** The database cannot be written or reached now. */
+  | 'unavailable'
+  /** The work itself is wrong. */
+  | 'error';
+
+/** One engine connection to the database. */
+export interface Session {
+  /** Runs a script that only reads; it sees committed data. */
+  read<T>(script: TimedScript<T>): Promise<T>;
+  /**
+   * Runs scripts in one transaction that holds the write lock from its beginning and commits at
+   * its end; when one throws, all is rolled back and a {@link ScriptFailure} names it.
+   * A synchronous driver finishes before it returns, so the lock never outlives the call.
+   */
+  transact(
+    scripts: readonly TimedScript<unknown>[],
+  ): Promise<readonly unknown[]> | readonly unknown[];
+  /** Runs one script outside any transaction of ours, as migrations do. */
+  run<T>(script: Script<T>): Promise<T>;
+  /** What something thrown by this session means. */
+  classify(thrown: unknown): FailureKind;
+  close(): Promise<void>;
+}
+
+/** Says which of the scripts of a transaction threw; nothing of the transaction remains. */
+export class ScriptFailure extends Error {
+  override readonly name: string = 'ScriptFailure';
+  readonly index: number;
+
+  constructor(index: number, cause: unknown) {
+    super('A script of a shared transaction failed.', { cause });
+    this.index = index;
+  }
+}

@@ -1,0 +1,49 @@
+/** A value that every driver binds and returns alike. */
+export type SqlValue = string | number | null;
+
+/** One statement with its bound values. */
+export interface Statement {
+  readonly sql: string;
+  readonly params: readonly SqlValue[];
+}
+
+/** A result row, by position of the select list or RETURNING. */
+export type Row = readonly SqlValue[];
+
+/**
+ * Database work as a generator of statements: the same source runs without a pause on a
+ * synchronous driver, and statement by statement on an asynchronous one.
+ */
+export type Script<T> = Generator<Statement, T, readonly Row[]>;
+
+/** A script that is told the database's time of its transaction, in Unix milliseconds. */
+export type TimedScript<T> = (nowMs: number) => Script<T>;
+
+/** Yields one statement and returns its rows. */
+export function* query(sql: string, params: readonly SqlValue[] = []): Script<readonly Row[]> {
+  return yield { sql, params };
+}
+
+/** Runs a script on a driver that answers at once. */
+export function runScript<T>(
+  script: Script<T>,
+  execute: (statement: Statement) => readonly Row[],
+): T {
+  let step = script.next();
+  while (step.done !== true) {
+    step = script.next(execute(step.value));
+  }
+  return step.value;
+}
+
+/** Runs a script on a driver that answers later. */
+export async function runScriptAsync<T>(
+  script: Script<T>,
+  execute: (statement: Statement) => Promise<readonly Row[]>,
+): Promise<T> {
+  let step = script.next();
+  while (step.done !== true) {
+    step = script.next(await execute(step.value));
+  }
+  return step.value;
+}

@@ -1,0 +1,140 @@
+import { ScriptFailure, type FailureKind, type Session } from '../session.js';
+import { runScriptAsync, type Row, type Script, type Statement, type TimedScript } from '../sql.js';
+import { NOW_SQL, type DatabaseClock } from './sqlite-clock.js';
+import { classifySqliteError } from './sqlite-errors.js';
+
+/** The part of a sqlite3 database that is used. */
+export interface Sqlite3Database {
+  prepare(sql: string, callback: (error: Error | null) => void): Sqlite3Statement;
+  close(callback: (error: Error | null) => void): void;
+}
+
+interface Sqlite3Statement {
+  all(
+    params: readonly unknown[],
+    callback: (error: Error | null, rows: object[] | undefined) => void,
+  ): unknown;
+  finalize(callback?: (error: Error | null) => void): unknown;
+}
+
+/**
+ * The asynchronous driver: each statement visits a thread. One piece of work has the connection at
+ * a time, so that nothing of ours lands inside a transaction of ours that is not its own.
+ */
+export class Sqlite3Session implements Session {
+  readonly #database: Sqlite3Database;
+  readonly #clock: DatabaseClock;
+  readonly #prepared = new Map<string, Promise<Sqlite3Statement>>();
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(database: Sqlite3Database, clock: DatabaseClock) {
+    this.#database = database;
+    this.#clock = clock;
+  }
+
+  read<T>(script: TimedScript<T>): Promise<T> {
+    return this.#inTurn(async () => runScriptAsync(script(await this.#now()), this.#execute));
+  }
+
+  transact(scripts: readonly TimedScript<unknown>[]): Promise<readonly unknown[]> {
+    return this.#inTurn(async () => {
+      await this.#statement('BEGIN IMMEDIATE');
+      let index = 0;
+      try {
+        const now = await this.#now();
+        const results: unknown[] = [];
+        for (const script of scripts) {
+          results.push(await runScriptAsync(script(now), this.#execute));
+          index += 1;
+        }
+        await this.#statement('COMMIT');
+        return results;
+      } catch (error) {
+        await this.#rollback();
+        throw index < scripts.length ? new ScriptFailure(index, error) : error;
+      }
+    });
+  }
+
+  run<T>(script: Script<T>): Promise<T> {
+    return this.#inTurn(() => runScriptAsync(script, this.#execute));
+  }
+
+  classify(thrown: unknown): FailureKind {
+    return classifySqliteError(thrown);
+  }
+
+  close(): Promise<void> {
+    return this.#inTurn(async () => {
+      for (const statement of this.#prepared.values()) {
+        (await statement).finalize();
+      }
+      this.#prepared.clear();
+      await new Promise<void>((resolve, reject) => {
+        this.#database.close((error) => (error === null ? resolve() : reject(error)));
+      });
+    });
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  async #now(): Promise<number> {
+    const rows = await this.#execute({ sql: NOW_SQL, params: [this.#clock.shiftMs] });
+    return this.#clock.observe(Number(rows[0]?.[0]));
+  }
+
+  async #statement(sql: string): Promise<void> {
+    await this.#execute({ sql, params: [] });
+  }
+
+  async #rollback(): Promise<void> {
+    try {
+      await this.#statement('ROLLBACK');
+    } catch {
+      // SQLite has already rolled back by itself, as it does when the disk is full.
+    }
+  }
+
+  readonly #execute = async (statement: Statement): Promise<readonly Row[]> => {
+    const prepared = await this.#prepare(statement.sql);
+    return new Promise((resolve, reject) => {
+      prepared.all(statement.params, (error, rows) => {
+        if (error === null) {
+          resolve((rows ?? []).map((row) => Object.values(row) as unknown as Row));
+        } else {
+          reject(error);
+        }
+      });
+    });
+  };
+
+  #prepare(sql: string): Promise<Sqlite3Statement> {
+    const known = this.#prepared.get(sql);
+    if (known !== undefined) {
+      return known;
+    }
+    const prepared = new Promise<Sqlite3Statement>((resolve, reject) => {
+      const statement = this.#database.prepare(sql, (error) => {
+        if (error === null) {
+          resolve(statement);
+        } else {
+          this.#prepared.delete(sql);
+          reject(error);
+        }
+      });
+    });
+    if (this.#prepared.size >= 500) {
+      const [oldest] = this.#prepared;
+      if (oldest !== undefined) {
+        this.#prepared.delete(oldest[0]);
+        void oldest[1].then((statement) => statement.finalize());
+      }
+    }
+    this.#prepared.set(sql, prepared);
+    return prepared;
+  }
+}

@@ -1,0 +1,57 @@
+import { JobEntity } from '../entities/job.entity.js';
+import type { JobDraft } from './store.js';
+
+/** The job as it is stored at that time of the database. */
+export function jobOfDraft(draft: JobDraft, nowMs: number): JobEntity {
+  const job = new JobEntity();
+  const runAtMs = draft.runAtMs ?? nowMs + draft.delayMs;
+  const isDue = runAtMs <= nowMs;
+  job.seq = 0;
+  job.id = draft.id;
+  job.tenantId = draft.tenantId;
+  job.userId = draft.userId;
+  job.idempotencyKey = draft.idempotencyKey;
+  job.requestHash = draft.requestHash;
+  job.type = draft.type;
+  job.typeVersion = draft.typeVersion;
+  job.group = draft.group;
+  job.queue = draft.queue;
+  job.channel = draft.channel;
+  job.kind = isDue ? 'generic' : 'scheduled';
+  job.priority = draft.priority;
+  job.status = 'waiting';
+  job.ready = isDue ? 1 : 0;
+  job.sequence = 1;
+  job.scheduledAtMs = nowMs;
+  job.runAtMs = runAtMs;
+  job.updatedAtMs = nowMs;
+  job.startedAtMs = null;
+  job.finishedAtMs = null;
+  job.expiresAtMs = draft.expiresAtMs;
+  job.etaMs = null;
+  job.cancelRequestedAtMs = null;
+  job.lockedBy = null;
+  job.progress = 0;
+  job.progressDetails = null;
+  job.completed = null;
+  job.total = null;
+  job.details = null;
+  job.timeoutSec = draft.timeoutSec;
+  job.maxRetries = draft.maxRetries;
+  job.retryDelaySec = draft.retryDelaySec;
+  job.retries = 0;
+  job.lost = 0;
+  job.revision = 0;
+  job.runId = null;
+  job.workerId = null;
+  job.leaseUntilMs = null;
+  job.runOutcome = null;
+  job.error = null;
+  job.result = null;
+  job.params = draft.params;
+  job.state = draft.state;
+  job.tags = draft.tags;
+  job.meta = draft.meta;
+  job.upstreamJobId = draft.upstreamJobId;
+  return job;
+}

@@ -1,0 +1,5 @@
+import type { TableNames } from '../typeorm/table-names.js';
+import { initialSchema } from './0001-initial.js';
+
+/** Migrations in order; the schema's version is how many of them have run. */
+export const MIGRATIONS: readonly ((tables: TableNames) => readonly string[])[] = [initialSchema];

@@ -1,0 +1,291 @@
+import type { JobEntity } from '../entities/job.entity.js';
+import type { JobGroupEntity } from '../entities/job-group.entity.js';
+import type { JobLogEntity } from '../entities/job-log.entity.js';
+import type { JobTypeEntity } from '../entities/job-type.entity.js';
+import type { JobRunEntity } from '../entities/run.entity.js';
+import type { JobWorkerEntity } from '../entities/worker.entity.js';
+import type { RunOutcome } from '../model/job.js';
+import type { FinalStatus, JobStatus } from '../model/job-status.js';
+import type { JobQuery } from '../model/query.js';
+
+/** A job to be stored; what depends on the database's time is decided in its transaction. */
+export interface JobDraft {
+  readonly id: string;
+  readonly tenantId: string;
+  readonly userId: string | null;
+  readonly idempotencyKey: string | null;
+  readonly requestHash: string | null;
+  readonly type: string;
+  readonly typeVersion: number;
+  readonly group: string;
+  readonly queue: string;
+  readonly channel: string;
+  readonly priority: number;
+  /** Absolute start, or none: then `delayMs` counts from the database's now. */
+  readonly runAtMs: number | undefined;
+  readonly delayMs: number;
+  readonly expiresAtMs: number | null;
+  readonly timeoutSec: number;
+  readonly maxRetries: number;
+  readonly retryDelaySec: number;
+  readonly params: string;
+  readonly state: string | null;
+  readonly tags: string | null;
+  readonly meta: string | null;
+  readonly upstreamJobId: string | null;
+}
+
+/** What an insert did. `taken`: the idempotency key names a job that is there. */
+export interface InsertResult {
+  readonly outcome: 'created' | 'taken';
+  readonly job: JobEntity;
+}
+
+/** A change of one job: the columns that get new values, and what becomes of its run. */
+export interface JobChange {
+  readonly set: Partial<JobEntity>;
+  /** The run that holds the job ends with this outcome and moves to the history. */
+  readonly archiveRun?: { readonly outcome: RunOutcome; readonly error: string | null };
+  readonly remove?: boolean;
+}
+
+/** Decides, from the stored job and the database's time, what to change; undefined = nothing. */
+export type Decide = (job: JobEntity, nowMs: number) => JobChange | undefined;
+
+/** What a change did. */
+export interface ChangeResult {
+  readonly before: JobEntity;
+  /** As stored now; the row as it was when it was removed. */
+  readonly after: JobEntity;
+  readonly changed: boolean;
+}
+
+/** What one queue of one worker asks for. */
+export interface ClaimRequest {
+  readonly queue: string;
+  readonly types: readonly string[];
+  /** The channels served, or all. */
+  readonly channels: readonly string[] | '*';
+  readonly limit: number;
+  readonly workerId: string;
+  readonly leaseMs: number;
+  /** Whether the handlers are called at once; a job that goes to a buffer starts later. */
+  readonly starts: boolean;
+  /** Look first, without the write lock: the caller only guesses that there is something. */
+  readonly onlyIfReady: boolean;
+}
+
+/** The hot end of a run: completed, and nothing special about it. */
+export interface Completion {
+  readonly seq: number;
+  readonly runId: string;
+  readonly startedAtMs: number;
+  /** JSON text, or null to keep what `setResult` stored. */
+  readonly result: string | null;
+}
+
+/** What a running handler reports; what is undefined stays as it is. */
+export interface RunReport {
+  readonly seq: number;
+  readonly runId: string;
+  readonly startedAtMs?: number;
+  readonly progress?: number;
+  readonly completed?: number;
+  readonly total?: number;
+  readonly message?: string;
+  readonly etaMs?: number;
+  /** JSON text. */
+  readonly state?: string;
+  /** JSON text. */
+  readonly result?: string;
+  readonly maxRetries?: number;
+  readonly retryDelaySec?: number;
+  readonly timeoutSec?: number;
+}
+
+/** A run that this worker holds, as the database sees it. */
+export interface HeldRun {
+  readonly id: string;
+  readonly runId: string;
+  readonly status: JobStatus;
+  readonly lockedBy: string | null;
+  readonly timeoutSec: number;
+}
+
+/** Why a lock was refused. */
+export type LockRefusal = 'unknown' | 'circle' | 'lost';
+
+/** A page of the list, before it is counted. */
+export interface JobList {
+  readonly jobs: readonly ListedJob[];
+  /** Counted up to 10,001. */
+  readonly count: number;
+}
+
+/** A job, and whether its queue is paused. */
+export interface ListedJob {
+  readonly job: JobEntity;
+  readonly isPaused: boolean;
+}
+
+/** Counts of jobs, each up to 10,000. */
+export interface JobCounts {
+  readonly byStatus: Readonly<Partial<Record<JobStatus, number>>>;
+  readonly byType: Readonly<Record<string, number>>;
+  readonly byQueue: Readonly<Record<string, number>>;
+}
+
+/** How a job stands, for those who watch it. */
+export interface Standing {
+  readonly status: JobStatus;
+  readonly sequence: number;
+  readonly progress: number;
+}
+
+/** The jobs. Every write is one transaction; it resolves after the commit. */
+export interface JobStore {
+  /** Stores one job, or finds the one that holds its idempotency key. Calls share transactions. */
+  insert(draft: JobDraft): Promise<InsertResult>;
+  /** Stores all or, when a key is taken by a job that `refuses`, none. */
+  insertAll(
+    drafts: readonly JobDraft[],
+    refuses: (taken: InsertResult, index: number) => boolean,
+  ): Promise<readonly InsertResult[]>;
+  find(id: string, tenantId?: string): Promise<ListedJob | undefined>;
+  findByKey(tenantId: string, key: string): Promise<ListedJob | undefined>;
+  list(query: ResolvedJobQuery): Promise<JobList>;
+  /**
+   * Takes ready jobs, best first: higher priority, earlier `run_at`, older. No job is given twice;
+   * paused queues give none.
+   */
+  claim(request: ClaimRequest): Promise<readonly JobEntity[]>;
+  /** Ends runs as completed; false for those that are not running under that run any more. */
+  complete(completion: Completion): Promise<boolean>;
+  /** Writes what a handler reports; false when the run holds its job no more. */
+  report(report: RunReport): Promise<boolean>;
+  /** Reads, decides and writes as one compare-and-set; undefined when there is no such job. */
+  change(id: string, decide: Decide, tenantId?: string): Promise<ChangeResult | undefined>;
+  /** The same for the engine's own duties: it waits for the lock as long as it takes. */
+  settle(id: string, decide: Decide): Promise<ChangeResult | undefined>;
+  /** `running` → `locked` by another job, unless that closes a circle. */
+  lock(id: string, runId: string, otherId: string): Promise<LockRefusal | ChangeResult>;
+  /** Extends the leases of all runs of a worker and tells how they stand. */
+  renew(workerId: string, leaseMs: number): Promise<readonly HeldRun[]>;
+  /** The runs of a worker that somebody wants to stop or unlock. */
+  disturbed(workerId: string): Promise<readonly HeldRun[]>;
+  /** Ids of at most so many jobs whose lease is over. */
+  expiredLeases(limit: number): Promise<readonly string[]>;
+  /** Ids of at most so many jobs that have not started by their `expires_at`. */
+  overdue(limit: number): Promise<readonly string[]>;
+  /** Makes due jobs ready; says how many, and how long until the next one is due. */
+  promote(
+    limit: number,
+  ): Promise<{ readonly promoted: number; readonly nextInMs: number | undefined }>;
+  /** Deletes at most so many jobs that ended with that status before the age; how many. */
+  purge(status: FinalStatus, olderThanMs: number, limit: number): Promise<number>;
+  /** Ids of waiting jobs of a queue, oldest first. */
+  waitingIn(queue: string, limit: number, tenantId?: string): Promise<readonly string[]>;
+  /** How jobs stand, by id; an id that is missing has been deleted. */
+  standings(ids: readonly string[]): Promise<ReadonlyMap<string, Standing>>;
+  /** Counts for an overview; types and queues over the newest jobs only. */
+  counts(tenantId?: string): Promise<JobCounts>;
+  /** How many jobs of a queue, which has these types, wait and are held by a worker. */
+  queueCounts(
+    queue: string,
+    types: readonly string[],
+    tenantId?: string,
+  ): Promise<{ readonly waiting: number; readonly running: number }>;
+  /** When the oldest of the jobs that could run now was enqueued. */
+  oldestWaitingAtMs(types: readonly string[], tenantId?: string): Promise<number | undefined>;
+  completedSince(ageMs: number, tenantId?: string): Promise<number>;
+}
+
+/** A list query, checked, with every default present. */
+export interface ResolvedJobQuery extends Omit<JobQuery, 'order' | 'cursor' | 'status' | 'type'> {
+  readonly page: number;
+  readonly limit: number;
+  readonly order: readonly { readonly column: keyof JobEntity; readonly descending: boolean }[];
+  /** Values of the order's columns in the last row of the page before. */
+  readonly after: readonly (string | number | null)[] | undefined;
+  readonly status: readonly JobStatus[] | undefined;
+  readonly type: readonly string[] | undefined;
+}
+
+/** A line to be stored. */
+export type LogDraft = Omit<JobLogEntity, 'seq'>;
+
+/** The history of runs, and logs. */
+export interface HistoryStore {
+  /** Runs that ended and left their job not final, oldest first. */
+  runs(jobId: string): Promise<readonly JobRunEntity[]>;
+  /** Stores lines in order; calls share transactions. */
+  log(line: LogDraft): Promise<void>;
+  lines(
+    jobId: string,
+    query: {
+      readonly after: number;
+      readonly level: number;
+      readonly limit: number;
+      readonly tail: number | undefined;
+    },
+  ): Promise<readonly JobLogEntity[]>;
+}
+
+/** Types, groups, queues and workers. */
+export interface CatalogStore {
+  /** Records what this process declares. */
+  declare(types: readonly JobTypeEntity[], groups: readonly JobGroupEntity[]): Promise<void>;
+  setPaused(queue: string, paused: boolean): Promise<void>;
+  pausedQueues(): Promise<ReadonlySet<string>>;
+  /** Registers this worker, or says that it lives. */
+  beat(worker: Omit<JobWorkerEntity, 'startedAtMs' | 'heartbeatAtMs'>): Promise<void>;
+  /** Workers heard within that time, newest first; the others are forgotten after an hour. */
+  workers(heardWithinMs: number): Promise<readonly JobWorkerEntity[]>;
+  forgetWorker(id: string): Promise<void>;
+}
+
+/** Writes that join a transaction of somebody else. */
+export interface JoinedTransaction {
+  insert(draft: JobDraft): Promise<InsertResult>;
+  findByKey(tenantId: string, key: string): Promise<JobEntity | undefined>;
+  insertAll(
+    drafts: readonly JobDraft[],
+    refuses: (taken: InsertResult, index: number) => boolean,
+  ): Promise<readonly InsertResult[]>;
+  report(report: RunReport): Promise<boolean>;
+  change(id: string, decide: Decide): Promise<ChangeResult | undefined>;
+  /** Called after the outermost commit; never after a roll-back. */
+  onCommit(listener: () => void): void;
+}
+
+/** Everything a database must do for the engine. */
+export interface Store {
+  readonly jobs: JobStore;
+  readonly history: HistoryStore;
+  readonly catalog: CatalogStore;
+  /**
+   * Connects and brings the schema up to date.
+   * @throws JobsError `schema_mismatch` for a newer (or, when only checking, older) schema,
+   *   `database_unavailable` when it cannot be reached
+   */
+  open(): Promise<void>;
+  close(): Promise<void>;
+  /** The database's time in Unix milliseconds. */
+  ping(): Promise<number>;
+  /** The database's time as last seen, carried on by this process's clock; for display only. */
+  estimateNowMs(): number;
+  /** Resolves when every write so far is done. */
+  settled(): Promise<void>;
+  /** Tells when another connection may have written; may tell too often, and is only a hint. */
+  onRemoteChange(listener: () => void): () => void;
+  /** Writes through the caller's `EntityManager`. */
+  join(manager: unknown): JoinedTransaction;
+  /**
+   * One transaction with the host's entities; the run must hold its job when it begins.
+   * @throws JobsError `lease_lost`
+   */
+  transaction<T>(
+    run: { readonly jobId: string; readonly runId: string },
+    work: (manager: unknown, joined: JoinedTransaction) => Promise<T>,
+  ): Promise<T>;
+}

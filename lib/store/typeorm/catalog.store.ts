@@ -1,0 +1,111 @@
+import type { JobGroupEntity } from '../../entities/job-group.entity.js';
+import type { JobTypeEntity } from '../../entities/job-type.entity.js';
+import type { JobWorkerEntity } from '../../entities/worker.entity.js';
+import type { Session } from '../dialects/session.js';
+import { query, type Script } from '../dialects/sql.js';
+import type { CatalogStore } from '../store.js';
+import type { Writer } from '../writer.js';
+import type { TableNames } from './table-names.js';
+
+const FORGET_WORKER_AFTER_MS = 3_600_000;
+
+/** Builds the catalog's part of the store. */
+export function catalogStore(
+  tables: TableNames,
+  session: () => Session,
+  writer: () => Writer,
+): CatalogStore {
+  return {
+    declare: (types, groups) => writer().write(() => declare(tables, types, groups), 'engine'),
+    setPaused: (queue, paused) =>
+      writer().write((now) => setPaused(tables, queue, paused, now), 'caller'),
+    pausedQueues: () => session().read(() => pausedQueues(tables)),
+    beat: (worker) => writer().write((now) => beat(tables, worker, now), 'engine'),
+    workers: (heardWithinMs) => session().read((now) => workers(tables, now - heardWithinMs)),
+    forgetWorker: (id) => writer().write(() => forgetWorker(tables, id), 'engine'),
+  };
+}
+
+function* declare(
+  t: TableNames,
+  types: readonly JobTypeEntity[],
+  groups: readonly JobGroupEntity[],
+): Script<void> {
+  for (const group of groups) {
+    yield* query(
+      `INSERT INTO ${t.groups} (name, queue_name, description) VALUES (?, ?, ?)
+       ON CONFLICT (name) DO UPDATE SET queue_name = excluded.queue_name, description = excluded.description`,
+      [group.name, group.queueName, group.description],
+    );
+  }
+  for (const type of types) {
+    yield* query(
+      `INSERT INTO ${t.types} (type_id, description, group_name, name, version, timeout_sec, max_retries, retry_delay_sec, suspendable)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (type_id) DO UPDATE SET description = excluded.description, group_name = excluded.group_name,
+         name = excluded.name, version = excluded.version, timeout_sec = excluded.timeout_sec,
+         max_retries = excluded.max_retries, retry_delay_sec = excluded.retry_delay_sec, suspendable = excluded.suspendable`,
+      [
+        type.typeId,
+        type.description,
+        type.group,
+        type.name,
+        type.version,
+        type.timeoutSec,
+        type.maxRetries,
+        type.retryDelaySec,
+        type.suspendable,
+      ],
+    );
+  }
+}
+
+function* setPaused(t: TableNames, queue: string, paused: boolean, nowMs: number): Script<void> {
+  yield* query(
+    `INSERT INTO ${t.queues} (name, paused, updated_at_ms) VALUES (?, ?, ?)
+     ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, updated_at_ms = excluded.updated_at_ms`,
+    [queue, paused ? 1 : 0, nowMs],
+  );
+}
+
+function* pausedQueues(t: TableNames): Script<ReadonlySet<string>> {
+  const rows = yield* query(`SELECT name FROM ${t.queues} WHERE paused = 1`);
+  return new Set(rows.map((row) => String(row[0])));
+}
+
+function* beat(
+  t: TableNames,
+  worker: Parameters<CatalogStore['beat']>[0],
+  nowMs: number,
+): Script<void> {
+  yield* query(
+    `INSERT INTO ${t.workers} (worker_id, host, pid, version, queues, started_at_ms, heartbeat_at_ms)
+     VALUES (?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (worker_id) DO UPDATE SET heartbeat_at_ms = excluded.heartbeat_at_ms`,
+    [worker.id, worker.host, worker.pid, worker.version, worker.queues, nowMs, nowMs],
+  );
+  yield* query(`DELETE FROM ${t.workers} WHERE heartbeat_at_ms < ?`, [
+    nowMs - FORGET_WORKER_AFTER_MS,
+  ]);
+}
+
+function* workers(t: TableNames, heardSinceMs: number): Script<readonly JobWorkerEntity[]> {
+  const rows = yield* query(
+    `SELECT worker_id, host, pid, version, queues, started_at_ms, heartbeat_at_ms FROM ${t.workers}
+     WHERE heartbeat_at_ms >= ? ORDER BY started_at_ms DESC`,
+    [heardSinceMs],
+  );
+  return rows.map((row) => ({
+    id: String(row[0]),
+    host: String(row[1]),
+    pid: Number(row[2]),
+    version: String(row[3]),
+    queues: String(row[4]),
+    startedAtMs: Number(row[5]),
+    heartbeatAtMs: Number(row[6]),
+  }));
+}
+
+function* forgetWorker(t: TableNames, id: string): Script<void> {
+  yield* query(`DELETE FROM ${t.workers} WHERE worker_id = ?`, [id]);
+}

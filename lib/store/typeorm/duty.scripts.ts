@@ -1,0 +1,70 @@
+import type { FinalStatus } from '../../model/job-status.js';
+import { query, type Script } from '../dialects/sql.js';
+import type { Standing } from '../store.js';
+import type { TableNames } from './table-names.js';
+
+/** What the background duties look for and delete. */
+export class DutyScripts {
+  readonly #t: TableNames;
+
+  constructor(tables: TableNames) {
+    this.#t = tables;
+  }
+
+  *expiredLeases(limit: number, nowMs: number): Script<readonly string[]> {
+    const rows = yield* query(
+      `SELECT job_id FROM ${this.#t.jobs} WHERE lease_until_ms IS NOT NULL AND lease_until_ms < ?
+       ORDER BY lease_until_ms LIMIT ?`,
+      [nowMs, limit],
+    );
+    return rows.map((row) => String(row[0]));
+  }
+
+  *overdue(limit: number, nowMs: number): Script<readonly string[]> {
+    const rows = yield* query(
+      `SELECT job_id FROM ${this.#t.jobs}
+       WHERE expires_at_ms IS NOT NULL AND finished_at_ms IS NULL AND expires_at_ms <= ?
+         AND status = 'waiting' AND revision = 0
+       ORDER BY expires_at_ms LIMIT ?`,
+      [nowMs, limit],
+    );
+    return rows.map((row) => String(row[0]));
+  }
+
+  *purge(status: FinalStatus, beforeMs: number, limit: number): Script<number> {
+    const rows = yield* query(
+      `DELETE FROM ${this.#t.jobs} WHERE seq IN (
+         SELECT seq FROM ${this.#t.jobs}
+         WHERE status = ? AND finished_at_ms IS NOT NULL AND finished_at_ms < ?
+         ORDER BY finished_at_ms LIMIT ?)
+       RETURNING job_id`,
+      [status, beforeMs, limit],
+    );
+    if (rows.length > 0) {
+      const ids = JSON.stringify(rows.map((row) => row[0]));
+      for (const table of [this.#t.runs, this.#t.logs]) {
+        yield* query(`DELETE FROM ${table} WHERE job_id IN (SELECT value FROM json_each(?))`, [
+          ids,
+        ]);
+      }
+    }
+    return rows.length;
+  }
+
+  *standings(ids: readonly string[]): Script<ReadonlyMap<string, Standing>> {
+    const rows = yield* query(
+      `SELECT job_id, status, sequence, progress FROM ${this.#t.jobs} WHERE job_id IN (SELECT value FROM json_each(?))`,
+      [JSON.stringify(ids)],
+    );
+    return new Map(
+      rows.map((row) => [
+        String(row[0]),
+        {
+          status: row[1] as Standing['status'],
+          sequence: Number(row[2]),
+          progress: Number(row[3]),
+        },
+      ]),
+    );
+  }
+}

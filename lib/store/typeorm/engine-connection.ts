@@ -1,0 +1,105 @@
+import { DataSource, type DataSourceOptions } from 'typeorm';
+import { JobsError } from '../../model/errors.js';
+import {
+  BetterSqlite3Session,
+  type BetterSqlite3Database,
+} from '../dialects/sqlite/better-sqlite3.session.js';
+import type { DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
+import { Sqlite3Session, type Sqlite3Database } from '../dialects/sqlite/sqlite3.session.js';
+import type { Session } from '../dialects/session.js';
+
+/** The engine's connection: its session, and how to end both. */
+export interface EngineConnection {
+  readonly session: Session;
+  /** The database file that other processes may write, if there is one. */
+  readonly file: string | undefined;
+  /** Whether the host's own connection is shared, as a database in memory demands. */
+  readonly isShared: boolean;
+  close(): Promise<void>;
+}
+
+/** The two options a SQLite data source of either line has. */
+interface SqliteOptions {
+  readonly type: string;
+  readonly database: string;
+  readonly prepareDatabase?: (database: unknown) => unknown;
+}
+
+/** The SQLite drivers that are served. */
+export const SQLITE_TYPES: readonly string[] = ['better-sqlite3', 'sqlite'];
+
+/**
+ * Opens the engine's own connection with the host's options. A SQLite data source of TypeORM is one
+ * connection: a statement of the engine on it would land inside whatever transaction the host has
+ * open, and be rolled back with it.
+ */
+export async function openEngineConnection(
+  host: DataSource,
+  clock: DatabaseClock,
+): Promise<EngineConnection> {
+  const options = sqliteOptions(host.options);
+  if (isInMemory(options.database)) {
+    return {
+      session: sessionOf(options.type, await host.createQueryRunner().connect(), clock),
+      file: undefined,
+      isShared: true,
+      close: () => Promise.resolve(),
+    };
+  }
+  const dataSource = new DataSource(engineOptions(host.options, { entities: [] }));
+  await dataSource.initialize();
+  const session = sessionOf(options.type, await dataSource.createQueryRunner().connect(), clock);
+  return { session, file: options.database, isShared: false, close: () => dataSource.destroy() };
+}
+
+/** A further connection on which the host's entities are available, for `ctx.transaction`. */
+export async function openHandlerDataSource(host: DataSource): Promise<DataSource> {
+  const dataSource = new DataSource(engineOptions(host.options, {}));
+  await dataSource.initialize();
+  return dataSource;
+}
+
+/** Whether the data source is a database in memory, which only its one connection can see. */
+export function isInMemory(database: string): boolean {
+  return database === '' || database.startsWith(':memory:') || database.startsWith('file::memory:');
+}
+
+/** @throws JobsError `invalid_options` for a database that is not served */
+export function sqliteOptions(options: DataSourceOptions): SqliteOptions {
+  if (!SQLITE_TYPES.includes(options.type)) {
+    throw new JobsError(
+      'invalid_options',
+      `The data source is of type "${options.type}"; JobsModule works on better-sqlite3 (TypeORM 1.x and 0.3) and on sqlite (TypeORM 0.3). Give it such a data source by the option \`dataSource\`.`,
+    );
+  }
+  return options as unknown as SqliteOptions;
+}
+
+function engineOptions(host: DataSourceOptions, own: object): DataSourceOptions {
+  const { prepareDatabase } = sqliteOptions(host);
+  // The engine waits for the lock by itself: a synchronous driver's busy timeout would block the
+  // event loop, and with it the commit it waits for.
+  return {
+    ...host,
+    subscribers: [],
+    migrations: [],
+    synchronize: false,
+    migrationsRun: false,
+    dropSchema: false,
+    cache: false,
+    timeout: 0,
+    busyTimeout: 0,
+    prepareDatabase: async (database: BetterSqlite3Database) => {
+      database.prepare('PRAGMA synchronous = NORMAL').run();
+      await prepareDatabase?.(database);
+    },
+    ...own,
+  } as unknown as DataSourceOptions;
+}
+
+function sessionOf(type: string, raw: unknown, clock: DatabaseClock): Session {
+  if (type === 'better-sqlite3') {
+    return new BetterSqlite3Session(raw as BetterSqlite3Database, clock);
+  }
+  return new Sqlite3Session(raw as Sqlite3Database, clock);
+}

@@ -1,0 +1,114 @@
+import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { JobsError } from '../../model/errors.js';
+import { query, type TimedScript } from '../dialects/sql.js';
+import type { DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
+import { classifySqliteError } from '../dialects/sqlite/sqlite-errors.js';
+import { isInMemory, openHandlerDataSource, sqliteOptions } from './engine-connection.js';
+import { runOn } from './joined-transaction.js';
+import type { TableNames } from './table-names.js';
+
+const LONGEST_DELAY_MS = 25;
+const DEADLINE_MS = 30_000;
+
+/**
+ * Transactions of handlers: on a connection of their own, with the host's entities, one at a time.
+ * This is the one place where SQLite's write lock is held across an await.
+ */
+export class HandlerTransactions {
+  readonly #host: DataSource;
+  readonly #tables: TableNames;
+  readonly #clock: DatabaseClock;
+  #dataSource: Promise<DataSource> | undefined;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(host: DataSource, tables: TableNames, clock: DatabaseClock) {
+    this.#host = host;
+    this.#tables = tables;
+    this.#clock = clock;
+  }
+
+  run<T>(
+    run: { readonly jobId: string; readonly runId: string },
+    work: (manager: EntityManager) => Promise<T>,
+  ): Promise<T> {
+    const result = this.#turn.then(() => this.#transact(run, work));
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  async close(): Promise<void> {
+    await this.#turn;
+    const opened = this.#dataSource;
+    this.#dataSource = undefined;
+    if (opened !== undefined && !this.#isShared()) {
+      await (await opened).destroy();
+    }
+  }
+
+  async #transact<T>(
+    run: { readonly jobId: string; readonly runId: string },
+    work: (manager: EntityManager) => Promise<T>,
+  ): Promise<T> {
+    this.#dataSource ??= this.#isShared()
+      ? Promise.resolve(this.#host)
+      : openHandlerDataSource(this.#host);
+    const runner = (await this.#dataSource).createQueryRunner();
+    await this.#begin(runner, run);
+    try {
+      const result = await work(runner.manager);
+      await runner.commitTransaction();
+      return result;
+    } catch (error) {
+      if (runner.isTransactionActive) {
+        await runner.rollbackTransaction();
+      }
+      throw error;
+    }
+  }
+
+  /**
+   * Takes the write lock with the fence: the first statement is an update that only the holder of
+   * the job makes, so a snapshot that somebody overtook cannot come about, and a stale run ends here.
+   */
+  async #begin(
+    runner: QueryRunner,
+    run: { readonly jobId: string; readonly runId: string },
+  ): Promise<void> {
+    const until = performance.now() + DEADLINE_MS;
+    for (let delay = 1; ; delay = Math.min(delay * 2, LONGEST_DELAY_MS)) {
+      await runner.startTransaction();
+      try {
+        const holds = await runOn(runner, this.#clock, this.#fence(run));
+        if (!holds) {
+          throw new JobsError(
+            'lease_lost',
+            `Job ${run.jobId} is held by another run, so this transaction was not begun. Stop the handler.`,
+          );
+        }
+        return;
+      } catch (error) {
+        await runner.rollbackTransaction();
+        if (classifySqliteError(error) !== 'busy' || performance.now() > until) {
+          throw error;
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, delay));
+    }
+  }
+
+  #fence(run: { readonly jobId: string; readonly runId: string }): TimedScript<boolean> {
+    const { jobs } = this.#tables;
+    return function* (nowMs) {
+      const rows = yield* query(
+        `UPDATE ${jobs} SET updated_at_ms = ? WHERE job_id = ? AND run_id = ?
+         AND status IN ('running', 'locked', 'suspending', 'canceling') RETURNING seq`,
+        [nowMs, run.jobId, run.runId],
+      );
+      return rows.length === 1;
+    };
+  }
+
+  #isShared(): boolean {
+    return isInMemory(sqliteOptions(this.#host.options).database);
+  }
+}

@@ -1,0 +1,84 @@
+import type { JobLogEntity } from '../../entities/job-log.entity.js';
+import type { JobRunEntity } from '../../entities/run.entity.js';
+import type { Session } from '../dialects/session.js';
+import { query, type Script, type SqlValue } from '../dialects/sql.js';
+import type { HistoryStore, LogDraft } from '../store.js';
+import type { BatchKind, Writer } from '../writer.js';
+import type { TableNames } from './table-names.js';
+
+/** Builds the history's part of the store. */
+export function historyStore(
+  tables: TableNames,
+  session: () => Session,
+  writer: () => Writer,
+): HistoryStore {
+  const logKind: BatchKind<LogDraft, undefined> = {
+    name: 'log',
+    rank: 20,
+    maxItems: 500,
+    script: (lines) => insertLines(tables, lines),
+  };
+  return {
+    runs: (jobId) => session().read(() => runs(tables, jobId)),
+    log: (line) => writer().add(logKind, line, 'engine'),
+    lines: (jobId, request) => session().read(() => lines(tables, jobId, request)),
+  };
+}
+
+function* runs(t: TableNames, jobId: string): Script<readonly JobRunEntity[]> {
+  const rows = yield* query(
+    `SELECT run_id, job_id, revision, worker_id, started_at_ms, updated_at_ms, ended_at_ms, outcome, error, completed, total
+     FROM ${t.runs} WHERE job_id = ? ORDER BY revision`,
+    [jobId],
+  );
+  return rows.map((row) => ({
+    id: String(row[0]),
+    jobId: String(row[1]),
+    revision: Number(row[2]),
+    workerId: row[3] as string | null,
+    startedAtMs: numberOrNull(row[4]),
+    updatedAtMs: Number(row[5]),
+    endedAtMs: numberOrNull(row[6]),
+    outcome: row[7] as JobRunEntity['outcome'],
+    error: row[8] as string | null,
+    completed: numberOrNull(row[9]),
+    total: numberOrNull(row[10]),
+  }));
+}
+
+function* insertLines(t: TableNames, drafts: readonly LogDraft[]): Script<readonly undefined[]> {
+  for (const line of drafts) {
+    yield* query(
+      `INSERT INTO ${t.logs} (job_id, run_id, at_ms, level, message, fields) VALUES (?, ?, ?, ?, ?, ?)`,
+      [line.jobId, line.runId, line.atMs, line.level, line.message, line.fields],
+    );
+  }
+  return drafts.map(() => undefined);
+}
+
+function* lines(
+  t: TableNames,
+  jobId: string,
+  request: Parameters<HistoryStore['lines']>[1],
+): Script<readonly JobLogEntity[]> {
+  const { after, level, tail } = request;
+  const rows = yield* query(
+    `SELECT seq, job_id, run_id, at_ms, level, message, fields FROM ${t.logs}
+     WHERE job_id = ? AND seq > ? AND level >= ? ORDER BY seq${tail === undefined ? '' : ' DESC'} LIMIT ?`,
+    [jobId, after, level, tail ?? request.limit],
+  );
+  const found = rows.map((row) => ({
+    seq: Number(row[0]),
+    jobId: String(row[1]),
+    runId: String(row[2]),
+    atMs: Number(row[3]),
+    level: Number(row[4]),
+    message: String(row[5]),
+    fields: row[6] as string | null,
+  }));
+  return tail === undefined ? found : found.reverse();
+}
+
+function numberOrNull(value: SqlValue | undefined): number | null {
+  return value === null || value === undefined ? null : Number(value);
+}

@@ -1,0 +1,328 @@
+import type { JobEntity } from '../../entities/job.entity.js';
+import { newId } from '../../model/id.js';
+import { query, type Script, type SqlValue } from '../dialects/sql.js';
+import type {
+  ChangeResult,
+  ClaimRequest,
+  Completion,
+  Decide,
+  HeldRun,
+  JobChange,
+  RunReport,
+} from '../store.js';
+import { CLAIMED_COLUMNS, claimedJobOfRow } from './claimed-job.js';
+import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from './job.columns.js';
+import type { TableNames } from './table-names.js';
+
+const ACTIVE = "('running', 'canceling', 'suspending', 'locked')";
+
+/** The statements on the path of a job, for SQLite. */
+export class JobScripts {
+  readonly #t: TableNames;
+  readonly #claims = new Map<string, string>();
+  readonly #completeSql: string;
+  readonly #reportSql: string;
+
+  constructor(tables: TableNames) {
+    this.#t = tables;
+    this.#completeSql = this.#completeStatement();
+    this.#reportSql = this.#reportStatement();
+  }
+
+  /**
+   * Takes ready jobs. Safe because it is one statement under the write lock: the rows it selects
+   * are the rows it changes, and `ready` becomes 0 in the same step.
+   *
+   * Plan (asserted by test/store/plans.spec.ts): one range of the ready index for each type the
+   * worker has registered, merged in claim order, so the cost is the number of jobs taken plus the
+   * number of types; delayed, running and ended rows and other types' backlogs are never visited.
+   */
+  *claim(request: ClaimRequest, nowMs: number): Script<readonly JobEntity[]> {
+    const { types, channels, limit, starts } = request;
+    if (types.length === 0 || limit <= 0 || channels.length === 0) {
+      return [];
+    }
+    const channelParams: readonly string[] = channels === '*' ? [] : channels;
+    const selected = types.flatMap((type): SqlValue[] => [type, ...channelParams, nowMs]);
+    // A run's id is this claim's own prefix and the job's row number: distinct for each row of one
+    // statement without a round trip, and distinct from every other claim by time and chance.
+    const prefix = newId(nowMs).slice(0, 24);
+    const rows = yield* query(this.#claimStatement(types.length, channels), [
+      prefix,
+      request.workerId,
+      nowMs + request.leaseMs,
+      nowMs,
+      starts ? nowMs : null,
+      starts ? nowMs : null,
+      request.queue,
+      ...selected,
+      limit,
+    ]);
+    // RETURNING promises no order.
+    return rows.map((row) => claimedJobOfRow(row, request, nowMs)).sort(byClaimOrder);
+  }
+
+  /** Ends runs as completed; true for each that was still running under its run. */
+  *complete(completions: readonly Completion[], nowMs: number): Script<readonly boolean[]> {
+    const ended = completions.map((each) => [each.seq, each.runId, each.startedAtMs, each.result]);
+    yield* query(this.#completeSql, [nowMs, nowMs, JSON.stringify(ended)]);
+    // Counting is cheaper than RETURNING; only when somebody lost is it asked who.
+    const changed = yield* query('SELECT changes()');
+    if (changed[0]?.[0] === completions.length) {
+      return completions.map(() => true);
+    }
+    const rows = yield* query(
+      `SELECT run_id FROM ${this.#t.jobs}
+       WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'completed' AND finished_at_ms = ?`,
+      [JSON.stringify(completions.map((each) => each.seq)), nowMs],
+    );
+    const won = new Set(rows.map((row) => row[0]));
+    return completions.map((each) => won.has(each.runId));
+  }
+
+  /** Writes what handlers report; true for each whose run still holds its job. */
+  *report(reports: readonly RunReport[], nowMs: number): Script<readonly boolean[]> {
+    const held: boolean[] = [];
+    for (const r of reports) {
+      const rows = yield* query(this.#reportSql, [
+        nowMs,
+        r.startedAtMs ?? null,
+        r.progress ?? null,
+        r.completed ?? null,
+        r.total ?? null,
+        r.message ?? null,
+        r.etaMs ?? null,
+        r.state ?? null,
+        r.result ?? null,
+        r.maxRetries ?? null,
+        r.retryDelaySec ?? null,
+        r.timeoutSec ?? null,
+        r.seq,
+        r.runId,
+      ]);
+      held.push(rows.length === 1);
+    }
+    return held;
+  }
+
+  /** Reads, decides and writes as one compare-and-set on status and sequence. */
+  *change(
+    id: string,
+    decide: Decide,
+    tenantId: string | undefined,
+    nowMs: number,
+  ): Script<ChangeResult | undefined> {
+    for (;;) {
+      const before = yield* this.find(id, tenantId);
+      if (before === undefined) {
+        return undefined;
+      }
+      const change = decide(before, nowMs);
+      if (change === undefined) {
+        return { before, after: before, changed: false };
+      }
+      const after =
+        change.remove === true
+          ? yield* this.#remove(before)
+          : yield* this.#apply(before, change, nowMs);
+      if (after !== undefined) {
+        return { before, after, changed: true };
+      }
+    }
+  }
+
+  *find(id: string, tenantId: string | undefined): Script<JobEntity | undefined> {
+    const scope = tenantId === undefined ? '' : ' AND tenant_id = ?';
+    const rows = yield* query(
+      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE job_id = ?${scope}`,
+      tenantId === undefined ? [id] : [id, tenantId],
+    );
+    const [row] = rows;
+    return row === undefined ? undefined : jobOfRow(row);
+  }
+
+  /** Extends every lease of a worker, which touches only rows of the lease index. */
+  *renew(workerId: string, leaseMs: number, nowMs: number): Script<readonly HeldRun[]> {
+    const rows = yield* query(
+      `UPDATE ${this.#t.jobs} SET lease_until_ms = ?
+       WHERE lease_until_ms IS NOT NULL AND worker_id = ? AND status IN ${ACTIVE}
+       RETURNING job_id, run_id, status, locked_by, timeout_sec`,
+      [nowMs + leaseMs, workerId],
+    );
+    return rows.map(heldOfRow);
+  }
+
+  *disturbed(workerId: string): Script<readonly HeldRun[]> {
+    const rows = yield* query(
+      `SELECT job_id, run_id, status, locked_by, timeout_sec FROM ${this.#t.jobs}
+       WHERE lease_until_ms IS NOT NULL AND worker_id = ?
+         AND (status IN ('canceling', 'suspending') OR (status = 'locked' AND locked_by IS NULL))`,
+      [workerId],
+    );
+    return rows.map(heldOfRow);
+  }
+
+  *promote(
+    limit: number,
+    nowMs: number,
+  ): Script<{ promoted: number; nextInMs: number | undefined }> {
+    const promoted = yield* query(
+      `UPDATE ${this.#t.jobs} SET ready = 1 WHERE seq IN (
+         SELECT seq FROM ${this.#t.jobs}
+         WHERE status = 'waiting' AND ready = 0 AND run_at_ms <= ?
+         ORDER BY run_at_ms LIMIT ?)
+       RETURNING seq`,
+      [nowMs, limit],
+    );
+    return { promoted: promoted.length, nextInMs: yield* this.nextDue(nowMs) };
+  }
+
+  /** Milliseconds until the next waiting job is due; undefined when none waits for its time. */
+  *nextDue(nowMs: number): Script<number | undefined> {
+    const next = yield* query(
+      `SELECT MIN(run_at_ms) FROM ${this.#t.jobs} WHERE status = 'waiting' AND ready = 0`,
+    );
+    const nextMs = next[0]?.[0] ?? null;
+    return nextMs === null ? undefined : Math.max(0, Number(nextMs) - nowMs);
+  }
+
+  /** Whether there is anything that a claim would find, priorities and pauses aside. */
+  *hasReady({ types }: ClaimRequest): Script<boolean> {
+    for (const type of types) {
+      const rows = yield* query(
+        `SELECT 1 FROM ${this.#t.jobs} WHERE ready = 1 AND type = ? LIMIT 1`,
+        [type],
+      );
+      if (rows.length > 0) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  *#apply(before: JobEntity, change: JobChange, nowMs: number): Script<JobEntity | undefined> {
+    const set = withDerived(before, change.set, nowMs);
+    const names = Object.keys(set) as (keyof JobEntity)[];
+    const rows = yield* query(
+      `UPDATE ${this.#t.jobs} SET ${names.map((name) => `${JOB_COLUMNS[name]} = ?`).join(', ')}
+       WHERE seq = ? AND sequence = ? AND status = ? RETURNING ${ALL_JOB_COLUMNS}`,
+      [...names.map((name) => boundValue(set[name])), before.seq, before.sequence, before.status],
+    );
+    const [row] = rows;
+    if (row !== undefined && change.archiveRun !== undefined && before.runId !== null) {
+      const { outcome, error } = change.archiveRun;
+      yield* query(
+        `INSERT INTO ${this.#t.runs} (run_id, job_id, revision, worker_id, started_at_ms, updated_at_ms, ended_at_ms, outcome, error, completed, total)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run_id) DO NOTHING`,
+        [
+          before.runId,
+          before.id,
+          before.revision,
+          before.workerId,
+          before.startedAtMs,
+          nowMs,
+          before.finishedAtMs ?? nowMs,
+          outcome,
+          error,
+          before.completed,
+          before.total,
+        ],
+      );
+    }
+    return row === undefined ? undefined : jobOfRow(row);
+  }
+
+  *#remove(job: JobEntity): Script<JobEntity | undefined> {
+    const rows = yield* query(
+      `DELETE FROM ${this.#t.jobs} WHERE seq = ? AND sequence = ? AND status = ? RETURNING seq`,
+      [job.seq, job.sequence, job.status],
+    );
+    if (rows.length === 0) {
+      return undefined;
+    }
+    yield* query(`DELETE FROM ${this.#t.runs} WHERE job_id = ?`, [job.id]);
+    yield* query(`DELETE FROM ${this.#t.logs} WHERE job_id = ?`, [job.id]);
+    return job;
+  }
+
+  #claimStatement(types: number, channels: readonly string[] | '*'): string {
+    const channelCount = channels === '*' ? -1 : channels.length;
+    const key = `${types}/${channelCount}`;
+    const known = this.#claims.get(key);
+    if (known !== undefined) {
+      return known;
+    }
+    const channel =
+      channels === '*' ? '' : ` AND channel IN (${channels.map(() => '?').join(', ')})`;
+    const branch = `SELECT seq, priority, run_at_ms FROM ${this.#t.jobs}
+      WHERE ready = 1 AND type = ?${channel} AND (expires_at_ms IS NULL OR expires_at_ms > ?)`;
+    const sql = `UPDATE ${this.#t.jobs} SET
+        status = 'running', ready = 0, sequence = sequence + 1, revision = revision + 1,
+        run_id = ? || printf('%012x', seq), worker_id = ?, lease_until_ms = ?, updated_at_ms = ?,
+        started_at_ms = ?,
+        eta_ms = CASE WHEN timeout_sec > 0 THEN ? + CAST(timeout_sec * 1000 AS INTEGER) END
+      WHERE status = 'waiting'
+        AND NOT EXISTS (SELECT 1 FROM ${this.#t.queues} WHERE name = ? AND paused = 1)
+        AND seq IN (SELECT seq FROM (
+          ${Array.from({ length: types }, () => branch).join('\n UNION ALL ')}
+          ORDER BY priority DESC, run_at_ms, seq LIMIT ?))
+      RETURNING ${CLAIMED_COLUMNS}`;
+    this.#claims.set(key, sql);
+    return sql;
+  }
+
+  #completeStatement(): string {
+    return `UPDATE ${this.#t.jobs} SET
+        status = 'completed', sequence = sequence + 1, finished_at_ms = ?, updated_at_ms = ?,
+        lease_until_ms = NULL, eta_ms = NULL, progress = 1, error = NULL,
+        started_at_ms = COALESCE(${this.#t.jobs}.started_at_ms, ended.started_at_ms),
+        result = COALESCE(ended.result, ${this.#t.jobs}.result)
+      FROM (SELECT value ->> 0 AS seq, value ->> 1 AS run_id, value ->> 2 AS started_at_ms, value ->> 3 AS result
+            FROM json_each(?)) AS ended
+      WHERE ${this.#t.jobs}.seq = ended.seq AND ${this.#t.jobs}.run_id = ended.run_id
+        AND ${this.#t.jobs}.status = 'running'`;
+  }
+
+  #reportStatement(): string {
+    return `UPDATE ${this.#t.jobs} SET updated_at_ms = ?,
+        started_at_ms = COALESCE(started_at_ms, ?), progress = COALESCE(?, progress),
+        completed = COALESCE(?, completed), total = COALESCE(?, total),
+        progress_details = COALESCE(?, progress_details), eta_ms = COALESCE(?, eta_ms),
+        state = COALESCE(?, state), result = COALESCE(?, result),
+        max_retries = COALESCE(?, max_retries), retry_delay_sec = COALESCE(?, retry_delay_sec),
+        timeout_sec = COALESCE(?, timeout_sec)
+      WHERE seq = ? AND run_id = ? AND status IN ${ACTIVE} RETURNING seq`;
+  }
+}
+
+/** Adds what follows from a change: version, time, and whether a claim may take the job. */
+function withDerived(
+  before: JobEntity,
+  set: Partial<JobEntity>,
+  nowMs: number,
+): Partial<JobEntity> {
+  const status = set.status ?? before.status;
+  const runAtMs = set.runAtMs ?? before.runAtMs;
+  const result: Partial<JobEntity> = { ...set, updatedAtMs: nowMs };
+  if (status !== before.status) {
+    result.sequence = before.sequence + 1;
+  }
+  if (status !== before.status || runAtMs !== before.runAtMs) {
+    result.ready = status === 'waiting' && runAtMs <= nowMs ? 1 : 0;
+  }
+  return result;
+}
+
+function byClaimOrder(a: JobEntity, b: JobEntity): number {
+  return b.priority - a.priority || a.runAtMs - b.runAtMs || a.seq - b.seq;
+}
+
+function heldOfRow(row: readonly SqlValue[]): HeldRun {
+  return {
+    id: String(row[0]),
+    runId: String(row[1]),
+    status: row[2] as HeldRun['status'],
+    lockedBy: row[3] === null ? null : String(row[3]),
+    timeoutSec: Number(row[4]),
+  };
+}

@@ -1,0 +1,130 @@
+import { JobsError } from '../../model/errors.js';
+import type { Session } from '../dialects/session.js';
+import type {
+  ClaimRequest,
+  Completion,
+  InsertResult,
+  JobDraft,
+  JobStore,
+  RunReport,
+} from '../store.js';
+import type { BatchKind, Writer } from '../writer.js';
+import type { DutyScripts } from './duty.scripts.js';
+import type { InsertScript } from './insert.script.js';
+import type { JobScripts } from './job.scripts.js';
+import type { ListScripts } from './list.script.js';
+import { lockScript } from './lock.script.js';
+
+/** What the jobs' part of the store is built from. */
+export interface JobStoreParts {
+  readonly scripts: JobScripts;
+  readonly inserts: InsertScript;
+  readonly lists: ListScripts;
+  readonly duties: DutyScripts;
+  readonly session: () => Session;
+  readonly writer: () => Writer;
+}
+
+/**
+ * Builds the jobs' part of the store. The ranks order the kinds of one transaction: what callers
+ * enqueue, what handlers report, what runs end, everything else, and last what workers take, so
+ * that one commit finishes a batch of jobs and claims the next.
+ */
+export function jobStore(parts: JobStoreParts): JobStore {
+  const { scripts, inserts, lists, duties } = parts;
+  const insertKind: BatchKind<JobDraft, InsertResult> = {
+    name: 'insert',
+    rank: 10,
+    maxItems: 500,
+    script: (drafts, now) => inserts.insert(drafts, now),
+  };
+  const reportKind: BatchKind<RunReport, boolean> = {
+    name: 'report',
+    rank: 15,
+    maxItems: 500,
+    script: (reports, now) => scripts.report(reports, now),
+  };
+  const completeKind: BatchKind<Completion, boolean> = {
+    name: 'complete',
+    rank: 30,
+    maxItems: 1000,
+    script: (completions, now) => scripts.complete(completions, now),
+  };
+  const claimKind: BatchKind<ClaimRequest, Awaited<ReturnType<JobStore['claim']>>> = {
+    name: 'claim',
+    rank: 90,
+    maxItems: 100,
+    *script(requests, now) {
+      const taken = [];
+      for (const request of requests) {
+        taken.push(yield* scripts.claim(request, now));
+      }
+      return taken;
+    },
+  };
+  const read: Session['read'] = async (script) => retryRead(parts.session(), script);
+  const writer = async (): Promise<Writer> => Promise.resolve(parts.writer());
+  return {
+    insert: (draft) => parts.writer().add(insertKind, draft, 'caller'),
+    insertAll: async (drafts, refuses) =>
+      (await writer()).write((now) => inserts.insertAll(drafts, refuses, now), 'caller'),
+    find: (id, tenantId) => read(() => lists.find('job_id', id, tenantId)),
+    findByKey: (tenantId, key) => read(() => lists.findByKey(tenantId, key)),
+    list: (request) => read(() => lists.list(request)),
+    claim: async (request) =>
+      request.onlyIfReady && !(await read(() => scripts.hasReady(request)))
+        ? []
+        : parts.writer().add(claimKind, request, 'engine'),
+    complete: (completion) => parts.writer().add(completeKind, completion, 'engine'),
+    report: (report) => parts.writer().add(reportKind, report, 'engine'),
+    change: async (id, decide, tenantId) =>
+      (await writer()).write((now) => scripts.change(id, decide, tenantId, now), 'caller'),
+    settle: async (id, decide) =>
+      (await writer()).write((now) => scripts.change(id, decide, undefined, now), 'engine'),
+    lock: async (id, runId, otherId) =>
+      (await writer()).write((now) => lockScript(scripts, id, runId, otherId, now), 'engine'),
+    renew: async (workerId, leaseMs) =>
+      (await writer()).write((now) => scripts.renew(workerId, leaseMs, now), 'engine'),
+    disturbed: (workerId) => read(() => scripts.disturbed(workerId)),
+    expiredLeases: (limit) => read((now) => duties.expiredLeases(limit, now)),
+    overdue: (limit) => read((now) => duties.overdue(limit, now)),
+    promote: async (limit) => {
+      const next = await read((now) => scripts.nextDue(now));
+      return next === 0
+        ? (await writer()).write((now) => scripts.promote(limit, now), 'engine')
+        : { promoted: 0, nextInMs: next };
+    },
+    purge: async (status, olderThanMs, limit) =>
+      (await writer()).write((now) => duties.purge(status, now - olderThanMs, limit), 'engine'),
+    waitingIn: (queue, limit, tenantId) => read(() => lists.waitingIn(queue, limit, tenantId)),
+    standings: (ids) => read(() => duties.standings(ids)),
+    counts: (tenantId) => read(() => lists.counts(tenantId)),
+    queueCounts: (queue, types, tenantId) => read(() => lists.queueCounts(queue, types, tenantId)),
+    oldestWaitingAtMs: (types, tenantId) => read(() => lists.oldestWaiting(types, tenantId)),
+    completedSince: (ageMs, tenantId) => read((now) => lists.completedSince(now - ageMs, tenantId)),
+  };
+}
+
+const READ_TRIES = 200;
+
+/** Readers of a write-ahead log wait for nobody, except while it is being recovered or reset. */
+async function retryRead<T>(session: Session, script: Parameters<Session['read']>[0]): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return (await session.read(script)) as T;
+    } catch (error) {
+      const kind = session.classify(error);
+      if (kind === 'busy' && tries < READ_TRIES) {
+        await new Promise((resolve) => setTimeout(resolve, Math.min(tries, 25)));
+      } else if (kind === 'error') {
+        throw error;
+      } else {
+        throw new JobsError(
+          kind === 'busy' ? 'database_busy' : 'database_unavailable',
+          'The jobs database cannot be read now. Check that it is reachable, then try again.',
+          { cause: error, retryAfterSec: 1 },
+        );
+      }
+    }
+  }
+}

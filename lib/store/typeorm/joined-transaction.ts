@@ -1,0 +1,141 @@
+import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner } from 'typeorm';
+import { JobsError } from '../../model/errors.js';
+import { classifySqliteError } from '../dialects/sqlite/sqlite-errors.js';
+import { NOW_SQL, type DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
+import { runScriptAsync, type Row, type Statement, type TimedScript } from '../dialects/sql.js';
+import type { JoinedTransaction } from '../store.js';
+import type { InsertScript } from './insert.script.js';
+import type { JobScripts } from './job.scripts.js';
+
+interface Waiting {
+  depth: number;
+  readonly listener: () => void;
+}
+
+/** The depth of a runner's transaction; TypeORM keeps it, though not in its public type. */
+interface NestedRunner extends QueryRunner {
+  readonly transactionDepth?: number;
+}
+
+/**
+ * Hears the commits of data sources. TypeORM tells subscribers of savepoints too, so a listener
+ * waits for the outermost commit, and is dropped with a savepoint that is rolled back.
+ */
+export class CommitListeners {
+  readonly #subscribed = new WeakSet<DataSource>();
+  readonly #waiting = new WeakMap<QueryRunner, Waiting[]>();
+
+  after(runner: QueryRunner, dataSource: DataSource, listener: () => void): void {
+    if (!runner.isTransactionActive) {
+      listener();
+      return;
+    }
+    if (!this.#subscribed.has(dataSource)) {
+      this.#subscribed.add(dataSource);
+      dataSource.subscribers.push(this.#subscriber());
+    }
+    const waiting = this.#waiting.get(runner) ?? [];
+    waiting.push({ depth: depthOf(runner), listener });
+    this.#waiting.set(runner, waiting);
+  }
+
+  #subscriber(): EntitySubscriberInterface {
+    return {
+      afterTransactionCommit: ({ queryRunner }) => {
+        const waiting = this.#waiting.get(queryRunner) ?? [];
+        if (queryRunner.isTransactionActive) {
+          const depth = depthOf(queryRunner);
+          for (const each of waiting) {
+            each.depth = Math.min(each.depth, depth);
+          }
+          return;
+        }
+        this.#waiting.delete(queryRunner);
+        for (const { listener } of waiting) {
+          listener();
+        }
+      },
+      afterTransactionRollback: ({ queryRunner }) => {
+        const depth = queryRunner.isTransactionActive ? depthOf(queryRunner) : 0;
+        const left = (this.#waiting.get(queryRunner) ?? []).filter((each) => each.depth <= depth);
+        this.#waiting.set(queryRunner, left);
+      },
+    };
+  }
+}
+
+/** Writes through a caller's `EntityManager`, so that they exist when, and only when, it commits. */
+export function joinTransaction(
+  manager: EntityManager,
+  scripts: JobScripts,
+  inserts: InsertScript,
+  clock: DatabaseClock,
+  commits: CommitListeners,
+): JoinedTransaction {
+  const dataSource = dataSourceOf(manager);
+  const runner = manager.queryRunner ?? dataSource.createQueryRunner();
+  const run = <T>(script: TimedScript<T>): Promise<T> => runOn(runner, clock, script);
+  return {
+    async insert(draft) {
+      const [result] = await run((now) => inserts.insert([draft], now));
+      if (result === undefined) {
+        throw new JobsError('internal_error', `Job ${draft.id} was inserted without an outcome.`);
+      }
+      return result;
+    },
+    async insertAll(drafts, refuses) {
+      return run((now) => inserts.insertAll(drafts, refuses, now));
+    },
+    findByKey: (tenantId, key) => run(() => inserts.findByKey(tenantId, key)),
+    async report(report) {
+      const [held] = await run((now) => scripts.report([report], now));
+      return held === true;
+    },
+    change: (id, decide) => run((now) => scripts.change(id, decide, undefined, now)),
+    onCommit: (listener) => commits.after(runner, dataSource, listener),
+  };
+}
+
+/** Runs a script on a query runner of TypeORM. */
+export async function runOn<T>(
+  runner: QueryRunner,
+  clock: DatabaseClock,
+  script: TimedScript<T>,
+): Promise<T> {
+  const execute = async (statement: Statement): Promise<readonly Row[]> => {
+    const result = await runner.query(statement.sql, [...statement.params], true);
+    return (result.records ?? []).map((record) =>
+      Object.values(record as Record<string, Row[number]>),
+    );
+  };
+  try {
+    const rows = await execute({ sql: NOW_SQL, params: [clock.shiftMs] });
+    return await runScriptAsync(script(clock.observe(Number(rows[0]?.[0]))), execute);
+  } catch (error) {
+    if (classifySqliteError(error) === 'busy') {
+      throw new JobsError(
+        'database_busy',
+        'The database is locked by another connection, so nothing was written through the given `manager`. Roll back and try again; on SQLite keep transactions short.',
+        { cause: error, retryAfterSec: 1 },
+      );
+    }
+    throw error;
+  }
+}
+
+/** The data source of a manager; TypeORM 1 renamed the property. */
+export function dataSourceOf(manager: EntityManager): DataSource {
+  const known: { dataSource?: DataSource; connection?: DataSource } = manager;
+  const dataSource = known.dataSource ?? known.connection;
+  if (dataSource === undefined) {
+    throw new JobsError(
+      'invalid_request',
+      '`manager` is not an EntityManager of TypeORM: pass the one that the transaction callback was given.',
+    );
+  }
+  return dataSource;
+}
+
+function depthOf(runner: NestedRunner): number {
+  return runner.transactionDepth ?? 1;
+}

@@ -1,0 +1,176 @@
+import type { DataSource, EntityManager } from 'typeorm';
+import { JobsError } from '../../model/errors.js';
+import { DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
+import { query } from '../dialects/sql.js';
+import type { CatalogStore, HistoryStore, JobStore, JoinedTransaction, Store } from '../store.js';
+import { Writer } from '../writer.js';
+import { catalogStore } from './catalog.store.js';
+import { DutyScripts } from './duty.scripts.js';
+import { openEngineConnection, type EngineConnection } from './engine-connection.js';
+import { HandlerTransactions } from './handler-transactions.js';
+import { historyStore } from './history.store.js';
+import { InsertScript } from './insert.script.js';
+import { jobStore } from './job.store.js';
+import { JobScripts } from './job.scripts.js';
+import { CommitListeners, joinTransaction } from './joined-transaction.js';
+import { ListScripts } from './list.script.js';
+import { RemoteChanges } from './remote-changes.js';
+import { prepareSchema, retryBusy, type MigrateMode } from './schema.js';
+import { tableNames } from './table-names.js';
+
+/** What a store is built from. */
+export interface TypeOrmStoreOptions {
+  readonly migrate: MigrateMode;
+}
+
+/**
+ * Pages of the write-ahead log after which SQLite copies it back: 40 MB. At its default of 4 MB the
+ * copying and its syncs are a fifth of the cost of single enqueues.
+ */
+const CHECKPOINT_PAGES = 10_000;
+
+/** The store on a TypeORM data source. */
+export class TypeOrmStore implements Store {
+  readonly jobs: JobStore;
+  readonly history: HistoryStore;
+  readonly catalog: CatalogStore;
+  readonly clock = new DatabaseClock();
+  readonly #host: DataSource;
+  readonly #options: TypeOrmStoreOptions;
+  readonly #tables;
+  readonly #scripts: JobScripts;
+  readonly #inserts: InsertScript;
+  readonly #commits = new CommitListeners();
+  readonly #handlers: HandlerTransactions;
+  readonly #listeners = new Set<() => void>();
+  #connection: EngineConnection | undefined;
+  #writer: Writer | undefined;
+  #changes: RemoteChanges | undefined;
+
+  constructor(host: DataSource, options: TypeOrmStoreOptions) {
+    this.#host = host;
+    this.#options = options;
+    this.#tables = tableNames(host.options.entityPrefix);
+    this.#scripts = new JobScripts(this.#tables);
+    this.#inserts = new InsertScript(this.#tables);
+    this.#handlers = new HandlerTransactions(host, this.#tables, this.clock);
+    const session = () => this.#open().session;
+    const writer = (): Writer => this.#openWriter();
+    this.jobs = jobStore({
+      scripts: this.#scripts,
+      inserts: this.#inserts,
+      lists: new ListScripts(this.#tables),
+      duties: new DutyScripts(this.#tables),
+      session,
+      writer,
+    });
+    this.history = historyStore(this.#tables, session, writer);
+    this.catalog = catalogStore(this.#tables, session, writer);
+  }
+
+  async open(): Promise<void> {
+    if (this.#connection !== undefined) {
+      return;
+    }
+    const connection = await this.#connect();
+    try {
+      if (connection.file !== undefined) {
+        await retryBusy(connection.session, () =>
+          connection.session.run(query('PRAGMA journal_mode = WAL')),
+        );
+        await connection.session.run(query(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`));
+      }
+      await prepareSchema(connection.session, this.#tables, this.#options.migrate);
+    } catch (error) {
+      await connection.close();
+      throw connection.session.classify(error) === 'error' ? error : unreachable(error);
+    }
+    this.#connection = connection;
+    this.#writer = new Writer(connection.session);
+    if (connection.file !== undefined) {
+      this.#changes = new RemoteChanges(connection.session, connection.file);
+      this.#changes.subscribe(() => this.#listeners.forEach((listener) => listener()));
+    }
+  }
+
+  async close(): Promise<void> {
+    const connection = this.#connection;
+    this.#changes?.close();
+    await this.#handlers.close();
+    if (connection !== undefined) {
+      await this.#writer?.idle();
+      this.#writer?.close();
+      this.#connection = undefined;
+      await connection.close();
+    }
+  }
+
+  ping(): Promise<number> {
+    return Promise.resolve().then(() =>
+      this.#open().session.read(function* (nowMs) {
+        yield* query('SELECT 1');
+        return nowMs;
+      }),
+    );
+  }
+
+  estimateNowMs(): number {
+    return this.clock.estimateMs();
+  }
+
+  settled(): Promise<void> {
+    return this.#writer?.idle() ?? Promise.resolve();
+  }
+
+  onRemoteChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  join(manager: unknown): JoinedTransaction {
+    return joinTransaction(
+      manager as EntityManager,
+      this.#scripts,
+      this.#inserts,
+      this.clock,
+      this.#commits,
+    );
+  }
+
+  transaction<T>(
+    run: { readonly jobId: string; readonly runId: string },
+    work: (manager: unknown, joined: JoinedTransaction) => Promise<T>,
+  ): Promise<T> {
+    return this.#handlers.run(run, (manager) => work(manager, this.join(manager)));
+  }
+
+  async #connect(): Promise<EngineConnection> {
+    try {
+      return await openEngineConnection(this.#host, this.clock);
+    } catch (error) {
+      throw error instanceof JobsError ? error : unreachable(error);
+    }
+  }
+
+  #open(): EngineConnection {
+    if (this.#connection === undefined) {
+      throw unreachable(undefined);
+    }
+    return this.#connection;
+  }
+
+  #openWriter(): Writer {
+    if (this.#writer === undefined) {
+      throw unreachable(undefined);
+    }
+    return this.#writer;
+  }
+}
+
+function unreachable(cause: unknown): JobsError {
+  return new JobsError(
+    'database_unavailable',
+    'The jobs database cannot be opened or written now. Check that the file exists, is a database, is writable, and that its disk has space; it is tried again by itself.',
+    { cause, retryAfterSec: 5 },
+  );
+}

@@ -1,0 +1,327 @@
+import { JobsError } from '../model/errors.js';
+import { ScriptFailure, type Session } from './dialects/session.js';
+import type { Script, TimedScript } from './dialects/sql.js';
+
+/**
+ * Work of one kind that may share a statement: whatever arrives while a write is under way goes
+ * out together in the next one.
+ */
+export interface BatchKind<I, O> {
+  readonly name: string;
+  /** Kinds of one transaction run in this order. */
+  readonly rank: number;
+  /** The most items of one transaction, which bounds how long the lock is held. */
+  readonly maxItems: number;
+  /** One result an item, in order. */
+  script(items: readonly I[], nowMs: number): Script<readonly O[]>;
+}
+
+/** How long work may wait for the lock. */
+export type Patience =
+  /** A caller waits: `database_busy` after {@link BUSY_DEADLINE_MS}. */
+  | 'caller'
+  /** The engine's own work: tried again until it succeeds or the store closes. */
+  | 'engine';
+
+interface Pending {
+  readonly kind: BatchKind<never, unknown>;
+  readonly item: unknown;
+  readonly patience: Patience;
+  readonly since: number;
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Work {
+  readonly script: TimedScript<readonly unknown[]>;
+  readonly items: readonly Pending[];
+}
+
+/** After so long without the lock a caller's write is refused. */
+export const BUSY_DEADLINE_MS = 5000;
+
+const RETRIES_WITHOUT_DELAY = 12;
+const LONGEST_BUSY_DELAY_MS = 25;
+const UNAVAILABLE_DELAY_MS = 1000;
+
+/**
+ * The one writer of a process. Nothing is timed: an idle writer writes in the same turn of the
+ * event loop, a busy one lets work gather. When another connection holds the lock it waits without
+ * blocking the loop, first by turns of the loop, then by growing delays.
+ */
+export class Writer {
+  readonly #session: Session;
+  readonly #random: () => number;
+  #queue: Pending[] = [];
+  #scheduled = false;
+  #writing = false;
+  #attempt = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+  #drained: (() => void)[] = [];
+
+  constructor(session: Session, random: () => number = Math.random) {
+    this.#session = session;
+    this.#random = random;
+  }
+
+  /** Adds an item to the next transaction; resolves after its commit. */
+  add<I, O>(kind: BatchKind<I, O>, item: I, patience: Patience): Promise<O> {
+    return new Promise<O>((resolve, reject) => {
+      if (this.#closed) {
+        reject(closedError());
+        return;
+      }
+      this.#queue.push({
+        kind: kind as unknown as BatchKind<never, unknown>,
+        item,
+        patience,
+        since: patience === 'caller' ? performance.now() : 0,
+        resolve: resolve as (result: never) => void,
+        reject,
+      });
+      this.#schedule();
+    });
+  }
+
+  /** One script in the next transaction; resolves after its commit. */
+  write<T>(script: TimedScript<T>, patience: Patience): Promise<T> {
+    const kind: BatchKind<undefined, T> = {
+      name: 'single',
+      rank: 50,
+      maxItems: 1,
+      *script(_items, nowMs) {
+        return [yield* script(nowMs)];
+      },
+    };
+    return this.add(kind, undefined, patience);
+  }
+
+  /** Resolves when nothing waits to be written. */
+  idle(): Promise<void> {
+    if (this.#queue.length === 0 && !this.#writing) {
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => this.#drained.push(resolve));
+  }
+
+  /** Refuses new work and rejects what could not be written. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    const left = this.#queue;
+    this.#queue = [];
+    for (const pending of left) {
+      pending.reject(closedError());
+    }
+    this.#tellIdle();
+  }
+
+  #schedule(): void {
+    if (!this.#scheduled && !this.#writing && this.#timer === undefined) {
+      this.#scheduled = true;
+      setImmediate(this.#flush);
+    }
+  }
+
+  readonly #flush = (): void => {
+    this.#scheduled = false;
+    this.#timer = undefined;
+    if (this.#writing || this.#queue.length === 0) {
+      return;
+    }
+    const work = this.#take();
+    let outcome: Promise<readonly unknown[]> | readonly unknown[];
+    try {
+      outcome = this.#session.transact(work.map((each) => each.script));
+    } catch (error) {
+      this.#failed(work, error);
+      return;
+    }
+    if (!(outcome instanceof Promise)) {
+      this.#committed(work, outcome);
+      return;
+    }
+    this.#writing = true;
+    outcome.then(
+      (results) => {
+        this.#writing = false;
+        this.#committed(work, results);
+      },
+      (error: unknown) => {
+        this.#writing = false;
+        this.#failed(work, error);
+      },
+    );
+  };
+
+  /** Takes what shares the next transaction off the queue, grouped by kind. */
+  #take(): Work[] {
+    const groups = new Map<BatchKind<never, unknown>, Pending[]>();
+    const later: Pending[] = [];
+    for (const pending of this.#queue) {
+      const group = groups.get(pending.kind);
+      if (group === undefined) {
+        groups.set(pending.kind, [pending]);
+      } else if (group.length < pending.kind.maxItems) {
+        group.push(pending);
+      } else {
+        later.push(pending);
+      }
+    }
+    this.#queue = later;
+    return [...groups.entries()]
+      .sort(([a], [b]) => a.rank - b.rank)
+      .map(([kind, items]) => ({ script: scriptOf(kind, items), items }));
+  }
+
+  #committed(work: readonly Work[], results: readonly unknown[]): void {
+    this.#attempt = 0;
+    for (const [index, { items }] of work.entries()) {
+      const outcomes = results[index] as readonly never[];
+      for (let at = 0; at < items.length; at += 1) {
+        items[at]?.resolve(outcomes[at] as never);
+      }
+    }
+    this.#next();
+  }
+
+  #failed(work: readonly Work[], error: unknown): void {
+    const cause = error instanceof ScriptFailure ? error.cause : error;
+    switch (this.#session.classify(cause)) {
+      case 'busy':
+        this.#putBack(work);
+        this.#refuseLate();
+        this.#waitForLock();
+        return;
+      case 'unavailable':
+        this.#unavailable(work, cause);
+        return;
+      case 'error':
+        this.#isolate(work, error, cause);
+    }
+  }
+
+  /** The work that threw is rejected alone, piece by piece; the rest is tried again without it. */
+  #isolate(work: readonly Work[], error: unknown, cause: unknown): void {
+    const guilty = error instanceof ScriptFailure ? work[error.index] : undefined;
+    if (guilty === undefined) {
+      for (const pending of work.flatMap((each) => each.items)) {
+        pending.reject(cause);
+      }
+    } else {
+      this.#putBack(work.filter((each) => each !== guilty));
+      if (guilty.items.length === 1) {
+        guilty.items[0]?.reject(cause);
+      } else {
+        // One bad item must not fail its neighbours: each goes alone from here on.
+        this.#queue.unshift(...guilty.items.map(alone));
+      }
+    }
+    this.#next();
+  }
+
+  #unavailable(work: readonly Work[], cause: unknown): void {
+    const items = work.flatMap((each) => each.items);
+    for (const pending of items.filter((each) => each.patience === 'caller')) {
+      pending.reject(unavailableError(cause));
+    }
+    this.#queue.unshift(...items.filter((each) => each.patience === 'engine'));
+    if (this.#closed) {
+      this.close();
+    } else if (this.#queue.length > 0) {
+      this.#timer = setTimeout(this.#flush, UNAVAILABLE_DELAY_MS);
+      this.#timer.unref();
+    } else {
+      this.#tellIdle();
+    }
+  }
+
+  #putBack(work: readonly Work[]): void {
+    this.#queue.unshift(...work.flatMap((each) => each.items));
+  }
+
+  #refuseLate(): void {
+    const latest = performance.now() - BUSY_DEADLINE_MS;
+    const late = this.#queue.filter((each) => each.patience === 'caller' && each.since < latest);
+    if (late.length > 0) {
+      this.#queue = this.#queue.filter((each) => !late.includes(each));
+      for (const pending of late) {
+        pending.reject(busyError());
+      }
+    }
+  }
+
+  #waitForLock(): void {
+    this.#attempt += 1;
+    if (this.#closed) {
+      this.close();
+    } else if (this.#attempt <= RETRIES_WITHOUT_DELAY) {
+      this.#scheduled = true;
+      setImmediate(this.#flush);
+    } else {
+      const grown = Math.min(
+        2 ** (this.#attempt - RETRIES_WITHOUT_DELAY - 1),
+        LONGEST_BUSY_DELAY_MS,
+      );
+      this.#timer = setTimeout(this.#flush, grown * (0.5 + this.#random() / 2));
+    }
+  }
+
+  #next(): void {
+    if (this.#queue.length > 0) {
+      this.#schedule();
+    } else {
+      this.#tellIdle();
+    }
+  }
+
+  #tellIdle(): void {
+    const waiting = this.#drained;
+    this.#drained = [];
+    for (const resolve of waiting) {
+      resolve();
+    }
+  }
+}
+
+function scriptOf(kind: BatchKind<never, unknown>, items: readonly Pending[]): Work['script'] {
+  return (nowMs) => kind.script(items.map((each) => each.item) as never[], nowMs);
+}
+
+/** The same item under a kind of its own, so that it shares no statement. */
+function alone(pending: Pending): Pending {
+  const { kind } = pending;
+  return {
+    ...pending,
+    kind: {
+      name: kind.name,
+      rank: kind.rank,
+      maxItems: 1,
+      script: (items: readonly never[], nowMs: number) => kind.script(items, nowMs),
+    },
+  };
+}
+
+function busyError(): JobsError {
+  return new JobsError(
+    'database_busy',
+    `The database was locked by another connection for ${BUSY_DEADLINE_MS / 1000} s, so nothing was written. If this call is made inside a transaction of the application, pass its EntityManager as \`manager\`; else try again.`,
+    { retryAfterSec: 1 },
+  );
+}
+
+function unavailableError(cause: unknown): JobsError {
+  return new JobsError(
+    'database_unavailable',
+    'The database cannot be written now, so nothing was stored. Check that it is reachable, writable and has space, then try again.',
+    { cause, retryAfterSec: 5 },
+  );
+}
+
+function closedError(): JobsError {
+  return new JobsError(
+    'database_unavailable',
+    'The jobs engine has been closed, so nothing was written. Enqueue before the application closes.',
+  );
+}
