@@ -10,6 +10,8 @@ const options = {
   excludeInternal: true,
   disableSources: true,
   modifierTags: [...OptionDefaults.modifierTags, '@publicApi'],
+  // What a public type is made of need not be public itself.
+  validation: { notExported: false },
   treatWarningsAsErrors: true,
   logLevel: 'Warn',
 };
