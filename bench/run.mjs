@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * node bench/run.mjs [--scenario S1,S3] [--peers nestjs-jobs,plainjob] [--rounds 9] [--quick]
- *                    [--out folder] [--profile folder]
+ *                    [--out folder] [--profile folder] [--dist folder]
  *
  * Measures nestjs-jobs beside its peers in alternating rounds; see docs/performance.md.
  */
@@ -27,6 +27,7 @@ const { values } = parseArgs({
     quick: { type: 'boolean', default: false },
     out: { type: 'string', default: path.join(import.meta.dirname, 'results') },
     profile: { type: 'string' },
+    dist: { type: 'string' },
   },
 });
 const scenarios = values.scenario
@@ -45,6 +46,7 @@ const leave = () => {
 process.on('exit', leave);
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
 
+if (values.dist) process.env.NESTJS_JOBS_DIST = path.resolve(values.dist);
 await setUp(peers ?? visible);
 const report = {
   environment: environment(base),

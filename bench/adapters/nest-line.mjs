@@ -16,6 +16,9 @@ import { pathToFileURL } from 'node:url';
 const root = path.resolve(import.meta.dirname, '../..');
 const compat = path.join(root, 'test/compat/nest11');
 
+/** The build that is measured; `--dist` names another, to compare two. */
+const dist = process.env.NESTJS_JOBS_DIST ?? path.join(root, 'dist');
+
 /** The job type that every scenario runs. */
 export const NO_OP = { name: 'noop', description: 'Does nothing' };
 
@@ -29,7 +32,7 @@ async function currentPackages() {
     import('@nestjs/common'),
     import('@nestjs/typeorm'),
     import('typeorm'),
-    import(pathToFileURL(path.join(root, 'dist/esm/index.js')).href),
+    import(pathToFileURL(path.join(dist, 'esm/index.js')).href),
   ]);
   const versions = versionsOf(createRequire(import.meta.url), 'better-sqlite3');
   return {
@@ -61,12 +64,12 @@ function compatPackages() {
 function copyForCompat() {
   const home = path.join(compat, 'node_modules/.bench/nestjs-jobs');
   const stamp = path.join(home, '.copied');
-  const built = statSync(path.join(root, 'dist')).mtimeMs;
+  const built = statSync(dist).mtimeMs;
   if (existsSync(stamp) && statSync(stamp).mtimeMs > built) return home;
   const fresh = `${home}-${process.pid}`;
   rmSync(fresh, { recursive: true, force: true });
   mkdirSync(fresh, { recursive: true });
-  cpSync(path.join(root, 'dist'), path.join(fresh, 'dist'), { recursive: true });
+  cpSync(dist, path.join(fresh, 'dist'), { recursive: true });
   cpSync(path.join(root, 'package.json'), path.join(fresh, 'package.json'));
   writeFileSync(path.join(fresh, '.copied'), '');
   rmSync(home, { recursive: true, force: true });

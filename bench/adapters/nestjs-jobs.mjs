@@ -5,6 +5,7 @@
  * `line: 'compat'` is Nest 11, TypeORM 0.3 and sqlite3 from the workspace test/compat/nest11.
  */
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { NO_OP, packagesOf } from './nest-line.mjs';
 
 const OTHER = 'other:noop';
@@ -40,7 +41,11 @@ export async function open({
 
   const service = app.get(jobs.JobsService);
   const worker = producer ? undefined : app.get(jobs.getQueueWorkerToken('default'));
-  if (paused) await worker.pause();
+  if (paused) {
+    worker.pause();
+    // A claim that was under way when the pause began would still start its jobs.
+    await sleep(100);
+  }
 
   return {
     versions: await versionsOf(packages, host),

@@ -16,7 +16,9 @@ export function open({ dir, pollMs, onJob }) {
   const database = new Database(path.join(dir, 'jobs.sqlite'));
   const queue = defineQueue({ connection: better(database), logger: silent });
   const unfinished = database
-    .prepare('SELECT count(*) FROM plainjob_jobs WHERE status IN (0, 1) AND type = ?')
+    .prepare(
+      'SELECT count(*) FROM plainjob_jobs WHERE status IN (0, 1) AND type = ? AND next_run_at <= ?',
+    )
     .pluck();
   let workers = [];
   let running = [];
@@ -44,7 +46,7 @@ export function open({ dir, pollMs, onJob }) {
       workers = [];
       await Promise.all(running);
     },
-    unfinished: () => unfinished.get(TYPE),
+    unfinished: () => unfinished.get(TYPE, Date.now()),
     fill(kind, rows) {
       const day = 86_400_000;
       const now = Date.now();

@@ -14,7 +14,8 @@ export async function setUp(adapters) {
     console.error('Installing the peers …');
     execFileSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: bench, stdio: 'inherit' });
   }
-  if (adapters.some((name) => name.startsWith('nestjs-jobs'))) {
+  const ours = adapters.some((name) => name.startsWith('nestjs-jobs'));
+  if (ours && process.env.NESTJS_JOBS_DIST === undefined) {
     const { build, isBuilt } = await import('../../scripts/build.mjs');
     if (!isBuilt()) {
       console.error('Building nestjs-jobs …');

@@ -40,16 +40,17 @@ export const S3_COLD = scenario(
 );
 
 const KINDS = {
-  empty: 'an empty table',
-  delayed: '1,000,000 delayed jobs',
-  finished: '1,000,000 finished jobs',
-  other: '1,000,000 ready jobs of another type and queue',
+  empty: 'alone',
+  delayed: 'delayed',
+  finished: 'finished',
+  other: 'ready elsewhere',
 };
 
 /** The rate beside a million other rows, against the same drain without them in the same round. */
 export const S6 = {
   id: 'S6',
-  title: 'Drain 10,000 no-op jobs beside 1,000,000 others',
+  title:
+    'Drain 10,000 no-op jobs beside a million others: delayed, finished, ready in another queue',
   metrics: Object.fromEntries(
     Object.entries(KINDS).flatMap(([kind, label]) => [
       [kind, { label: `jobs/s, ${label}`, better: 'higher', digits: 0 }],
@@ -57,8 +58,8 @@ export const S6 = {
     ]),
   ),
   within: ['delayed', 'finished', 'other'].flatMap((kind) => [
-    { of: kind, to: 'empty', label: `rate, ${KINDS[kind]} / empty` },
-    { of: `${kind}Cpu`, to: 'emptyCpu', label: `CPU, ${KINDS[kind]} / empty` },
+    { of: kind, to: 'empty', label: `rate beside ${KINDS[kind]} / alone` },
+    { of: `${kind}Cpu`, to: 'emptyCpu', label: `CPU µs/job beside ${KINDS[kind]} / alone` },
   ]),
   size: { full: 1_000_000, quick: 100_000 },
   defaultPeers: ['nestjs-jobs', 'plainjob'],

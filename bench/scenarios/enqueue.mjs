@@ -8,7 +8,7 @@ export const S1 = {
   metrics: RATE_METRICS,
   size: { full: 20_000, quick: 5_000 },
   async run({ start, size }, adapter) {
-    const producer = await start(adapter);
+    const producer = await start(adapter, { producer: true });
     await producer.call('enqueueEach', { count: Math.ceil(size / 10), callers: CALLERS });
     return rateOf(size, await producer.call('enqueueEach', { count: size, callers: CALLERS }));
   },
@@ -20,7 +20,7 @@ export const S2 = {
   metrics: RATE_METRICS,
   size: { full: 40_000, quick: 10_000 },
   async run({ start, size }, adapter) {
-    const producer = await start(adapter);
+    const producer = await start(adapter, { producer: true });
     await producer.call('enqueueInChunks', { count: 2_000 });
     return rateOf(size, await producer.call('enqueueInChunks', { count: size }));
   },

@@ -24,7 +24,7 @@ export const S5 = {
   size: { full: 10_000, quick: 3_000 },
   mostRounds: 5,
   async run({ start, dir, size: ms }, adapter) {
-    const worker = await start(adapter, { dir, abandoned: true });
+    const worker = await start(adapter, { dir, paused: true, abandoned: true });
     const producer = await start(adapter, { dir, producer: true, abandoned: true });
     await producer.call('enqueueInChunks', { count: 2_000 });
     await worker.call('drain', { count: 2_000 });
