@@ -3,7 +3,8 @@ import { isUuid } from '../model/id.js';
 import { clientGone, headerOf, pathOf, type HttpRequest, type HttpResponse } from './http.js';
 import { callerOf, EVERYONE, type Caller } from './identity.js';
 import type { Operation } from './operation.js';
-import { checked, checkedQuery, invalid } from './validation.js';
+import { invalid } from './invalid.js';
+import { checked, checkedQuery } from './validation.js';
 import type { ReasonBody } from './wire/requests.js';
 
 /** A request that fits its route's description: what a route handler is given. */
@@ -59,8 +60,8 @@ export class Call<B = unknown, Q = unknown> {
     return headerOf(this.#request, name);
   }
 
-  /** Fires when the client goes away. */
-  get signal(): AbortSignal {
+  /** Fires when the client goes away before it is answered. */
+  clientGone(): AbortSignal {
     return clientGone(this.#response);
   }
 

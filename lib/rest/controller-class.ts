@@ -82,9 +82,10 @@ function addHandler(own: Type, routes: Routes, name: string, operation: Operatio
     Reflect.defineMetadata(key, Reflect.getMetadata(key, route), handler);
   }
   Object.defineProperty(handler, 'name', { value: name });
+  const prototype = own.prototype as object;
   const descriptor = { value: handler, writable: true, configurable: true };
-  Object.defineProperty(own.prototype, name, descriptor);
-  Describe(operation)(own.prototype, name, descriptor);
-  Req()(own.prototype, name, 0);
-  Res()(own.prototype, name, 1);
+  Object.defineProperty(prototype, name, descriptor);
+  Describe(operation)(prototype, name, descriptor);
+  Req()(prototype, name, 0);
+  Res()(prototype, name, 1);
 }

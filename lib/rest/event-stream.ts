@@ -1,5 +1,6 @@
-import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { Subscription, type Observable } from 'rxjs';
+import { Closing } from './closing.js';
 import { rawResponse, type HttpResponse } from './http.js';
 
 /** One server-sent event. */
@@ -26,33 +27,29 @@ const MAX_WAITING_BYTES = 1_048_576;
  * sends the same frames, and shutdown ends them before the HTTP server waits for its connections.
  */
 @Injectable()
-export class EventStreams implements BeforeApplicationShutdown {
-  readonly #open = new Set<Subscription>();
-  #isClosing = false;
-
-  /** How many clients are listening. */
-  get size(): number {
-    return this.#open.size;
-  }
+export class EventStreams {
+  constructor(@Inject(Closing) private readonly closing: Closing) {}
 
   /** Starts to stream; the stream ends with the observable, the client, or the application. */
   open(stream: EventStream, response: HttpResponse, method: string): void {
     const raw = rawResponse(response);
     start(response);
-    if (method === 'HEAD' || raw.destroyed || this.#isClosing) {
+    const { signal } = this.closing;
+    if (method === 'HEAD' || raw.destroyed || signal.aborted) {
       raw.end();
       return;
     }
     const subscription = new Subscription();
-    this.#open.add(subscription);
+    const end = (): void => subscription.unsubscribe();
     const timer = setInterval(() => raw.write(': keep-alive\n\n'), KEEP_ALIVE_MS);
     timer.unref();
     subscription.add(() => {
       clearInterval(timer);
-      this.#open.delete(subscription);
+      signal.removeEventListener('abort', end);
       raw.end();
     });
-    raw.once('close', () => subscription.unsubscribe());
+    signal.addEventListener('abort', end);
+    raw.once('close', end);
     subscription.add(
       stream.events$.subscribe({
         next: (event) => {
@@ -62,17 +59,10 @@ export class EventStreams implements BeforeApplicationShutdown {
           }
         },
         // The client asks again, and is then told in a problem document what is the matter.
-        error: () => subscription.unsubscribe(),
-        complete: () => subscription.unsubscribe(),
+        error: end,
+        complete: end,
       }),
     );
-  }
-
-  beforeApplicationShutdown(): void {
-    this.#isClosing = true;
-    for (const subscription of this.#open) {
-      subscription.unsubscribe();
-    }
   }
 }
 

@@ -1,7 +1,7 @@
 import type { CanActivate, ExecutionContext } from '@nestjs/common';
 import { JobsError } from '../model/errors.js';
 import { headerOf, type HttpRequest } from './http.js';
-import { invalid } from './validation.js';
+import { invalid } from './invalid.js';
 
 const SAFE: readonly string[] = ['GET', 'HEAD', 'OPTIONS'];
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;

@@ -9,7 +9,7 @@ import {
   type OnModuleInit,
   type Type,
 } from '@nestjs/common';
-import { ContextIdFactory, ModuleRef } from '@nestjs/core';
+import { ContextIdFactory, ModuleRef, ModulesContainer } from '@nestjs/core';
 import { isObservable, lastValueFrom, type Observable } from 'rxjs';
 import { JobsError } from '../model/errors.js';
 
@@ -53,7 +53,7 @@ export function hostInterceptor(
 /**
  * A class of the host, as its own modules made it. Nest would make a second instance inside this
  * package's module, where most of what a guard needs (the host's users, its tokens) cannot be seen.
- * A class that no module knows is made here.
+ * A class that no module knows is made in the first one that has what it needs.
  */
 class HostClass<T> implements OnModuleInit {
   #instance: T | undefined;
@@ -93,14 +93,24 @@ class HostClass<T> implements OnModuleInit {
   }
 
   async #make(): Promise<T> {
-    try {
-      return await this.moduleRef.create(this.type);
-    } catch (cause) {
-      throw new JobsError(
-        'invalid_options',
-        `${this.option}: ${this.type.name} cannot be made here. Add it to the providers of one of your modules, or give an instance.`,
-        { cause },
-      );
+    for (const place of [this.moduleRef, ...this.#otherPlaces()]) {
+      try {
+        return await place.create(this.type);
+      } catch {
+        // Something that it needs cannot be seen from there.
+      }
     }
+    throw new JobsError(
+      'invalid_options',
+      `${this.option}: no module has all that ${this.type.name} needs. Add it to the providers of one that does, or give an instance.`,
+    );
+  }
+
+  #otherPlaces(): ModuleRef[] {
+    const modules = this.moduleRef.get(ModulesContainer, { strict: false });
+    return [...modules.values()].flatMap(({ providers }) => {
+      const place: unknown = providers.get(ModuleRef)?.instance;
+      return place instanceof ModuleRef ? [place] : [];
+    });
   }
 }

@@ -1,5 +1,5 @@
 import { text } from './schemas/schema.js';
-import { invalid } from './validation.js';
+import { invalid } from './invalid.js';
 import type { CreateJobBody } from './wire/requests.js';
 
 export const IDEMPOTENCY_KEY = {

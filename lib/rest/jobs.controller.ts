@@ -3,6 +3,7 @@ import { isJobsError } from '../model/errors.js';
 import { JobsService } from '../services/jobs.service.js';
 import { acceptBatch, outcomeToWire } from './batch.js';
 import type { Call } from './call.js';
+import { Closing } from './closing.js';
 import { IDEMPOTENCY_KEY, refuseIdempotencyKey, withIdempotencyKey } from './idempotency-key.js';
 import { component, Describe } from './operation.js';
 import {
@@ -29,7 +30,10 @@ const LOCATION = { Location: { type: 'string', description: 'where the job is' }
 
 /** Jobs: making, finding, changing and awaiting them. */
 export abstract class JobsController {
-  constructor(@Inject(JobsService) private readonly jobs: JobsService) {}
+  constructor(
+    @Inject(JobsService) private readonly jobs: JobsService,
+    @Inject(Closing) private readonly closing: Closing,
+  ) {}
 
   @Post()
   @Describe({
@@ -141,16 +145,20 @@ export abstract class JobsController {
   })
   async wait(call: Call<unknown, { timeout_sec?: number }>): Promise<WireJob> {
     const { timeout_sec: seconds = 30 } = call.query;
-    const options = { ...call.scope, timeout: Math.round(seconds * 1000), signal: call.signal };
-    const ended = await this.jobs.wait(call.jobId, options).catch(unlessNotFinished);
+    const signal = AbortSignal.any([call.clientGone(), this.closing.signal]);
+    const options = { ...call.scope, timeout: Math.round(seconds * 1000), signal };
+    const ended = await this.jobs.wait(call.jobId, options).catch(unlessOver(signal));
     call.answer(ended === undefined ? 202 : 200);
     return jobToWire(ended ?? (await this.jobs.get(call.jobId, call.scope)));
   }
 }
 
-function unlessNotFinished(thrown: unknown): undefined {
-  if (isJobsError(thrown) && thrown.code === 'not_finished') {
-    return undefined;
-  }
-  throw thrown;
+/** Nothing, when the time is over or nobody waits any more. */
+function unlessOver(signal: AbortSignal): (thrown: unknown) => undefined {
+  return (thrown) => {
+    if (signal.aborted || (isJobsError(thrown) && thrown.code === 'not_finished')) {
+      return undefined;
+    }
+    throw thrown;
+  };
 }

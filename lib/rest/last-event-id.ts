@@ -1,5 +1,5 @@
 import { integer } from './schemas/schema.js';
-import { invalid } from './validation.js';
+import { invalid } from './invalid.js';
 
 export const LAST_EVENT_ID = {
   ...integer(0, Number.MAX_SAFE_INTEGER),

@@ -1,4 +1,4 @@
-import { invalid } from './validation.js';
+import { invalid } from './invalid.js';
 import { pageOf, type PageQuery } from './wire/requests.js';
 
 /** A list that is held whole in memory, ordered by the name of its items. */

@@ -1,6 +1,7 @@
 import { HttpException } from '@nestjs/common';
 import { isJobsError, type FieldError, type JobsError } from '../model/errors.js';
 import type { JsonValue } from '../model/json.js';
+import { InvalidRequest } from './invalid.js';
 
 /** A problem document (RFC 9457). `code` is stable; members of the code's own stand beside it. */
 export interface Problem {
@@ -51,7 +52,7 @@ function ofJobsError(error: JobsError): ProblemAnswer {
     // Members first: none may take the place of the document's own.
     ...error.members,
     ...document(error.code, error.status, fixed ?? error.message),
-    ...(error.errors === undefined ? {} : { errors: error.errors.map(onTheWire) }),
+    ...(error.errors === undefined ? {} : { errors: fieldsOf(error, error.errors) }),
   };
   const wait = error.status === 423 || error.status === 503 ? 1 : undefined;
   const retryAfterSec = error.retryAfterSec ?? wait;
@@ -118,6 +119,10 @@ const TITLES: Readonly<Record<string, string>> = {
 
 function titleOf(code: string, status: number): string {
   return TITLES[code] ?? `HTTP ${status}`;
+}
+
+function fieldsOf(error: JobsError, errors: readonly FieldError[]): readonly FieldError[] {
+  return error instanceof InvalidRequest ? errors : errors.map(onTheWire);
 }
 
 /** Options that are durations: milliseconds in code, seconds on the wire. */

@@ -3,6 +3,7 @@ import type { ApiOptions, ApiSection } from '../jobs.options.js';
 import { JobsError } from '../model/errors.js';
 import { BootNotes } from './boot-notes.js';
 import { JobGroupsController, JobTypesController } from './catalog.controller.js';
+import { Closing } from './closing.js';
 import { controllerClass, type Routes } from './controller-class.js';
 import { EventStreams } from './event-stream.js';
 import { JobHistoryController } from './job-history.controller.js';
@@ -64,7 +65,7 @@ export function restParts(api: ApiOptions): RestParts {
   );
   return {
     controllers: controllers.map(({ type }) => type),
-    providers: [EventStreams, BootNotes, documentControllers(controllers, api)],
+    providers: [Closing, EventStreams, BootNotes, documentControllers(controllers, api)],
   };
 }
 

@@ -1,6 +1,7 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
-import { JobsError, type FieldError } from '../model/errors.js';
+import type { FieldError } from '../model/errors.js';
 import { isUuid } from '../model/id.js';
+import { invalid } from './invalid.js';
 import { STORABLE_TEXT, type JsonSchema, type ObjectSchema } from './schemas/schema.js';
 
 const UNSTORABLE = /[\0\p{Surrogate}]/u;
@@ -35,20 +36,6 @@ export function checked(schema: ObjectSchema, value: unknown, where: 'body' | 'q
     throw invalid(where, (validate.errors ?? []).slice(0, TOLD).map(fieldError));
   }
   return value;
-}
-
-/** The 400 of a request, with what is wrong field by field. */
-export function invalid(where: string, errors: readonly FieldError[]): JobsError {
-  const [first] = errors;
-  const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : '';
-  const what = first === undefined ? '' : `: ${first.field} ${first.message}${more}`;
-  return new JobsError(
-    'invalid_request',
-    `The ${where} is not valid${what}. Nothing was changed.`,
-    {
-      errors,
-    },
-  );
 }
 
 function compile(schema: ObjectSchema): ValidateFunction {

@@ -3,6 +3,7 @@ import { EMPTY, map } from 'rxjs';
 import type { ApiOptions, JobsIdentity } from '../../lib/jobs.options.js';
 import { JOBS_OPTIONS } from '../../lib/jobs.tokens.js';
 import { notFound } from '../../lib/model/errors.js';
+import type { EnqueueOptions } from '../../lib/model/enqueue-options.js';
 import { newId } from '../../lib/model/id.js';
 import type { EnqueuedJob } from '../../lib/model/job.js';
 import { restParts } from '../../lib/rest/rest.controllers.js';
@@ -64,7 +65,10 @@ export function aJob(over: Partial<EnqueuedJob> = {}): EnqueuedJob {
 
 /** Services that know no job, unless a test says what they answer. */
 export interface Fakes {
-  readonly jobs?: Partial<JobsService>;
+  readonly jobs?: Partial<Omit<JobsService, 'enqueue'>> & {
+    /** Without the types that follow from a job type's class. */
+    enqueue?(type: string, params: unknown, options: EnqueueOptions): Promise<EnqueuedJob>;
+  };
   readonly catalog?: Partial<CatalogService>;
   readonly queues?: Partial<QueuesService>;
   readonly stats?: Partial<StatsService>;

@@ -323,14 +323,26 @@ describe.each(SERVERS)('a host on %s', (server) => {
     expect(KeyGuard.made).toBe(1);
   });
 
-  it('makes a guard that no module has, and names one it cannot make', async () => {
+  it('makes a guard that no module has where its needs are met, and names one it cannot make', async () => {
     @Injectable()
     class Alone implements CanActivate {
       canActivate(): boolean {
         return true;
       }
     }
-    const host = await openFakes({ server, api: { guards: [Alone] } });
+    @Injectable()
+    class Tokens {}
+    @Injectable()
+    class OfTheHost extends Alone {
+      constructor(@Inject(Tokens) readonly tokens: Tokens) {
+        super();
+      }
+    }
+    const host = await openFakes({
+      server,
+      api: { guards: [Alone, OfTheHost] },
+      providers: [Tokens],
+    });
     expect((await host.get('/job-types')).status).toBe(200);
 
     @Injectable()

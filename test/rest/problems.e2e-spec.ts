@@ -17,7 +17,7 @@ const FIXED: readonly string[] = ['database_busy', 'database_unavailable'];
 const CODES = Object.keys(JOBS_ERROR_STATUS) as JobsErrorCode[];
 
 function failing(error: unknown) {
-  return { jobs: { get: () => Promise.reject(error as Error) } };
+  return { jobs: { get: () => Promise.reject(error) } };
 }
 
 describe.each(SERVERS)('problem documents on %s', (server) => {

@@ -33,12 +33,20 @@ export interface Json {
   readonly [index: number]: Json | undefined;
 }
 
+/** A plain value among what was answered; null when it is not there. */
+export function field(answer: Answer, name: string): string | number | null {
+  const members = answer.body as Readonly<Record<string, string | number | null>> | undefined;
+  return members?.[name] ?? null;
+}
+
 export interface Ask {
   readonly headers?: Readonly<Record<string, string>>;
   /** Sent as JSON. */
   readonly body?: unknown;
   /** Sent as it is, instead of `body`. */
   readonly text?: string;
+  /** Without saying how long it is. */
+  readonly isChunked?: boolean;
 }
 
 export interface Host {
@@ -85,12 +93,15 @@ export class HttpApp {
     return new EventReader(await this.#send('GET', path, { headers }));
   }
 
-  #send(method: string, path: string, { headers = {}, body, text }: Ask): Promise<IncomingMessage> {
+  #send(method: string, path: string, ask: Ask): Promise<IncomingMessage> {
+    const { headers = {}, body, text, isChunked = false } = ask;
     const payload = text ?? (body === undefined ? undefined : JSON.stringify(body));
     const isJson = text === undefined && body !== undefined;
     const all = {
       ...(isJson ? { 'content-type': 'application/json' } : {}),
-      ...(payload === undefined ? {} : { 'content-length': String(Buffer.byteLength(payload)) }),
+      ...(payload === undefined || isChunked
+        ? {}
+        : { 'content-length': String(Buffer.byteLength(payload)) }),
       ...headers,
     };
     const sent = new Promise<IncomingMessage>((resolve, reject) => {
@@ -102,7 +113,9 @@ export class HttpApp {
         headers: all,
         agent: false,
       });
-      request.on('response', resolve).on('error', reject).end(payload);
+      request.on('response', resolve).on('error', reject);
+      if (isChunked) request.flushHeaders();
+      request.end(payload);
     });
     return within(sent, `${method} ${path}`);
   }

@@ -91,8 +91,7 @@ const PROBLEM: JsonSchema = {
   additionalProperties: true,
 };
 
-const BY_STATUS: JsonSchema = { type: 'object', additionalProperties: COUNT };
-const BY_NAME: JsonSchema = { type: 'object', additionalProperties: BY_STATUS };
+const COUNTS: JsonSchema = { type: 'object', additionalProperties: COUNT };
 
 function listOf(member: string, item: ComponentName): JsonSchema {
   return answerOf({
@@ -210,16 +209,22 @@ export const COMPONENTS: Readonly<Record<ComponentName, JsonSchema>> = {
   }),
   JobQueueList: listOf('queues', 'JobQueue'),
   JobsStats: answerOf({
-    by_status: BY_STATUS,
-    by_type: BY_NAME,
-    by_queue: BY_NAME,
+    by_status: COUNTS,
+    by_type: COUNTS,
+    by_queue: COUNTS,
     oldest_waiting_at: nullable(INSTANT),
     completed_last_minute: COUNT,
     workers: COUNT,
   }),
   JobsHealth: answerOf({
     status: { type: 'string', enum: ['ok', 'degraded', 'down'] },
-    checks: { type: 'object', additionalProperties: OBJECT },
+    checks: {
+      type: 'object',
+      additionalProperties: answerOf({
+        status: { type: 'string', enum: ['up', 'down'] },
+        message: TEXT,
+      }),
+    },
   }),
   JobProblem: PROBLEM,
 };

@@ -38,14 +38,10 @@ export function queueToWire(queue: QueueInfo) {
 export function statsToWire(stats: JobsStats): JsonObject {
   return {
     by_status: { ...stats.byStatus },
-    by_type: countsOf(stats.byType),
-    by_queue: countsOf(stats.byQueue),
+    by_type: { ...stats.byType },
+    by_queue: { ...stats.byQueue },
     oldest_waiting_at: stats.oldestWaitingAt?.getTime() ?? null,
     completed_last_minute: stats.completedLastMinute,
     workers: stats.workers,
   };
-}
-
-function countsOf(by: JobsStats['byType']): JsonObject {
-  return Object.fromEntries(Object.entries(by).map(([name, counts]) => [name, { ...counts }]));
 }

@@ -4,7 +4,7 @@ import type { JobStatus } from '../../model/job-status.js';
 import type { JsonObject, JsonValue } from '../../model/json.js';
 import type { JobQuery } from '../../model/query.js';
 import type { Caller } from '../identity.js';
-import { invalid } from '../validation.js';
+import { invalid } from '../invalid.js';
 
 /** As `CREATE_JOB` has it. */
 export interface CreateJobBody {

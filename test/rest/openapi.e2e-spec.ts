@@ -1,0 +1,186 @@
+import { Validator } from '@seriousme/openapi-schema-validator';
+import { Controller, Get, VersioningType, type INestApplication } from '@nestjs/common';
+import { DocumentBuilder, SwaggerModule, type OpenAPIObject } from '@nestjs/swagger';
+import { describe, expect, it, vi } from 'vitest';
+import { SERVERS } from '../support/http.js';
+import { openFakes, type FakeHost } from './fakes.js';
+
+function documentOf(app: INestApplication, openapi = '3.0.0'): OpenAPIObject {
+  const config = new DocumentBuilder().setTitle('Host').setOpenAPIVersion(openapi).build();
+  // As a host publishes it: through JSON.
+  return JSON.parse(JSON.stringify(SwaggerModule.createDocument(app, config))) as OpenAPIObject;
+}
+
+async function documented(host: FakeHost, openapi?: string): Promise<OpenAPIObject> {
+  const { app } = await openFakes(host);
+  return documentOf(app, openapi);
+}
+
+function operationsOf(document: OpenAPIObject) {
+  return Object.entries(document.paths).flatMap(([path, item]) =>
+    Object.entries(item as Record<string, Operation>).map(([method, operation]) => ({
+      route: `${method.toUpperCase()} ${path}`,
+      operation,
+    })),
+  );
+}
+
+interface Operation {
+  readonly operationId: string;
+  readonly tags: string[];
+  readonly parameters: { readonly name: string; readonly in: string }[];
+  readonly responses: Record<string, { readonly content?: Record<string, object> }>;
+}
+
+/** Every reference of the document that leads nowhere. */
+function dangling(document: OpenAPIObject): string[] {
+  const known = Object.keys(document.components?.schemas ?? {});
+  const refs = [...JSON.stringify(document).matchAll(/"#\/components\/schemas\/([^"]+)"/g)];
+  return refs.map(([, name = '']) => name).filter((name) => !known.includes(name));
+}
+
+describe.each(SERVERS)('the OpenAPI document on %s', (server) => {
+  it.each(['3.0.0', '3.1.0'])('is a valid document of version %s', async (version) => {
+    const document = await documented({ server }, version);
+    const result = await new Validator().validate({ ...document });
+    expect(result.errors ?? []).toEqual([]);
+    expect(result.valid).toBe(true);
+    expect(dangling(document)).toEqual([]);
+  });
+
+  it('has every route once, under ids that stay', async () => {
+    const document = await documented({ server });
+    const ids = operationsOf(document).map(({ route, operation }) => [
+      route,
+      operation.operationId,
+    ]);
+    expect(Object.fromEntries(ids)).toEqual({
+      'POST /jobs': 'createJob',
+      'GET /jobs': 'listJobs',
+      'POST /jobs/batch': 'createJobs',
+      'GET /jobs/{id}': 'getJob',
+      'PATCH /jobs/{id}': 'updateJob',
+      'DELETE /jobs/{id}': 'deleteJob',
+      'GET /jobs/{id}/wait': 'waitForJob',
+      'POST /jobs/{id}/cancel': 'cancelJob',
+      'POST /jobs/{id}/suspend': 'suspendJob',
+      'POST /jobs/{id}/resume': 'resumeJob',
+      'POST /jobs/{id}/retry': 'retryJob',
+      'POST /jobs/{id}/skip': 'skipJob',
+      'POST /jobs/{id}/fail': 'failJob',
+      'GET /jobs/{id}/runs': 'listJobRuns',
+      'GET /jobs/{id}/logs': 'readJobLogs',
+      'GET /jobs/{id}/events': 'watchJob',
+      'GET /job-types': 'listJobTypes',
+      'GET /job-types/{id}': 'getJobType',
+      'GET /job-groups': 'listJobGroups',
+      'GET /job-groups/{id}': 'getJobGroup',
+      'GET /queues': 'listQueues',
+      'GET /queues/{name}': 'getQueue',
+      'POST /queues/{name}/pause': 'pauseQueue',
+      'POST /queues/{name}/resume': 'resumeQueue',
+      'POST /queues/{name}/cancel-waiting': 'cancelWaitingJobs',
+      'GET /stats': 'getJobsStats',
+      'GET /health/jobs': 'getJobsHealth',
+    });
+  });
+
+  it('documents parameters of the path, answers and problems of every route', async () => {
+    for (const { route, operation } of operationsOf(await documented({ server }))) {
+      const inPath = [...route.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
+      const documented = operation.parameters.filter((each) => each.in === 'path');
+      expect([route, documented.map((each) => each.name)]).toEqual([route, inPath]);
+      expect(Object.keys(operation.responses)).toEqual(
+        expect.arrayContaining(['400', '401', '403', '500']),
+      );
+      for (const [status, response] of Object.entries(operation.responses)) {
+        const types = Object.keys(response.content ?? {});
+        const isProblem = Number(status) >= 400 && route !== 'GET /health/jobs';
+        if (isProblem)
+          expect([route, status, types]).toEqual([route, status, ['application/problem+json']]);
+      }
+    }
+  });
+
+  it('shows nothing of what comes later', async () => {
+    const document = await documented({ server });
+    const requests = JSON.stringify(
+      operationsOf(document).map(({ operation }) => ({ ...operation, responses: {} })),
+    );
+    for (const name of ['depends_on', 'unique', 'status_hook', 'schedule_id', 'cascade']) {
+      expect(requests).not.toContain(name);
+    }
+    expect(
+      Object.keys(document.paths).filter((path) => /schedule|webhook|worker/.test(path)),
+    ).toEqual([]);
+  });
+
+  it('has only the sections that are served', async () => {
+    const document = await documented({ server, api: { only: ['stats'] } });
+    expect(Object.keys(document.paths)).toEqual(['/stats', '/health/jobs']);
+    expect(
+      Object.keys(document.components?.schemas ?? {}).toSorted((a, b) => (a < b ? -1 : 1)),
+    ).toEqual(['JobProblem', 'JobsHealth', 'JobsStats']);
+  });
+
+  it('follows prefix, path and versions, and keeps ids apart', async () => {
+    const document = await documented({
+      server,
+      api: { path: 'work', version: ['1', '2'] },
+      configure: (app) => app.setGlobalPrefix('api').enableVersioning({ type: VersioningType.URI }),
+    });
+    expect(Object.keys(document.paths)).toContain('/api/v1/work/jobs/{id}');
+    expect(Object.keys(document.paths)).toContain('/api/v2/work/jobs/{id}');
+    const ids = operationsOf(document).map(({ operation }) => operation.operationId);
+    expect(new Set(ids).size).toBe(ids.length);
+    const result = await new Validator().validate({ ...document });
+    expect(result.valid).toBe(true);
+  });
+
+  it('leaves the operations and schemas of the host alone', async () => {
+    @Controller('things')
+    class ThingsController {
+      @Get()
+      all(): string {
+        return '';
+      }
+    }
+    const document = await documented({ server, controllers: [ThingsController] });
+    expect(document.paths['/things']?.get).toMatchObject({
+      operationId: 'ThingsController_all',
+      tags: ['Things'],
+    });
+  });
+
+  it('is ready as soon as the application is created, before it listens', async () => {
+    let early: OpenAPIObject | undefined;
+    await openFakes({
+      server,
+      configure: (app) => {
+        early = documentOf(app);
+      },
+    });
+    expect(early?.paths['/jobs']?.post?.operationId).toBe('createJob');
+  });
+
+  it('says the same of every application of a process', async () => {
+    const first = await documented({ server });
+    expect(await documented({ server })).toEqual(first);
+  });
+});
+
+it('is not missed when the package is not there', async () => {
+  vi.doMock('@nestjs/swagger', () => {
+    throw Object.assign(new Error("Cannot find package '@nestjs/swagger'"), {
+      code: 'ERR_MODULE_NOT_FOUND',
+    });
+  });
+  try {
+    const host = await openFakes({ server: 'express' });
+    expect(host.app.get(Symbol.for('nestjs-jobs:openapi'), { strict: false })).toBe(false);
+    expect((await host.get('/job-types')).status).toBe(200);
+    expect(host.log.texts('error')).toEqual([]);
+  } finally {
+    vi.doUnmock('@nestjs/swagger');
+  }
+});
