@@ -73,7 +73,7 @@ async function checkApp(name, node, cwd, test) {
     run(node.exec, ['dist/src/main.js'], { cwd, env: database('main'), deadlineMs: 30_000 }),
   );
   await check(`${name}: its own test passes`, () =>
-    run(node.exec, test, { cwd, env: database('test') }),
+    run(node.exec, test, { cwd, env: database('test'), deadlineMs: 60_000 }),
   );
 }
 
