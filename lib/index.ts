@@ -35,7 +35,7 @@ export type {
 } from './jobs.options.js';
 export { getQueueWorkerToken } from './jobs.tokens.js';
 export type { Duration } from './model/duration.js';
-export type { EnqueueItem, EnqueueManyOutcome, EnqueueOptions } from './model/enqueue-options.js';
+export type { EnqueueManyOutcome, EnqueueOptions } from './model/enqueue-options.js';
 export {
   isJobsError,
   JobsError,
@@ -59,7 +59,6 @@ export {
   type RunOutcome,
   type WaitingFor,
 } from './model/job.js';
-export type { JobContext, JobLogger, RescheduleOptions } from './model/job-context.js';
 export {
   canTransition,
   FINAL_STATUSES,
@@ -70,7 +69,11 @@ export {
 } from './model/job-status.js';
 export type {
   Class,
+  EnqueueItem,
   HandlerResult,
+  JobContext,
+  JobLogger,
+  RescheduleOptions,
   JobHandler,
   JobTypeOptions,
   JobTypeRef,

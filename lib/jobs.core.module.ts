@@ -6,6 +6,7 @@ import { Engine } from './engine/engine.js';
 import { HandlerRegistry } from './engine/handlers.js';
 import type { LogSink } from './engine/log-writer.js';
 import { JOBS_ENTITIES } from './entities/index.js';
+import { JobsExplorer } from './jobs.explorer.js';
 import {
   checkName,
   invalid,
@@ -59,9 +60,10 @@ export class JobsCoreModule {
         { provide: JOBS_CATALOG, inject: [JOBS_OPTIONS], useFactory: catalogOf },
         {
           provide: JOBS_ENGINE,
-          inject: [JOBS_OPTIONS, JOBS_CATALOG, getDataSourceToken(parts.dataSource)],
+          inject: [JOBS_OPTIONS, JOBS_CATALOG, JobsExplorer, getDataSourceToken(parts.dataSource)],
           useFactory: engineOf,
         },
+        JobsExplorer,
         ...SERVICES,
         ...workers,
       ],
@@ -71,7 +73,7 @@ export class JobsCoreModule {
         JOBS_OPTIONS,
         JOBS_CATALOG,
         JOBS_ENGINE,
-        DiscoveryModule,
+        JobsExplorer,
       ],
     };
   }
@@ -88,6 +90,7 @@ function workerOf(engine: Engine, name: string): QueueWorker {
 async function engineOf(
   options: ResolvedOptions,
   catalog: Catalog,
+  explorer: JobsExplorer,
   dataSource: DataSource,
 ): Promise<Engine> {
   const logger = new Logger('JobsEngine');
@@ -95,6 +98,7 @@ async function engineOf(
     store: new TypeOrmStore(dataSource, options.database),
     options,
     handlers: catalog.handlers,
+    explore: () => explorer.explore(),
     logger,
     sink: await sinkOf(options, logger),
     version: VERSION,

@@ -26,13 +26,15 @@ const KEYS: readonly string[] = [
   'suspendable',
 ];
 
-/** Finds every provider whose class carries `@JobType` and fills the registry, once. */
+/** Finds every provider whose class carries `@JobType` and fills the registry. */
 @Injectable()
 export class JobsExplorer {
   readonly #discovery: DiscoveryService;
   readonly #moduleRef: ModuleRef;
   readonly #catalog: Catalog;
   readonly #options: ResolvedOptions;
+  #exploration: Promise<void> = Promise.resolve();
+  #isDiscovered = false;
 
   constructor(
     @Inject(DiscoveryService) discovery: DiscoveryService,
@@ -46,17 +48,29 @@ export class JobsExplorer {
     this.#options = options;
   }
 
-  /** @throws JobsError `invalid_options` for a type that is declared twice, badly, or for an unknown group */
-  async explore(): Promise<void> {
-    this.#catalog.isClosed = true;
-    for (const wrapper of this.#discovery.getProviders()) {
-      const handlerClass = handlerClassOf(wrapper);
-      const declared = jobTypeOf(handlerClass);
-      if (handlerClass !== undefined && declared !== undefined) {
-        await this.#register(declared, handlerClass, this.#accessOf(wrapper, handlerClass));
+  /**
+   * Finds the handlers once, and takes up what was registered by call since; a host's hook that
+   * enqueues before bootstrap makes it happen earlier.
+   *
+   * @throws JobsError `invalid_options` for a type that is declared twice, badly, or for an unknown group
+   */
+  explore(): Promise<void> {
+    this.#exploration = this.#exploration.then(() => this.#explore());
+    return this.#exploration;
+  }
+
+  async #explore(): Promise<void> {
+    if (!this.#isDiscovered) {
+      this.#isDiscovered = true;
+      for (const wrapper of this.#discovery.getProviders()) {
+        const handlerClass = handlerClassOf(wrapper);
+        const declared = jobTypeOf(handlerClass);
+        if (handlerClass !== undefined && declared !== undefined) {
+          await this.#register(declared, handlerClass, this.#accessOf(wrapper, handlerClass));
+        }
       }
     }
-    for (const { options, handler } of this.#catalog.pending) {
+    for (const { options, handler } of this.#catalog.pending.splice(0)) {
       await this.#register(options, classOf(handler), {
         instance: handler,
         resolve: () => Promise.resolve(handler),

@@ -40,6 +40,7 @@ export class JobsLifecycle
   }
 
   onModuleInit(): void {
+    // The hooks of every other module have run: a type that is declared badly fails the boot here.
     const trouble = knownTrouble(process.versions.node, installedVersion('better-sqlite3'));
     if (trouble !== undefined) {
       this.#logger.error(trouble);
@@ -52,6 +53,7 @@ export class JobsLifecycle
     }
     this.#isStarted = true;
     await this.#explorer.explore();
+    this.#catalog.isClosed = true;
     for (const [name, capacity] of this.#catalog.queues) {
       this.#engine.addQueue(name, capacity);
     }

@@ -2,7 +2,6 @@ import { Inject, Module, type DynamicModule, type Provider, type Type } from '@n
 import { ModulesContainer } from '@nestjs/core';
 import { jobTypeOf } from './decorators/job-type.decorator.js';
 import { JobsCoreModule, knownQueues } from './jobs.core.module.js';
-import { JobsExplorer } from './jobs.explorer.js';
 import { JobsLifecycle } from './jobs.lifecycle.js';
 import {
   invalid,
@@ -134,7 +133,7 @@ function runner(
     module: JobsModule,
     imports: [core],
     controllers: rest.controllers,
-    providers: [JobsExplorer, JobsLifecycle, ...rest.providers],
+    providers: [JobsLifecycle, ...rest.providers],
     exports: [core],
   };
 }

@@ -467,13 +467,14 @@ function resolveLogFile(file: false | LogFileOptions): ResolvedOptions['logs']['
   }
   checkKeys('logs.file', file);
   const maxSize = file.maxSize ?? '1000M';
-  if (typeof maxSize === 'string' ? !/^\d+[BKMG]$/.test(maxSize) : !(maxSize > 0)) {
+  if (typeof maxSize === 'string' ? !/^\d+(B|[KMG]B?)$/.test(maxSize) : !(maxSize > 0)) {
     throw invalid(`logs.file.maxSize is ${String(maxSize)}: use bytes, or a text such as '1000M'.`);
   }
   return {
     path: text(file.path, 'logs.file.path'),
     level: oneOf(file.level ?? 'debug', LOG_LEVELS, 'logs.file.level'),
-    maxSize,
+    // '10MB' says the same as '10M'.
+    maxSize: typeof maxSize === 'string' ? maxSize.replace(/(?<=[KMG])B$/, '') : maxSize,
     maxFiles: count(file.maxFiles ?? 3, 'logs.file.maxFiles'),
     maxAgeMs: durationMs(file.maxAge ?? '28d', 'logs.file.maxAge', 'invalid_options'),
   };

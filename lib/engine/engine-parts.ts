@@ -7,7 +7,6 @@ import type { Enqueuer } from './enqueuer.js';
 import type { EventBus } from './event-bus.js';
 import type { HandlerRegistry, RegisteredType } from './handlers.js';
 import type { LogSink } from './log-writer.js';
-import type { RunContext } from './run-context.js';
 
 /** What the parts of the engine share. */
 export interface EngineParts {
@@ -21,8 +20,6 @@ export interface EngineParts {
   /** Id of this process as a worker, new at every start. */
   readonly workerId: string;
   readonly enqueuer: Enqueuer;
-  /** Runs a handler inside its asynchronous context. */
-  runInContext<T>(context: RunContext, work: () => T): T;
   /** Tells everybody that a job, as it stands in memory after the commit, changed its status. */
   changed(job: JobEntity, from: JobStatus | undefined): void;
   /** The same for a change that the store made; wakes whoever it concerns. */

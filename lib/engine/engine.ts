@@ -20,7 +20,6 @@ import { Loop } from './loop.js';
 import { Operations } from './operations.js';
 import { QueueRunner } from './queue-runner.js';
 import { RemoteWatch } from './remote-watch.js';
-import { runInContext } from './run-storage.js';
 import { watchJob } from './watch.js';
 
 const OPEN_AGAIN_MS = 1000;
@@ -33,6 +32,8 @@ export interface EngineSources {
   readonly store: Store;
   readonly options: EngineOptions;
   readonly handlers: HandlerRegistry;
+  /** Fills the registry with what is declared so far. */
+  explore(): Promise<void>;
   readonly logger: EngineLogger;
   readonly sink: LogSink | undefined;
   readonly version: string;
@@ -88,7 +89,6 @@ export class Engine {
       random,
       workerId: this.workerId,
       enqueuer: this.enqueuer,
-      runInContext,
       changed: (job, from) => this.#changed(job, from),
       stored: (result, type) => this.#stored(result, type),
       progressed: (job) => this.#progressed(job),
@@ -228,6 +228,7 @@ export class Engine {
   }
 
   async #open(): Promise<void> {
+    await this.#sources.explore();
     await this.store.open();
     this.#unhint = this.store.onRemoteChange(() => this.#hint());
     const { handlers } = this.#sources;

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { JobEntity } from '../entities/job.entity.js';
 import { durationMs } from '../model/duration.js';
-import type { EnqueueItem, EnqueueManyOutcome, EnqueueOptions } from '../model/enqueue-options.js';
+import type { EnqueueManyOutcome, EnqueueOptions } from '../model/enqueue-options.js';
+import type { EnqueueItem } from '../model/job-type.js';
 import { isJobsError, JobsError } from '../model/errors.js';
 import { newId } from '../model/id.js';
 import type { EnqueuedJob, EnqueueOutcome } from '../model/job.js';
@@ -14,6 +15,7 @@ import type { EngineOptions } from './engine-options.js';
 import type { HandlerRegistry, RegisteredType } from './handlers.js';
 import { InitJob } from './init-job.js';
 import { jobOf } from './job-view.js';
+import { checkOptionKeys, ENQUEUE_KEYS, ITEM_KEYS } from './option-keys.js';
 import { wholeNumber } from './retry-policy-columns.js';
 
 /** What only the engine itself may say about an enqueue. */
@@ -52,10 +54,11 @@ export class Enqueuer {
   async enqueue(
     ref: unknown,
     params: unknown,
-    options: EnqueueOptions,
+    options: EnqueueOptions<unknown>,
     origin: EnqueueOrigin = {},
   ): Promise<EnqueuedJob> {
     const type = this.#parts.handlers.named(ref);
+    checkOptionKeys(options, ENQUEUE_KEYS);
     const joined =
       origin.joined ??
       (options.manager === undefined ? undefined : this.#parts.store.join(options.manager));
@@ -84,6 +87,7 @@ export class Enqueuer {
     for (const [index, item] of items.entries()) {
       try {
         const type = this.#parts.handlers.named(item.type);
+        checkOptionKeys(item, ITEM_KEYS);
         const replayed =
           item.idempotencyKey === undefined
             ? undefined
@@ -163,7 +167,7 @@ export class Enqueuer {
   async #replay(
     type: RegisteredType,
     params: unknown,
-    options: Omit<EnqueueOptions, 'manager'>,
+    options: Omit<EnqueueOptions<unknown>, 'manager'>,
     joined: JoinedTransaction | undefined,
   ): Promise<EnqueuedJob | undefined> {
     const key = checkedKey(options.idempotencyKey);
@@ -185,7 +189,7 @@ export class Enqueuer {
   #prepare(
     type: RegisteredType,
     params: unknown,
-    options: Omit<EnqueueOptions, 'manager'>,
+    options: Omit<EnqueueOptions<unknown>, 'manager'>,
     origin: EnqueueOrigin,
   ): Prepared | Promise<Prepared> {
     const received = this.#received(params);
@@ -206,7 +210,7 @@ export class Enqueuer {
     text: string,
     params: JsonValue,
     received: string,
-    options: Omit<EnqueueOptions, 'manager'>,
+    options: Omit<EnqueueOptions<unknown>, 'manager'>,
     origin: EnqueueOrigin,
   ): Prepared | Promise<Prepared> {
     const { limits } = this.#parts.options;
@@ -265,7 +269,7 @@ export class Enqueuer {
   ): Promise<Prepared> {
     const job = new InitJob(
       draft,
-      type.params.instantiate(params),
+      type.params.instantiate(JSON.parse(draft.params) as JsonValue),
       this.#parts.store.estimateNowMs(),
     );
     try {
@@ -340,7 +344,7 @@ export function requestHash(typeId: string, receivedText: string): string {
     .digest('hex');
 }
 
-function checkedStart(options: Omit<EnqueueOptions, 'manager'>): {
+function checkedStart(options: Omit<EnqueueOptions<unknown>, 'manager'>): {
   runAtMs: number | undefined;
   delayMs: number;
 } {

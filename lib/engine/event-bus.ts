@@ -16,6 +16,7 @@ export interface EngineEvent {
 export class EventBus {
   readonly #all = new Subject<EngineEvent>();
   readonly #watchers = new Map<string, Set<(event: JobEvent) => void>>();
+  readonly #removals = new Map<string, Set<() => void>>();
 
   get all$(): Observable<EngineEvent> {
     return this.#all.asObservable();
@@ -34,6 +35,27 @@ export class EventBus {
       listeners.delete(listener);
       if (listeners.size === 0 && this.#watchers.get(jobId) === listeners) {
         this.#watchers.delete(jobId);
+      }
+    };
+  }
+
+  /** Tells the watchers of a job that its row is gone. */
+  removed(jobId: string): void {
+    const listeners = this.#removals.get(jobId);
+    this.#removals.delete(jobId);
+    for (const listener of [...(listeners ?? [])]) {
+      listener();
+    }
+  }
+
+  onRemoved(jobId: string, listener: () => void): () => void {
+    const listeners = this.#removals.get(jobId) ?? new Set();
+    listeners.add(listener);
+    this.#removals.set(jobId, listeners);
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0 && this.#removals.get(jobId) === listeners) {
+        this.#removals.delete(jobId);
       }
     };
   }

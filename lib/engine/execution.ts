@@ -12,7 +12,9 @@ import { isStream, readStream, type OutputReader } from './handler-output.js';
 import type { AnyHandler, RegisteredType } from './handlers.js';
 import { jobOf } from './job-view.js';
 import { ProgressRecorder } from './progress-recorder.js';
+import type { HandledRun } from './run.js';
 import { RunContext } from './run-context.js';
+import { runInContext } from './run-storage.js';
 import type { Job } from '../model/job.js';
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
@@ -32,7 +34,7 @@ export interface ExecutionHost {
  * settles the outcome under the run's id. What the handler does after the run was settled changes
  * nothing.
  */
-export class Execution {
+export class Execution implements HandledRun {
   readonly job: JobEntity;
   readonly type: RegisteredType;
   readonly runId: string;
@@ -208,7 +210,7 @@ export class Execution {
     const context = new RunContext(this);
     let output: unknown;
     try {
-      output = this.parts.runInContext(context, () => handler.execute(context));
+      output = runInContext(context, () => handler.execute(context));
     } catch (error) {
       this.#threw(error);
       return;
@@ -385,7 +387,13 @@ export class Execution {
         },
         ...(isFinal(outcome.set.status) || outcome.run === undefined
           ? {}
-          : { archiveRun: { outcome: outcome.run, error: outcome.runError } }),
+          : {
+              archiveRun: {
+                outcome: outcome.run,
+                error: outcome.runError,
+                startedAtMs: this.startedAtMs,
+              },
+            }),
       };
     });
     if (result?.changed === true) {

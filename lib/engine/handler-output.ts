@@ -27,11 +27,17 @@ export function readStream(
 function readObservable(stream: Observable<unknown>, emit: (value: unknown) => void): OutputReader {
   let stop: (reason: Error) => void = () => undefined;
   const done = new Promise<unknown>((resolve, reject) => {
+    let isRefused = false;
     const subscription = stream.subscribe({
       next: (value) => {
+        // A synchronous stream goes on emitting after the emission that was refused.
+        if (isRefused) {
+          return;
+        }
         try {
           emit(value);
         } catch (error) {
+          isRefused = true;
           reject(error);
           queueMicrotask(() => subscription.unsubscribe());
         }

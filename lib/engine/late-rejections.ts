@@ -25,12 +25,12 @@ export class LateRejections {
   }
 
   readonly #listener = (reason: unknown): void => {
-    const execution = currentRun()?.execution;
-    if (execution !== undefined) {
+    const run = currentRun();
+    if (run !== undefined) {
       this.#logger.error(
-        `Job ${execution.job.id} (${execution.job.type}): a promise that its handler did not await was rejected: ${execution.errorText(reason)}`,
+        `Job ${run.job.id} (${run.job.type}): a promise that its handler did not await was rejected: ${run.errorText(reason)}`,
       );
-      execution.failLate(reason);
+      run.failLate(reason);
       return;
     }
     const listeners = process.listeners('unhandledRejection');

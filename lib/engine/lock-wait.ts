@@ -1,8 +1,8 @@
 import { JobsError, notFound } from '../model/errors.js';
 import { isFinal } from '../model/job-status.js';
 import type { Job } from '../model/job.js';
-import type { Execution } from './execution.js';
 import { jobOf } from './job-view.js';
+import type { ServedRun } from './run.js';
 
 const POLL_MS = 500;
 
@@ -11,12 +11,12 @@ const POLL_MS = 500;
  * or somebody unlocks it; then back to `running` when a slot is free.
  */
 export class LockWait {
-  readonly #execution: Execution;
+  readonly #execution: ServedRun;
   readonly #otherId: string;
   #isReleased = false;
   #look: () => void = () => undefined;
 
-  constructor(execution: Execution, otherId: string) {
+  constructor(execution: ServedRun, otherId: string) {
     this.#execution = execution;
     this.#otherId = otherId;
   }

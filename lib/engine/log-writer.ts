@@ -1,5 +1,5 @@
 import { LOG_LEVELS, type LogLevel } from '../model/job.js';
-import type { JobLogger } from '../model/job-context.js';
+import type { JobLogger } from '../model/job-type.js';
 import type { JsonObject } from '../model/json.js';
 import { cutText, storableText } from '../model/text.js';
 import type { Store } from '../store/store.js';
@@ -30,18 +30,24 @@ export interface LogTarget {
   readonly logger: EngineLogger;
 }
 
-/** The logger of one run. Lines that do not fit say so; none blocks the handler. */
+/** Whose lines they are. */
+export interface LoggedRun {
+  readonly jobId: string;
+  readonly runId: string;
+  readonly type: string;
+}
+
+/** The logger of one run: nothing is written once the run has ended. Lines that do not fit say so; none blocks the handler. */
 export class RunLogger implements JobLogger {
   readonly #target: LogTarget;
-  readonly #run: { readonly jobId: string; readonly runId: string; readonly type: string };
+  readonly #run: LoggedRun;
+  readonly #isEnded: () => boolean;
   #lines = 0;
 
-  constructor(
-    target: LogTarget,
-    run: { readonly jobId: string; readonly runId: string; readonly type: string },
-  ) {
+  constructor(target: LogTarget, run: LoggedRun, isEnded: () => boolean) {
     this.#target = target;
     this.#run = run;
+    this.#isEnded = isEnded;
   }
 
   trace(message: string, fields?: JsonObject): void {
@@ -65,6 +71,9 @@ export class RunLogger implements JobLogger {
   }
 
   #write(level: LogLevel, message: string, fields: JsonObject | undefined): void {
+    if (this.#isEnded()) {
+      return;
+    }
     const { options, store, sink, logger } = this.#target;
     const { limits } = options;
     const line = cutText(storableText(String(message)), limits.logLine);

@@ -10,6 +10,7 @@ import { checkedInstant, checkedTags } from './enqueuer.js';
 import { instanceFor } from './hooks.js';
 import type { RegisteredType } from './handlers.js';
 import { jobOf } from './job-view.js';
+import { checkOptionKeys, PATCH_KEYS } from './option-keys.js';
 import { policyColumns, wholeNumber } from './retry-policy-columns.js';
 import type { Duration } from '../model/duration.js';
 
@@ -133,6 +134,10 @@ export class Operations {
         },
       );
     }
+    if (!result.changed) {
+      // Canceled meanwhile, or put back because its hooks outlived its lease.
+      throw refusal('resume', result.after, 'refused');
+    }
     return result.after;
   }
 
@@ -198,6 +203,7 @@ export class Operations {
   }
 
   async update(id: string, patch: JobPatch, options: OperationOptions): Promise<JobEntity> {
+    checkOptionKeys(patch, PATCH_KEYS);
     const set: Partial<JobEntity> = {
       ...policyColumns(patch),
       ...(patch.priority === undefined
@@ -232,7 +238,11 @@ export class Operations {
   }
 
   async delete(id: string, options: OperationOptions): Promise<void> {
-    await this.#operate(id, 'delete', options, () => ({ set: {}, remove: true }));
+    const { before } = await this.#operate(id, 'delete', options, () => ({
+      set: {},
+      remove: true,
+    }));
+    this.#parts.bus.removed(before.id);
   }
 
   async #operate(

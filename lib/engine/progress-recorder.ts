@@ -1,6 +1,6 @@
 import { checkProgress, type JobProgress } from '../model/progress.js';
 import type { RunReport } from '../store/store.js';
-import type { Execution } from './execution.js';
+import type { ServedRun } from './run.js';
 
 const WRITE_EVERY_MS = 200;
 
@@ -9,12 +9,12 @@ const WRITE_EVERY_MS = 200;
  * the last one always.
  */
 export class ProgressRecorder {
-  readonly #execution: Execution;
+  readonly #execution: ServedRun;
   #pending: Partial<RunReport> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #writtenAt = -Infinity;
 
-  constructor(execution: Execution) {
+  constructor(execution: ServedRun) {
     this.#execution = execution;
   }
 

@@ -93,6 +93,7 @@ export class QueueRunner implements ExecutionHost {
   /** Takes no new jobs in this process; running ones go on. */
   pause(): void {
     this.#isPaused = true;
+    void this.#giveBackBuffer();
   }
 
   resume(): void {
@@ -123,9 +124,7 @@ export class QueueRunner implements ExecutionHost {
   /** Stops claiming and gives the buffer back. */
   async stopClaiming(): Promise<void> {
     this.#isStopped = true;
-    const unstarted = this.#buffer;
-    this.#buffer = [];
-    await Promise.all(unstarted.map((job) => this.#giveBack(job)));
+    await this.#giveBackBuffer();
   }
 
   /** Signals every handler at work. */
@@ -268,7 +267,7 @@ export class QueueRunner implements ExecutionHost {
   }
 
   async #take(jobs: readonly JobEntity[]): Promise<void> {
-    if (this.#isStopped) {
+    if (this.#isStopped || this.#isPaused) {
       await Promise.all(jobs.map((job) => this.#giveBack(job)));
       return;
     }
@@ -306,6 +305,12 @@ export class QueueRunner implements ExecutionHost {
         }
       }
     }, MARK_AFTER_MS);
+  }
+
+  async #giveBackBuffer(): Promise<void> {
+    const unstarted = this.#buffer;
+    this.#buffer = [];
+    await Promise.all(unstarted.map((job) => this.#giveBack(job)));
   }
 
   async #giveBack(job: JobEntity): Promise<void> {

@@ -58,6 +58,9 @@ export class RemoteWatch {
   async #compare(ids: readonly string[]): Promise<void> {
     const { store, bus } = this.#parts;
     const standings = await store.jobs.standings(ids);
+    for (const id of ids.filter((each) => !standings.has(each))) {
+      bus.removed(id);
+    }
     for (const [id, standing] of standings) {
       const known = this.#known.get(id);
       this.#known.set(id, standing);

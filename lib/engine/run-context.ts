@@ -2,7 +2,7 @@ import { durationMs } from '../model/duration.js';
 import type { EnqueueOptions } from '../model/enqueue-options.js';
 import { JobsError } from '../model/errors.js';
 import type { EnqueuedJob, Job, RetryPolicy } from '../model/job.js';
-import type { JobContext, JobLogger, RescheduleOptions } from '../model/job-context.js';
+import type { JobContext, JobLogger, RescheduleOptions } from '../model/job-type.js';
 import { isFinal } from '../model/job-status.js';
 import type { JobTypeRef, ParamsInput, ParamsOf, ResultOf } from '../model/job-type.js';
 import type { JsonObject, JsonValue } from '../model/json.js';
@@ -11,9 +11,10 @@ import { decideOutcome, type Ending } from '../model/outcome.js';
 import type { JobProgress } from '../model/progress.js';
 import { SteeringSignal } from '../model/signals.js';
 import type { ChangeResult, JoinedTransaction, RunReport } from '../store/store.js';
-import type { Execution } from './execution.js';
+import { checkedInstant } from './enqueuer.js';
 import { RunLogger } from './log-writer.js';
 import { policyColumns } from './retry-policy-columns.js';
+import type { HandledRun } from './run.js';
 
 type Rescheduled = Extract<Ending, { kind: 'rescheduled' }>;
 
@@ -29,76 +30,80 @@ class RescheduleSignal extends SteeringSignal {
 
 /** What a handler is given. Everything that costs is made when it is first asked for. */
 export class RunContext implements JobContext {
-  readonly #execution: Execution;
+  readonly #run: HandledRun;
   #params: { readonly value: unknown } | undefined;
   #job: Job | undefined;
   #log: JobLogger | undefined;
   #joined: JoinedTransaction | undefined;
 
-  constructor(execution: Execution) {
-    this.#execution = execution;
+  constructor(execution: HandledRun) {
+    this.#run = execution;
   }
 
   /** The run behind this context, for the engine. */
-  get execution(): Execution {
-    return this.#execution;
+  get run(): HandledRun {
+    return this.#run;
   }
 
   get job(): Job {
-    this.#job ??= this.#execution.view(this.params);
+    this.#job ??= this.#run.view(this.params);
     return this.#job;
   }
 
   get params(): unknown {
     if (this.#params === undefined) {
-      const { job, type } = this.#execution;
+      const { job, type } = this.#run;
       this.#params = { value: type.params.instantiate(JSON.parse(job.params) as JsonValue) };
     }
     return this.#params.value;
   }
 
   get signal(): AbortSignal {
-    return this.#execution.signal;
+    return this.#run.signal;
   }
 
   get attempt(): number {
-    return this.#execution.job.revision;
+    return this.#run.job.revision;
   }
 
   get state(): JsonValue {
-    const { state } = this.#execution.job;
+    const { state } = this.#run.job;
     return state === null ? null : (JSON.parse(state) as JsonValue);
   }
 
   get meta(): JsonObject {
-    const { meta } = this.#execution.job;
+    const { meta } = this.#run.job;
     return meta === null ? {} : (JSON.parse(meta) as JsonObject);
   }
 
   get log(): JobLogger {
     if (this.#log === undefined) {
-      const { parts, job, runId } = this.#execution;
-      this.#log = new RunLogger(parts, { jobId: job.id, runId, type: job.type });
+      const { parts, job, runId } = this.#run;
+      this.#log = new RunLogger(
+        parts,
+        { jobId: job.id, runId, type: job.type },
+        () => this.#run.isSettled,
+      );
     }
     return this.#log;
   }
 
   progress(progress: number | JobProgress, message?: string): void {
-    this.#execution.progress.record(progress, message);
+    this.#run.progress.record(progress, message);
   }
 
   async setResult(value: unknown): Promise<void> {
-    const { result: bytes, depth } = this.#execution.parts.options.limits;
+    const { result: bytes, depth } = this.#run.parts.options.limits;
     const result = toJsonText(value, 'result', { bytes, depth });
     await this.#report({ result });
-    this.#execution.job.result = result;
-    this.#execution.parts.progressed(this.#execution.job);
+    this.#run.job.result = result;
+    this.#run.parts.progressed(this.#run.job);
   }
 
   async checkpoint(state: unknown): Promise<void> {
     const text = this.#stateText(state);
     await this.#report({ state: text });
-    this.#execution.job.state = text;
+    this.#run.job.state = text;
   }
 
   skip(reason: string): never {
@@ -106,20 +111,20 @@ export class RunContext implements JobContext {
   }
 
   lockOn(jobId: string): Promise<Job> {
-    return this.#execution.lockOn(jobId);
+    return this.#run.lockOn(jobId);
   }
 
   unlock(): Promise<void> {
-    this.#execution.unlock();
+    this.#run.unlock();
     return Promise.resolve();
   }
 
   enqueue<T extends JobTypeRef>(
     type: T,
     params?: ParamsInput<T>,
-    options: EnqueueOptions = {},
+    options: EnqueueOptions<unknown> = {},
   ): Promise<EnqueuedJob<ParamsOf<T>, ResultOf<T>>> {
-    const { job, parts } = this.#execution;
+    const { job, parts } = this.#run;
     const inherited = {
       tenantId: job.tenantId,
       userId: job.userId,
@@ -134,9 +139,10 @@ export class RunContext implements JobContext {
   }
 
   reschedule(options: RescheduleOptions): never {
+    checkReschedule(options);
     const plan: Rescheduled = {
       kind: 'rescheduled',
-      runAtMs: options.runAt?.getTime(),
+      runAtMs: options.runAt === undefined ? undefined : checkedInstant(options.runAt, 'runAt'),
       delayMs: options.delay === undefined ? 0 : durationMs(options.delay, 'delay'),
       state: options.state === undefined ? undefined : this.#stateText(options.state),
       params: undefined,
@@ -145,7 +151,7 @@ export class RunContext implements JobContext {
       throw new RescheduleSignal(plan);
     }
     const given = JSON.parse(this.#paramsText(options.params)) as JsonValue;
-    const accepted = this.#execution.type.params.accept(given);
+    const accepted = this.#run.type.params.accept(given);
     throw new RescheduleSignal(
       accepted instanceof Promise
         ? accepted.then((value) => ({ ...plan, params: this.#paramsText(value) }))
@@ -156,11 +162,11 @@ export class RunContext implements JobContext {
   async setRetryPolicy(policy: RetryPolicy): Promise<void> {
     const columns = policyColumns(policy);
     await this.#report(columns);
-    const { job } = this.#execution;
+    const { job } = this.#run;
     job.maxRetries = columns.maxRetries ?? job.maxRetries;
     job.retryDelaySec = columns.retryDelaySec ?? job.retryDelaySec;
     if (columns.timeoutSec !== undefined) {
-      this.#execution.timeoutChanged(columns.timeoutSec);
+      this.#run.timeoutChanged(columns.timeoutSec);
     }
   }
 
@@ -168,7 +174,7 @@ export class RunContext implements JobContext {
     work: (manager: unknown) => Promise<T>,
     { complete = false }: { complete?: boolean } = {},
   ): Promise<T> {
-    const { parts, job, runId } = this.#execution;
+    const { parts, job, runId } = this.#run;
     if (this.#joined !== undefined) {
       throw new JobsError(
         'invalid_request',
@@ -188,7 +194,7 @@ export class RunContext implements JobContext {
         },
       );
       if (ended !== undefined) {
-        this.#execution.settledElsewhere(ended);
+        this.#run.settledElsewhere(ended);
       }
       return result;
     } catch (error) {
@@ -201,7 +207,7 @@ export class RunContext implements JobContext {
   }
 
   async #completeIn(joined: JoinedTransaction, value: unknown): Promise<ChangeResult> {
-    const { parts, job, runId, type } = this.#execution;
+    const { parts, job, runId, type } = this.#run;
     const { result: bytes, depth } = parts.options.limits;
     const result = value === undefined ? null : toJsonText(value, 'result', { bytes, depth });
     const changed = await joined.change(job.id, (stored, nowMs) =>
@@ -227,27 +233,42 @@ export class RunContext implements JobContext {
   }
 
   #paramsText(params: unknown): string {
-    const { params: bytes, depth } = this.#execution.parts.options.limits;
+    const { params: bytes, depth } = this.#run.parts.options.limits;
     return toJsonText(params, 'params', { bytes, depth });
   }
 
   #stateText(state: unknown): string {
-    const { state: bytes, depth } = this.#execution.parts.options.limits;
+    const { state: bytes, depth } = this.#run.parts.options.limits;
     return toJsonText(state, 'state', { bytes, depth });
   }
 
   async #report(report: Partial<RunReport>): Promise<void> {
-    const { parts, job, runId, isSettled } = this.#execution;
+    const { parts, job, runId, isSettled } = this.#run;
     const full = { ...report, seq: job.seq, runId };
     const held = !isSettled && (await (this.#joined ?? parts.store.jobs).report(full));
     if (!held) {
       if (!isSettled) {
-        this.#execution.loseLease();
+        this.#run.loseLease();
       }
       throw new JobsError(
         'lease_lost',
         `Run ${runId} holds job ${job.id} no more, so nothing was written. Stop the handler.`,
       );
     }
+  }
+}
+
+const RESCHEDULE_KEYS: readonly string[] = ['runAt', 'delay', 'state', 'params'];
+
+/** Exactly one of `runAt` and `delay`: neither would be a loop without a pause. */
+function checkReschedule(options: RescheduleOptions): void {
+  const unknown = Object.keys(options).find((key) => !RESCHEDULE_KEYS.includes(key));
+  if (unknown !== undefined || (options.runAt === undefined) === (options.delay === undefined)) {
+    throw new JobsError(
+      'invalid_request',
+      unknown === undefined
+        ? 'ctx.reschedule takes either runAt or delay: give one of them.'
+        : `ctx.reschedule does not take "${unknown}": use ${RESCHEDULE_KEYS.join(', ')}.`,
+    );
   }
 }

@@ -1,12 +1,16 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { JobContext } from '../model/job-context.js';
+import type { JobContext } from '../model/job-type.js';
+import type { HandledRun } from './run.js';
 import type { RunContext } from './run-context.js';
 
 const storage = new AsyncLocalStorage<RunContext>();
 
+/** Where nobody's context is: a handler must not inherit that of whoever happened to wake its queue. */
+const inRootContext = AsyncLocalStorage.snapshot();
+
 /** Runs a handler so that everything it calls, awaits or schedules finds its context. */
 export function runInContext<T>(context: RunContext, work: () => T): T {
-  return storage.run(context, work);
+  return inRootContext(() => storage.run(context, work));
 }
 
 /** The context of the job whose handler is running here, or undefined outside of one. */
@@ -15,6 +19,6 @@ export function currentJobContext(): JobContext | undefined {
 }
 
 /** The run whose asynchronous context this is. */
-export function currentRun(): RunContext | undefined {
-  return storage.getStore();
+export function currentRun(): HandledRun | undefined {
+  return storage.getStore()?.run;
 }

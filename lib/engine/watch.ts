@@ -54,6 +54,10 @@ export function watchJob(
       },
       (error: unknown) => subscriber.error(error),
     );
-    return unwatch;
+    const unheard = parts.bus.onRemoved(id, () => subscriber.complete());
+    return () => {
+      unwatch();
+      unheard();
+    };
   });
 }

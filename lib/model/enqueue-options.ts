@@ -1,10 +1,9 @@
 import type { Duration } from './duration.js';
 import type { EnqueuedJob } from './job.js';
 import type { JobsError } from './errors.js';
-import type { JobTypeRef } from './job-type.js';
 
 /** Options of `enqueue`; `M` is the caller's `EntityManager`. */
-export interface EnqueueOptions<M = unknown> {
+export interface EnqueueOptions<M = never> {
   /** Any string of 1–255 characters, unique in its tenant for as long as the job's row lives. */
   readonly idempotencyKey?: string;
   /** Not before then. */
@@ -35,12 +34,6 @@ export interface EnqueueOptions<M = unknown> {
   readonly userId?: string | null;
   /** The caller's transaction: the job exists when, and only when, it commits. */
   readonly manager?: M;
-}
-
-/** One item of `enqueueMany`. */
-export interface EnqueueItem extends Omit<EnqueueOptions, 'manager'> {
-  readonly type: JobTypeRef;
-  readonly params?: unknown;
 }
 
 /** What became of one item of `enqueueMany`. */

@@ -6,7 +6,8 @@ import type { JobPatch } from '../engine/operations.js';
 import { waitForEnd } from '../engine/wait.js';
 import type { JobEntity } from '../entities/job.entity.js';
 import type { Duration } from '../model/duration.js';
-import type { EnqueueItem, EnqueueManyOutcome, EnqueueOptions } from '../model/enqueue-options.js';
+import type { EnqueueManyOutcome, EnqueueOptions } from '../model/enqueue-options.js';
+import type { EnqueueItem } from '../model/job-type.js';
 import { JobsError, notFound } from '../model/errors.js';
 import {
   LOG_LEVELS,
@@ -50,7 +51,10 @@ export class JobsService {
     params?: ParamsInput<T>,
     options: EnqueueOptions<EntityManager> = {},
   ): Promise<EnqueuedJob<ParamsOf<T>, ResultOf<T>>> {
-    await this.#opened();
+    // No wait when it is open: params are taken as they are at the call.
+    if (!this.#engine.isOpen) {
+      await this.#engine.open();
+    }
     const job = await this.#engine.enqueuer.enqueue(type, params, options);
     return job as EnqueuedJob<ParamsOf<T>, ResultOf<T>>;
   }
@@ -215,7 +219,7 @@ export class JobsService {
       id,
       query.tenantId === undefined ? {} : { tenantId: query.tenantId },
     );
-    const after = query.after ?? 0;
+    const after = wholeNumber(query.after ?? 0, 'after', Number.MAX_SAFE_INTEGER, 0);
     const lines = await this.#engine.store.history.lines(job.id, {
       after,
       level: levelOf(query.level ?? 'trace'),
@@ -272,13 +276,13 @@ function levelOf(level: LogLevel): number {
   return index;
 }
 
-function wholeNumber(value: number, field: string, most: number): number {
-  if (!Number.isSafeInteger(value) || value < 1 || value > most) {
+function wholeNumber(value: number, field: string, most: number, least = 1): number {
+  if (!Number.isSafeInteger(value) || value < least || value > most) {
     throw new JobsError(
       'invalid_request',
-      `${field} is ${String(value)}: use a whole number from 1 to ${most}.`,
+      `${field} is ${String(value)}: use a whole number from ${least} to ${most}.`,
       {
-        errors: [{ field, message: `must be a whole number from 1 to ${most}` }],
+        errors: [{ field, message: `must be a whole number from ${least} to ${most}` }],
       },
     );
   }

@@ -1,11 +1,40 @@
 import type { JobEntity } from '../entities/job.entity.js';
 import { JobsError } from '../model/errors.js';
+import { isUuid } from '../model/id.js';
+import type { JobKind } from '../model/job.js';
 import { isJobStatus } from '../model/job-status.js';
 import { ORDER_FIELDS, type JobQuery, type OrderField } from '../model/query.js';
 import type { ResolvedJobQuery } from '../store/store.js';
 
 const DEEPEST_ROW = 10_000;
 const MOST_ROWS = 1000;
+
+const KINDS: readonly JobKind[] = ['generic', 'scheduled', 'periodic'];
+
+const TEXTS: ReadonlySet<string> = new Set([
+  'tenantId',
+  'cursor',
+  'order',
+  'group',
+  'queue',
+  'channel',
+  'tag',
+  'userId',
+  'upstreamJobId',
+  'idempotencyKey',
+  'q',
+]);
+
+const FIELDS: ReadonlySet<string> = new Set([
+  ...TEXTS,
+  'page',
+  'limit',
+  'status',
+  'type',
+  'kind',
+  'scheduledAfter',
+  'scheduledBefore',
+]);
 
 const COLUMNS: Readonly<Record<OrderField, keyof JobEntity>> = {
   id: 'id',
@@ -25,6 +54,7 @@ export interface CheckedQuery {
 
 /** @throws JobsError `invalid_request` that names the parameter */
 export function resolveQuery(given: JobQuery): CheckedQuery {
+  checkFields(given);
   const page = wholeNumber(given.page ?? 1, 'page', Number.MAX_SAFE_INTEGER);
   const limit = wholeNumber(given.limit ?? 50, 'limit', MOST_ROWS);
   if (given.cursor !== undefined && given.page !== undefined) {
@@ -53,10 +83,10 @@ export function resolveQuery(given: JobQuery): CheckedQuery {
         group,
         queue,
         channel,
-        kind,
+        kind: kind === undefined ? undefined : checkedKind(kind),
         tag,
         userId,
-        upstreamJobId,
+        upstreamJobId: upstreamJobId === undefined ? undefined : checkedId(upstreamJobId),
         idempotencyKey,
         q,
       }),
@@ -139,6 +169,33 @@ function statuses(given: JobQuery['status']): ResolvedJobQuery['status'] {
     throw bad('status', `has "${String(unknown).slice(0, 64)}", which is no status`);
   }
   return words;
+}
+
+/** Texts are compared as they are; anything else would silently match nothing. */
+function checkFields(given: JobQuery): void {
+  for (const [key, value] of Object.entries(given)) {
+    if (!FIELDS.has(key)) {
+      throw bad(key, `is unknown: use ${[...FIELDS].join(', ')}`);
+    }
+    if (TEXTS.has(key) && value !== undefined && typeof value !== 'string') {
+      throw bad(key, 'must be a text');
+    }
+  }
+}
+
+function checkedKind(kind: unknown): JobKind {
+  const known = KINDS.find((each) => each === kind);
+  if (known === undefined) {
+    throw bad('kind', `is "${String(kind).slice(0, 64)}": use ${KINDS.join(', ')}`);
+  }
+  return known;
+}
+
+function checkedId(id: string): string {
+  if (!isUuid(id)) {
+    throw bad('upstream_job_id', 'must be the id of a job');
+  }
+  return id.toLowerCase();
 }
 
 function instant(value: unknown, field: string): Date {

@@ -41,11 +41,19 @@ export interface InsertResult {
   readonly job: JobEntity;
 }
 
+/** How a run goes into the history. */
+export interface ArchivedRun {
+  readonly outcome: RunOutcome;
+  readonly error: string | null;
+  /** When its handler was called, where the row does not say yet. */
+  readonly startedAtMs?: number;
+}
+
 /** A change of one job: the columns that get new values, and what becomes of its run. */
 export interface JobChange {
   readonly set: Partial<JobEntity>;
   /** The run that holds the job ends with this outcome and moves to the history. */
-  readonly archiveRun?: { readonly outcome: RunOutcome; readonly error: string | null };
+  readonly archiveRun?: ArchivedRun;
   readonly remove?: boolean;
 }
 

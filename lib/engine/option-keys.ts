@@ -1,0 +1,52 @@
+import { JobsError } from '../model/errors.js';
+
+/** What an enqueue takes, in code. */
+export const ENQUEUE_KEYS: ReadonlySet<string> = new Set([
+  'idempotencyKey',
+  'runAt',
+  'delay',
+  'priority',
+  'channel',
+  'timeout',
+  'maxRetries',
+  'retryDelay',
+  'state',
+  'tags',
+  'meta',
+  'expiresAt',
+  'tenantId',
+  'userId',
+  'manager',
+]);
+
+/** What an item of `enqueueMany` takes. */
+export const ITEM_KEYS: ReadonlySet<string> = new Set(
+  ['type', 'params', ...ENQUEUE_KEYS].filter((key) => key !== 'manager'),
+);
+
+/** What `update` changes. */
+export const PATCH_KEYS: ReadonlySet<string> = new Set([
+  'priority',
+  'runAt',
+  'timeout',
+  'maxRetries',
+  'retryDelay',
+  'tags',
+]);
+
+/**
+ * A misspelt option must not be ignored: the job would run without it.
+ *
+ * @throws JobsError `invalid_request` that names the first key that is not known
+ */
+export function checkOptionKeys(options: object, known: ReadonlySet<string>): void {
+  for (const [key, value] of Object.entries(options)) {
+    if (!known.has(key) && value !== undefined) {
+      throw new JobsError(
+        'invalid_request',
+        `The option "${key}" is unknown: remove it, or use one of ${[...known].join(', ')}.`,
+        { errors: [{ field: key, message: 'is unknown' }] },
+      );
+    }
+  }
+}

@@ -1,0 +1,42 @@
+import type { JobEntity } from '../entities/job.entity.js';
+import type { Job } from '../model/job.js';
+import type { JobStatus } from '../model/job-status.js';
+import type { ChangeResult } from '../store/store.js';
+import type { EngineParts } from './engine-parts.js';
+import type { RegisteredType } from './handlers.js';
+
+/** A run as those see it that serve its handler: the context, the progress recorder, a lock. */
+export interface ServedRun {
+  readonly parts: EngineParts;
+  readonly job: JobEntity;
+  readonly type: RegisteredType;
+  readonly runId: string;
+  /** Fires with a `JobAbortError`. */
+  readonly signal: AbortSignal;
+  /** Whether the run is over, so that nothing of it may be written. */
+  readonly isSettled: boolean;
+  /** Milliseconds the handler has been at work. */
+  readonly elapsedMs: number;
+  /** Takes note of a status that was stored. */
+  noted(status: JobStatus, sequence?: number): void;
+  /** The run holds its job no more: the handler is told, and nothing of it is written. */
+  loseLease(): void;
+  releaseSlot(): void;
+  retakeSlot(): Promise<void>;
+}
+
+/** A run as its handler's context sees it. */
+export interface HandledRun extends ServedRun {
+  readonly progress: { record(value: unknown, message?: string): void };
+  /** The job as the handler sees it. */
+  view(params: unknown): Job;
+  lockOn(otherId: string): Promise<Job>;
+  unlock(): boolean;
+  timeoutChanged(timeoutSec: number): void;
+  /** The run was ended in a transaction of the handler. */
+  settledElsewhere(result: ChangeResult): void;
+  /** Ends the run as failed from outside its handler. */
+  failLate(error: unknown): void;
+  /** Text of something thrown, within the limit. */
+  errorText(thrown: unknown): string;
+}
