@@ -1,4 +1,4 @@
-import type { QueryRunner } from 'typeorm';
+import type { EntityManager, QueryRunner } from 'typeorm';
 import { describe, expect, it } from 'vitest';
 import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
 import type { BootedJobs } from '../support/boot.js';
@@ -173,7 +173,7 @@ describe("enqueue with the caller's manager", () => {
 
   it('refuses what is no manager', async () => {
     const app = await boot();
-    expect(await codeOf(app.jobs.enqueue(Plain, undefined, { manager: {} }))).toBe(
+    expect(await codeOf(app.jobs.enqueue(Plain, undefined, { manager: {} as EntityManager }))).toBe(
       'invalid_request',
     );
     expect((await app.jobs.list()).total).toBe(0);

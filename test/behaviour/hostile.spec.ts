@@ -1,7 +1,7 @@
 import { IsObject, IsOptional, IsString } from 'class-validator';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { JobType, type EnqueueOptions, type JobContext, type JobHandler } from '../../lib/index.js';
-import { bootJobs, type BootedJobs } from '../support/boot.js';
+import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
+import { bootJobs, type BootedJobs, type HostOptions } from '../support/boot.js';
 import { codeOf, refusal } from '../support/refusals.js';
 
 class LooseParams {
@@ -44,7 +44,6 @@ class Saves implements JobHandler {
     return {
       checkpoint: await codeOf(ctx.checkpoint(value)),
       result: await codeOf(ctx.setResult(value)),
-      state: ctx.state,
     };
   }
 }
@@ -192,10 +191,10 @@ describe('results and checkpoints', () => {
       expect(returned.result).toBeNull();
 
       const saved = await app.run('default:saves');
-      const result = saved.result as { checkpoint: string; result: string; state: unknown };
+      const result = saved.result as { checkpoint: string; result: string };
       expect(result.checkpoint).toMatch(code);
       expect(result.result).toMatch(code);
-      expect(result.state).toBe('before');
+      expect(saved.state).toBe('before');
     },
   );
 
@@ -209,7 +208,7 @@ describe('results and checkpoints', () => {
 });
 
 describe('other texts', () => {
-  it.each<[string, EnqueueOptions]>([
+  it.each<[string, HostOptions]>([
     ['a key with NUL', { idempotencyKey: 'a\0b' }],
     ['a key with a lone surrogate', { idempotencyKey: '\ud800' }],
     ['a tag with NUL', { tags: ['a\0'] }],

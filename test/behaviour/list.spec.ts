@@ -245,7 +245,7 @@ describe('a filter', () => {
     const error = await refusal(app.jobs.list(query));
     expect(error).toMatchObject({ code: 'invalid_request', status: 400 });
     expect(`${error.message} ${JSON.stringify(error.errors)}`).toMatch(
-      new RegExp(Object.keys(query)[0] as string),
+      new RegExp((Object.keys(query)[0] as string).replaceAll(/[A-Z]/g, '_?$&'), 'i'),
     );
   });
 
@@ -296,8 +296,8 @@ describe('stats', () => {
     const stats = await other.stats.stats();
     expect(stats.byStatus).toMatchObject({ waiting: 3, canceled: 1, completed: 0 });
     expect(Object.keys(stats.byStatus).sort()).toEqual([...JOB_STATUSES].sort());
-    expect(stats.byType['compute:alpha']).toMatchObject({ waiting: 3 });
-    expect(stats.byQueue['download']).toMatchObject({ canceled: 1 });
+    expect(stats.byType).toEqual({ 'compute:alpha': 3, 'download:beta': 1 });
+    expect(stats.byQueue).toEqual({ compute: 3, download: 1 });
     expect(stats.oldestWaitingAt).toBeInstanceOf(Date);
     expect(stats.completedLastMinute).toBe(0);
     expect(stats.workers).toBe(0);

@@ -167,7 +167,7 @@ const jobs = (): DynamicModule =>
 const jobsAsync = (): DynamicModule =>
   JobsModule.forRootAsync({
     api: false,
-    useFactory: () => ({ ...QUICK, grace: { shutdown: '50ms', signal: '5s' } }),
+    useFactory: () => ({ grace: { shutdown: '50ms', signal: '5s' } }),
   });
 const feature = (): DynamicModule => JobsModule.forFeature([Uses]);
 

@@ -13,10 +13,12 @@ import {
   StatsService,
   type JobContext,
   type JobHandler,
-  type JobsModuleOptions,
+  type JobsModuleAsyncOptions,
+  type JobsModuleLateOptions,
+  type JobsOptionsFactory,
   WorkersService,
 } from '../../lib/index.js';
-import { BootedJobs, bootJobs, CapturedLog, QUICK } from '../support/boot.js';
+import { bootJobs, bootModule, CapturedLog, QUICK, type BootedJobs } from '../support/boot.js';
 import { closeLater } from '../support/cleanup.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { codeOf } from '../support/refusals.js';
@@ -31,20 +33,24 @@ class Greet implements JobHandler {
 
 @Injectable()
 class Settings {
-  readonly mailCapacity = 7;
+  readonly retries = 7;
 }
 
 @Module({ providers: [Settings], exports: [Settings] })
 class SettingsModule {}
 
+/** What a factory gives; the rest of {@link QUICK} stands beside it. */
+const late = (settings: Settings): JobsModuleLateOptions => ({
+  ...(QUICK.lease === undefined ? {} : { lease: QUICK.lease }),
+  ...(QUICK.grace === undefined ? {} : { grace: QUICK.grace }),
+  defaults: { maxRetries: settings.retries },
+});
+
 @Injectable()
-class OptionsFactory {
+class OptionsFactory implements JobsOptionsFactory {
   constructor(@Inject(Settings) private readonly settings: Settings) {}
-  createJobsModuleOptions(): JobsModuleOptions {
-    return { ...QUICK, queues: { mail: this.settings.mailCapacity } };
-  }
-  create(): JobsModuleOptions {
-    return this.createJobsModuleOptions();
+  createJobsOptions(): JobsModuleLateOptions {
+    return late(this.settings);
   }
 }
 
@@ -52,24 +58,20 @@ class OptionsFactory {
 class FactoryModule {}
 
 /** Boots modules as they are given, with TypeORM in front. */
-async function boot(
+function boot(
   modules: readonly (DynamicModule | Type)[],
   providers: readonly Type[] = [],
   database: TestDatabase = createDatabase(),
 ): Promise<BootedJobs> {
   class Root {}
-  const log = new CapturedLog();
-  const context = await NestFactory.createApplicationContext(
-    {
+  return bootModule(
+    () => ({
       module: Root,
       imports: [TypeOrmModule.forRoot(database.options()), ...modules],
       providers: [...providers],
-    },
-    { logger: log, abortOnError: false },
+    }),
+    database,
   );
-  const app = new BootedJobs(context, database, log);
-  closeLater(() => app.close(), 'test');
-  return app;
 }
 
 describe('forRoot', () => {
@@ -181,26 +183,23 @@ describe('forRoot', () => {
 });
 
 describe('forRootAsync', () => {
-  const styles: Readonly<Record<string, Parameters<typeof JobsModule.forRootAsync>[0]>> = {
+  const styles: Readonly<Record<string, JobsModuleAsyncOptions>> = {
     useFactory: {
       imports: [SettingsModule],
       inject: [Settings],
-      useFactory: async (...args: unknown[]) => {
+      useFactory: async (settings: Settings) => {
         await Promise.resolve();
-        return { ...QUICK, queues: { mail: (args[0] as Settings).mailCapacity } };
+        return late(settings);
       },
     },
     useClass: { imports: [SettingsModule], useClass: OptionsFactory },
     useExisting: { imports: [FactoryModule], useExisting: OptionsFactory },
-  } as Readonly<Record<string, Parameters<typeof JobsModule.forRootAsync>[0]>>;
+  };
 
-  it.each(Object.keys(styles))('takes its options by %s', async (style) => {
-    const app = await boot(
-      [JobsModule.forRootAsync(styles[style] as Parameters<typeof JobsModule.forRootAsync>[0])],
-      [Greet],
-    );
+  it.each(Object.entries(styles))('takes its options by %s', async (style, options) => {
+    const app = await boot([JobsModule.forRootAsync({ ...options, api: false })], [Greet]);
     expect((await app.run(Greet, style)).result).toBe(style);
-    expect((await app.queues.get('mail')).capacity).toBe(7);
+    expect(app.catalog.type('default:greet').maxRetries).toBe(7);
   });
 
   it('takes beside the factory what cannot come late', async () => {
@@ -210,13 +209,22 @@ describe('forRootAsync', () => {
           role: 'producer',
           api: false,
           queues: { early: 2 },
-          useFactory: () => ({ lease: QUICK.lease ?? {} }),
+          groups: [{ name: 'early', queue: 'early' }],
+          useFactory: () => ({ grace: { signal: '1s' } }),
         }),
       ],
       [Greet],
     );
     expect((await app.jobs.enqueue(Greet)).status).toBe('waiting');
     expect((await app.queues.get('early')).capacity).toBe(2);
+    expect(app.catalog.group('early').queueName).toBe('early');
+  });
+
+  it('refuses from the factory what cannot come late, and says where it belongs', async () => {
+    const wrong = { role: 'producer' } as JobsModuleLateOptions;
+    await expect(boot([JobsModule.forRootAsync({ useFactory: () => wrong })])).rejects.toThrow(
+      /role.*beside/s,
+    );
   });
 
   it('whose factory fails is a boot error with its reason', async () => {
@@ -232,7 +240,7 @@ describe('forRootAsync', () => {
   });
 
   it('whose options are wrong is a boot error that names the key', async () => {
-    const wrong = { ...QUICK, colour: 'red' } as JobsModuleOptions;
+    const wrong = { colour: 'red' } as JobsModuleLateOptions;
     await expect(boot([JobsModule.forRootAsync({ useFactory: () => wrong })])).rejects.toThrow(
       /colour/,
     );
@@ -245,7 +253,7 @@ describe('forFeature', () => {
     class Capacity implements JobHandler {
       constructor(@Inject(Settings) private readonly settings: Settings) {}
       execute(): number {
-        return this.settings.mailCapacity;
+        return this.settings.retries;
       }
     }
     @Global()

@@ -1,6 +1,12 @@
 import { IsString } from 'class-validator';
 import { describe, expect, it } from 'vitest';
-import { isJobsError, JobType, type JobHandler, type JobTypeOptions } from '../../lib/index.js';
+import {
+  isJobsError,
+  JobType,
+  type Class,
+  type JobHandler,
+  type JobTypeOptions,
+} from '../../lib/index.js';
 import { bootJobs, type Boot } from '../support/boot.js';
 
 /** The message of the error that boot ends with; it must be one of ours. */
@@ -131,8 +137,9 @@ describe('boot refuses a job type with', () => {
   });
 
   it('no execute', async () => {
-    @JobType({ name: 'idle' })
     class Idle {}
+    // Types refuse it as well; this is for those who write JavaScript.
+    JobType({ name: 'idle' })(Idle as Class<JobHandler>);
     const text = await bootError({ types: [Idle] });
     expect(text).toMatch(/Idle/);
     expect(text).toMatch(/execute/);

@@ -7,7 +7,7 @@ import type {
 } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { DataSource } from 'typeorm';
+import { DataSource, type EntityManager } from 'typeorm';
 import {
   CatalogService,
   JobsModule,
@@ -38,6 +38,9 @@ export interface Boot {
   /** When it is closed by itself. */
   readonly lifetime?: Lifetime;
 }
+
+/** Options of an enqueue in a host on TypeORM. */
+export type HostOptions = EnqueueOptions<EntityManager>;
 
 /** Times short enough for tests, a group for each built-in queue; REST has a suite of its own. */
 export const QUICK: JobsModuleOptions = {
@@ -78,7 +81,7 @@ export class BootedJobs {
   }
 
   /** Enqueues and waits for the end, whichever it is. */
-  async run(type: JobTypeRef, params?: unknown, options?: EnqueueOptions): Promise<Job> {
+  async run(type: JobTypeRef, params?: unknown, options?: HostOptions): Promise<Job> {
     const { id } = await this.jobs.enqueue(type, params, options);
     return waitForEnd(this.jobs, id);
   }
@@ -98,14 +101,35 @@ export class BootedJobs {
 export async function bootJobs(boot: Boot = {}): Promise<BootedJobs> {
   const lifetime = boot.lifetime ?? 'test';
   const database = boot.database ?? createDatabase(lifetime);
+  return bootModule(() => rootModule(boot, database), database, lifetime);
+}
+
+/** Boots a root module of the test's own on the database; it is closed after the test. */
+export async function bootModule(
+  root: () => DynamicModule,
+  database: TestDatabase,
+  lifetime: Lifetime = 'test',
+): Promise<BootedJobs> {
   const log = new CapturedLog();
-  const context = await NestFactory.createApplicationContext(rootModule(boot, database), {
-    logger: log,
-    abortOnError: false,
-  });
+  const context = await connected(root, database, log);
   const booted = new BootedJobs(context, database, log);
   closeLater(() => booted.close(), lifetime);
   return booted;
+}
+
+async function connected(
+  root: () => DynamicModule,
+  database: TestDatabase,
+  logger: CapturedLog,
+): Promise<INestApplicationContext> {
+  // Wrong options may be refused before anything is connected.
+  const module = root();
+  try {
+    return await NestFactory.createApplicationContext(module, { logger, abortOnError: false });
+  } catch (error) {
+    database.abandon();
+    throw error;
+  }
 }
 
 /** The root module of a host: TypeORM, the library, the types. */

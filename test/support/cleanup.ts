@@ -8,16 +8,17 @@ type Step = () => void | Promise<void>;
 export type Lifetime = 'test' | 'file';
 
 interface Registry {
-  readonly release: Step[];
   readonly close: Step[];
   readonly drop: Step[];
 }
 
 const registries: Record<Lifetime, Registry> = { test: empty(), file: empty() };
 
-/** Runs before anything is closed, after every test of the file. */
-export function releaseAfterEach(step: Step): void {
-  registries.file.release.push(step);
+const holds: { readonly release: Step; readonly reset: Step }[] = [];
+
+/** After every test: `release` before anything is closed, `reset` when everything is. */
+export function releaseAfterEach(release: Step, reset: Step): void {
+  holds.push({ release, reset });
 }
 
 export function closeLater(step: Step, lifetime: Lifetime): void {
@@ -29,11 +30,15 @@ export function dropLater(step: Step, lifetime: Lifetime): void {
 }
 
 afterEach(async () => {
-  await runAll([...registries.file.release, ...take('test')]);
+  await runAll([
+    ...holds.map((hold) => hold.release),
+    ...take('test'),
+    ...holds.map((hold) => hold.reset),
+  ]);
 });
 
 afterAll(async () => {
-  await runAll([...registries.file.release, ...take('file')]);
+  await runAll([...holds.map((hold) => hold.release), ...take('file')]);
 });
 
 function take(lifetime: Lifetime): Step[] {
@@ -62,5 +67,5 @@ async function runAll(steps: readonly Step[]): Promise<void> {
 }
 
 function empty(): Registry {
-  return { release: [], close: [], drop: [] };
+  return { close: [], drop: [] };
 }

@@ -45,8 +45,7 @@ export function handlerGate<P = unknown>(): HandlerGate<P> {
     }
   }
 
-  releaseAfterEach(() => {
-    open();
+  releaseAfterEach(open, () => {
     entries = [];
     isOpen = false;
   });

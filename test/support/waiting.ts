@@ -5,17 +5,20 @@ import type { Job, JobEvent, JobStatus, JobsService } from '../../lib/index.js';
 /** How long a test waits for something that should come at once. */
 export const DEADLINE_MS = 8000;
 
+/** What a probe gives once it is content. */
+type Truthy<T> = Exclude<NonNullable<T>, false | 0 | ''>;
+
 /** Asks again and again until the answer is truthy, and gives that answer. */
 export async function until<T>(
   probe: () => T | Promise<T>,
   what = 'the condition',
   deadlineMs = DEADLINE_MS,
-): Promise<NonNullable<T>> {
+): Promise<Truthy<T>> {
   const end = performance.now() + deadlineMs;
   for (;;) {
     const answer = await probe();
     if (answer) {
-      return answer as NonNullable<T>;
+      return answer as Truthy<T>;
     }
     if (performance.now() > end) {
       throw new Error(
