@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import type { JobContext } from '../model/job-type.js';
 import type { HandledRun } from './run.js';
 import type { RunContext } from './run-context.js';
@@ -10,7 +10,9 @@ const inRootContext = AsyncLocalStorage.snapshot();
 
 /** Runs a handler so that everything it calls, awaits or schedules finds its context. */
 export function runInContext<T>(context: RunContext, work: () => T): T {
-  return inRootContext(() => storage.run(context, work));
+  // A resource of its own: what a handler enters into other storages must not stay behind.
+  const resource = inRootContext(() => new AsyncResource('JobRun', { requireManualDestroy: true }));
+  return resource.runInAsyncScope(() => storage.run(context, work));
 }
 
 /** The context of the job whose handler is running here, or undefined outside of one. */

@@ -25,7 +25,8 @@ export interface Session {
   run<T>(script: Script<T>): Promise<T>;
   /** What something thrown by this session means. */
   classify(thrown: unknown): FailureKind;
-  close(): Promise<void>;
+  /** Lets go of every statement, so that the connection can be closed. */
+  release(): Promise<void>;
 }
 
 /** Says which of the scripts of a transaction threw; nothing of the transaction remains. */

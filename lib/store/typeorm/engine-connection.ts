@@ -39,23 +39,28 @@ export async function openEngineConnection(
 ): Promise<EngineConnection> {
   const options = sqliteOptions(host.options);
   if (isInMemory(options.database)) {
-    return {
-      session: sessionOf(options.type, await host.createQueryRunner().connect(), clock),
-      file: undefined,
-      isShared: true,
-      close: () => Promise.resolve(),
-    };
+    const shared = sessionOf(options.type, await host.createQueryRunner().connect(), clock);
+    return { session: shared, file: undefined, isShared: true, close: () => shared.release() };
   }
   const dataSource = new DataSource(engineOptions(host.options, { entities: [] }));
   await dataSource.initialize();
   const session = sessionOf(options.type, await dataSource.createQueryRunner().connect(), clock);
-  return { session, file: options.database, isShared: false, close: () => dataSource.destroy() };
+  return {
+    session,
+    file: options.database,
+    isShared: false,
+    close: async () => {
+      await session.release();
+      await dataSource.destroy();
+    },
+  };
 }
 
 /** A further connection on which the host's entities are available, for `ctx.transaction`. */
 export async function openHandlerDataSource(host: DataSource): Promise<DataSource> {
   const dataSource = new DataSource(engineOptions(host.options, {}));
   await dataSource.initialize();
+  waitForNoLock(await dataSource.createQueryRunner().connect());
   return dataSource;
 }
 
@@ -101,5 +106,12 @@ function sessionOf(type: string, raw: unknown, clock: DatabaseClock): Session {
   if (type === 'better-sqlite3') {
     return new BetterSqlite3Session(raw as BetterSqlite3Database, clock);
   }
+  waitForNoLock(raw);
   return new Sqlite3Session(raw as Sqlite3Database, clock);
+}
+
+/** sqlite3 waits a second for a lock unless it is told; meanwhile nothing else of ours could run. */
+function waitForNoLock(raw: unknown): void {
+  const database = raw as { configure?: (option: 'busyTimeout', value: number) => void };
+  database.configure?.('busyTimeout', 0);
 }

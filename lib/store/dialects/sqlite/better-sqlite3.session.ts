@@ -6,7 +6,6 @@ import { classifySqliteError } from './sqlite-errors.js';
 /** The part of a better-sqlite3 database that is used. */
 export interface BetterSqlite3Database {
   prepare(sql: string): BetterSqlite3Statement;
-  close(): unknown;
 }
 
 interface BetterSqlite3Statement {
@@ -80,9 +79,8 @@ export class BetterSqlite3Session implements Session {
     return classifySqliteError(thrown);
   }
 
-  close(): Promise<void> {
+  release(): Promise<void> {
     this.#prepared.clear();
-    this.#database.close();
     return Promise.resolve();
   }
 

@@ -6,7 +6,6 @@ import { classifySqliteError } from './sqlite-errors.js';
 /** The part of a sqlite3 database that is used. */
 export interface Sqlite3Database {
   prepare(sql: string, callback: (error: Error | null) => void): Sqlite3Statement;
-  close(callback: (error: Error | null) => void): void;
 }
 
 interface Sqlite3Statement {
@@ -64,15 +63,11 @@ export class Sqlite3Session implements Session {
     return classifySqliteError(thrown);
   }
 
-  close(): Promise<void> {
+  release(): Promise<void> {
     return this.#inTurn(async () => {
-      for (const statement of this.#prepared.values()) {
-        (await statement).finalize();
-      }
+      const statements = await Promise.all(this.#prepared.values());
       this.#prepared.clear();
-      await new Promise<void>((resolve, reject) => {
-        this.#database.close((error) => (error === null ? resolve() : reject(error)));
-      });
+      await Promise.all(statements.map((each) => new Promise<void>((resolve) => each.finalize(() => resolve()))));
     });
   }
 
