@@ -1,19 +1,18 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import Database from 'better-sqlite3';
-import { beforeAll, expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { temporaryFolder } from './support/folder.js';
-import { startMain } from './support/main.js';
+import { sharedMain } from './support/main.js';
 import { buildSample } from './support/sample.js';
 
-let main: string;
+// Whole applications start here, and a killed one's lease must end.
+vi.setConfig({ testTimeout: 40_000 });
 
-beforeAll(() => {
-  main = buildSample('main');
-}, 60_000);
+const sample = sharedMain(buildSample('main'));
 
 it('gives back what a database does not use, and keeps what it holds', async () => {
-  const { rest, file, compact } = await compacting();
+  const { rest, file, compact } = compacting();
   fill(file, 10_000);
   using(file, (database) => database.exec('DELETE FROM item WHERE id > 100'));
   const before = statSync(file).size;
@@ -28,31 +27,33 @@ it('gives back what a database does not use, and keeps what it holds', async () 
 });
 
 it('compacts the database of its own jobs while it works with it', async () => {
-  const { rest, data, compact } = await compacting();
+  const { rest, data, compact } = compacting();
   const { id } = await compact(path.join(data, 'jobs.sqlite'));
   expect((await rest.end(id, 'completed')).result).toMatchObject({ integrity: 'ok' });
 });
 
 it('fails for good on a damaged file, on none and on no database', async () => {
-  const { rest, data, file, compact } = await compacting();
+  const { rest, file, compact } = compacting();
   fill(file, 1000);
   damage(file);
   const damaged = await rest.end((await compact(file)).id, 'failed');
   expect(damaged.error).toMatch(/integrity check failed:\n.*\n|malformed/);
-  const missing = await rest.end((await compact(path.join(data, 'none'))).id, 'failed');
+  const missing = await rest.end(
+    (await compact(path.join(path.dirname(file), 'none'))).id,
+    'failed',
+  );
   expect(missing.error).toContain('there is no such file');
-  const text = path.join(data, 'text');
+  const text = path.join(path.dirname(file), 'text');
   writeFileSync(text, 'no database '.repeat(1000));
   const other = await rest.end((await compact(text)).id, 'failed');
   expect(other.error).toContain('file is not a database');
   expect([damaged, missing, other].map(({ retries }) => retries)).toEqual([0, 0, 0]);
 });
 
-async function compacting() {
-  const data = temporaryFolder();
-  const { rest } = await startMain(main, data);
+function compacting() {
+  const { rest, data } = sample();
   const compact = (file: string) => rest.enqueue('maintenance:compact', { file });
-  return { rest, data, file: path.join(data, 'target.sqlite'), compact };
+  return { rest, data, file: path.join(temporaryFolder(), 'target.sqlite'), compact };
 }
 
 function fill(file: string, rows: number): void {

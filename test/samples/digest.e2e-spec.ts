@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { beforeAll, expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { until } from '../support/waiting.js';
 import { temporaryFolder } from './support/folder.js';
 import { startMain } from './support/main.js';
@@ -9,15 +9,14 @@ import type { Rest } from './support/rest.js';
 import { buildSample } from './support/sample.js';
 import { growTree, sha256sums } from './support/tree.js';
 
+// Whole applications start here, and a killed one's lease must end.
+vi.setConfig({ testTimeout: 40_000 });
+
 const MANY = 3000;
 /** Bytes of a manifest of 1,000 of those files: a digest that has written so much is half way. */
 const HALF_WAY = 1000 * 76;
 
-let main: string;
-
-beforeAll(() => {
-  main = buildSample('main');
-}, 60_000);
+const main = buildSample('main');
 
 it('digests a folder on start, and its manifest is what sha256sum prints', async () => {
   const folder = temporaryFolder();

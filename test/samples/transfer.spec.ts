@@ -49,7 +49,10 @@ it('starts over when the server ignores ranges, or has another version', async (
 
 it.each([
   ['only a weak ETag', { etag: 'W/"weak"' }],
-  ['a time that is too fresh', { etag: false, lastModified: new Date(Date.now() + 60_000).toUTCString() }],
+  [
+    'a time that is too fresh',
+    { etag: false, lastModified: new Date(Date.now() + 60_000).toUTCString() },
+  ],
   ['no proof at all', { etag: false }],
 ] as const)('asks for no range with %s', async (_, sending) => {
   const { attempt, content, requests } = await downloading(

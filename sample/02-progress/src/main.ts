@@ -18,8 +18,9 @@ await app.close();
 
 /** Prints what `curl -N <url>/jobs/<id>/events` would; the stream ends when the job has ended. */
 async function showEvents(id: string): Promise<void> {
-  const { body } = await fetch(`${url}/jobs/${id}/events`);
-  const text = body?.pipeThrough(new TextDecoderStream()) ?? [];
+  const { body, status } = await fetch(`${url}/jobs/${id}/events`);
+  if (status !== 200 || body === null) throw new Error(`The events answered ${status}.`);
+  const text = body.pipeThrough(new TextDecoderStream());
   for await (const event of text) {
     console.log(`SSE        ${event.trim().replaceAll('\n', '  ')}`);
   }

@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { JobsModule } from 'nestjs-jobs';
@@ -6,8 +5,6 @@ import { FetchHandler } from './downloads/fetch.handler.js';
 import { DigestHandler } from './files/digest.handler.js';
 import { CompactHandler } from './maintenance/compact.handler.js';
 import { settings } from './settings.js';
-
-mkdirSync(settings.dataFolder, { recursive: true });
 
 @Module({
   imports: [

@@ -7,6 +7,8 @@ const CLEAR_LINE = '\r\u001b[2K';
 export interface View {
   update(status: string, progress: number): void;
   line(text: string): void;
+  /** The last line, below everything. */
+  end(text: string): void;
 }
 
 /** A bar at the foot of a terminal, redrawn in place; elsewhere a line for each tenth. */
@@ -22,6 +24,7 @@ function redrawn(output: Output): View {
       output.write(CLEAR_LINE + shown.slice(0, output.columns - 1));
     },
     line: (text) => void output.write(`${CLEAR_LINE}${text}\n${shown}`),
+    end: (text) => void output.write(`\n${text}\n`),
   };
 }
 
@@ -34,6 +37,7 @@ function written(output: Output): View {
       last = tenth;
     },
     line: (text) => void output.write(`${text}\n`),
+    end: (text) => void output.write(`${text}\n`),
   };
 }
 

@@ -23,7 +23,7 @@ export async function follow(jobs: JobsService, id: string, output: Output): Pro
   await lastValueFrom(shown$);
   await showLines();
   const job = await jobs.get(id);
-  view.line(`${job.type} ${job.status}: ${JSON.stringify(job.result ?? job.error ?? job.details)}`);
+  view.end(`${job.type} ${job.status}: ${JSON.stringify(job.result ?? job.error ?? job.details)}`);
   return job;
 }
 

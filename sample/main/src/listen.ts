@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 
 /** Listens, on another port when this one is taken, and resolves with the address. */
@@ -6,16 +8,21 @@ export async function listen(
   port: number,
   host: string,
 ): Promise<string> {
-  try {
-    await app.listen(port, host);
-  } catch (error) {
-    if (!isTaken(error)) throw error;
-    await app.listen(0, host);
-    console.log(`Port ${port} is taken (set PORT to choose another one).`);
-  }
+  const isTaken = await isPortTaken(port, host);
+  if (isTaken) console.log(`Port ${port} is taken (set PORT to choose another one).`);
+  await app.listen(isTaken ? 0 : port, host);
   return app.getUrl();
 }
 
-function isTaken(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
+async function isPortTaken(port: number, host: string): Promise<boolean> {
+  const probe = createServer().listen(port, host);
+  try {
+    await once(probe, 'listening');
+    return false;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return true;
+    throw error;
+  } finally {
+    await new Promise((resolve) => probe.close(resolve));
+  }
 }

@@ -9,7 +9,10 @@ import { until, within } from '../../support/waiting.js';
 const root = path.resolve(import.meta.dirname, '../../..');
 const tsc = path.join(root, 'node_modules/typescript-native/bin/tsc');
 
-/** Compiles a sample beside its own dist/, for this test file only, and gives its main file. */
+/**
+ * Compiles a sample beside its own dist/, for this test file only, and gives its main file. To be
+ * called outside of tests and hooks.
+ */
 export function buildSample(name: string): string {
   const folder = path.join(root, 'sample', name);
   const out = path.join(folder, `.dist-${process.pid}`);
@@ -30,7 +33,7 @@ export interface Running {
   ended(): Promise<number | null>;
 }
 
-/** Starts a compiled sample; it is killed when the test has ended, at the latest. */
+/** Starts a compiled sample. */
 export function start(main: string, env: Record<string, string> = {}): Running {
   const child = spawn(process.execPath, ['--enable-source-maps', main], {
     env: { ...process.env, ...env },
@@ -41,6 +44,7 @@ export function start(main: string, env: Record<string, string> = {}): Running {
     createInterface({ input: stream }).on('line', (line) => lines.push(line));
   }
   const exit = once(child, 'close');
+  const isOver = () => child.exitCode !== null || child.signalCode !== null;
   const running: Running = {
     child,
     lines,
@@ -48,7 +52,7 @@ export function start(main: string, env: Record<string, string> = {}): Running {
       until(
         () => {
           const found = lines.find((line) => pattern.test(line));
-          if (found === undefined && child.exitCode !== null) {
+          if (found === undefined && isOver()) {
             throw new Error(`It exited with ${child.exitCode}:\n${lines.join('\n')}`);
           }
           return found;
@@ -59,7 +63,7 @@ export function start(main: string, env: Record<string, string> = {}): Running {
         throw new Error(`${String(error)}\n${lines.join('\n')}`);
       }),
     end: async (signal) => {
-      child.kill(signal);
+      if (!isOver()) child.kill(signal);
       await within(exit, `the end after ${signal}`);
     },
     ended: async () => {
@@ -70,12 +74,8 @@ export function start(main: string, env: Record<string, string> = {}): Running {
   return running;
 }
 
-/** Kills it with the test that started it. */
+/** Kills it when the test that started it has ended, at the latest. */
 export function untilTestEnds(running: Running): Running {
-  onTestFinished(async () => {
-    if (running.child.exitCode === null && running.child.signalCode === null) {
-      await running.end('SIGKILL');
-    }
-  });
+  onTestFinished(() => running.end('SIGKILL'));
   return running;
 }

@@ -26,13 +26,13 @@ export class FetchParams {
   @IsInt()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
-  size?: number;
+  size?: number | null;
 
   /** The SHA-256 that it must have, in hex. */
   @IsOptional()
   @IsString()
   @Matches(/^[0-9A-Fa-f]{64}$/)
-  sha256?: string;
+  sha256?: string | null;
 
   /** A transfer that brings no byte for so many seconds is given up, and tried again. */
   @IsNumber()

@@ -6,7 +6,7 @@ import { discard } from './verify.js';
 /** What to fetch. */
 export interface Source {
   readonly url: string;
-  readonly size?: number;
+  readonly size?: number | null;
   readonly stallSec: number;
 }
 

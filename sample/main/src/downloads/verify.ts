@@ -15,14 +15,15 @@ export async function checkTarget(target: string): Promise<void> {
 /** Resolves with the file's SHA-256. One that is not as expected is deleted, for good. */
 export async function verify(
   file: string,
-  expected: { bytes: number; size?: number; sha256?: string; signal: AbortSignal },
+  expected: { bytes: number; size?: number | null; sha256?: string | null; signal: AbortSignal },
 ): Promise<string> {
-  if (expected.size !== undefined && expected.size !== expected.bytes) {
+  if ((expected.size ?? expected.bytes) !== expected.bytes) {
     await discard(file, `has ${expected.bytes} bytes instead of ${expected.size}`);
   }
   const sha256 = await fileHasher({ signal: expected.signal })(file);
-  if (expected.sha256 !== undefined && expected.sha256.toLowerCase() !== sha256) {
-    await discard(file, `has the SHA-256 ${sha256} instead of ${expected.sha256.toLowerCase()}`);
+  const wanted = expected.sha256?.toLowerCase() ?? sha256;
+  if (wanted !== sha256) {
+    await discard(file, `has the SHA-256 ${sha256} instead of ${wanted}`);
   }
   return sha256;
 }

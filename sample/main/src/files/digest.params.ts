@@ -10,7 +10,7 @@ export class DigestParams {
   @IsOptional()
   @IsString()
   @IsNotEmpty()
-  manifest?: string;
+  manifest?: string | null;
 }
 
 export interface DigestResult {
