@@ -46,6 +46,10 @@ export function waitForEnd(
     const subscription = engine.watch(id, tenantId === undefined ? {} : { tenantId }).subscribe({
       next: (event) => {
         last = event;
+        // The deadline counts from the call, but nobody is refused before the first look.
+        if (timer === undefined && timeoutMs !== undefined) {
+          arm();
+        }
       },
       error: (error: unknown) => queueMicrotask(() => finish(() => reject(error))),
       complete: () =>
@@ -55,9 +59,6 @@ export function waitForEnd(
           ),
         ),
     });
-    if (timeoutMs !== undefined) {
-      arm();
-    }
   });
 }
 
