@@ -20,6 +20,7 @@ import {
 } from '../model/job.js';
 import type { JobTypeRef, ParamsInput, ParamsOf, ResultOf } from '../model/job-type.js';
 import type { JsonObject } from '../model/json.js';
+import { isFinal } from '../model/job-status.js';
 import type { JobPage, JobQuery, LogQuery } from '../model/query.js';
 import type { EntityManager } from 'typeorm';
 import { NIL_TENANT } from '../model/tenant.js';
@@ -172,7 +173,6 @@ export class JobsService {
 
   /** Deletes a job that no worker holds, its runs and its log. @throws JobsError `not_found`, `job_active` */
   async delete(id: string, scope: Scope = {}): Promise<void> {
-    await this.#opened();
     await this.#engine.operations.delete(id.toLowerCase(), scope);
   }
 
@@ -185,8 +185,11 @@ export class JobsService {
     id: string,
     options: Scope & { readonly timeout?: Duration; readonly signal?: AbortSignal } = {},
   ): Promise<Job> {
-    await this.#opened();
-    await waitForEnd(this.#engine, id.toLowerCase(), options);
+    const job = await this.get(id, options);
+    if (isFinal(job.status)) {
+      return job;
+    }
+    await waitForEnd(this.#engine, job.id, options);
     return this.get(id, options);
   }
 
