@@ -20,8 +20,8 @@ function redrawn(output: Output): View {
   let shown = '';
   return {
     update: (status, progress) => {
-      shown = draw(status, progress);
-      output.write(CLEAR_LINE + shown.slice(0, output.columns - 1));
+      shown = draw(status, progress).slice(0, output.columns - 1);
+      output.write(CLEAR_LINE + shown);
     },
     line: (text) => void output.write(`${CLEAR_LINE}${text}\n${shown}`),
     end: (text) => void output.write(`\n${text}\n`),
