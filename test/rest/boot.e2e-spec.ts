@@ -3,7 +3,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { describe, expect, it } from 'vitest';
 import { SERVERS, type HttpApp } from '../support/http.js';
-import { CapturedLog } from '../support/boot.js';
+import { CapturedLog } from '../support/captured-log.js';
 import { until } from '../support/waiting.js';
 import { jobsModule, openFakes, type FakeHost } from './fakes.js';
 

@@ -1,10 +1,4 @@
-import type {
-  DynamicModule,
-  INestApplicationContext,
-  LoggerService,
-  Provider,
-  Type,
-} from '@nestjs/common';
+import type { DynamicModule, INestApplicationContext, Provider, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { DataSource, type EntityManager } from 'typeorm';
@@ -20,9 +14,12 @@ import {
   type JobsModuleOptions,
   type JobTypeRef,
 } from '../../lib/index.js';
+import { CapturedLog } from './captured-log.js';
 import { closeLater, type Lifetime } from './cleanup.js';
 import { createDatabase, type TestDatabase } from './databases.js';
 import { waitForEnd, within } from './waiting.js';
+
+export { CapturedLog };
 
 export interface Boot {
   /** Classes with `@JobType`, provided by the root module. */
@@ -144,43 +141,4 @@ export function rootModule(boot: Boot, database: TestDatabase): DynamicModule {
     ],
     providers: [...(boot.types ?? []), ...(boot.providers ?? [])],
   };
-}
-
-/** What Nest and the library logged. */
-export class CapturedLog implements LoggerService {
-  readonly lines: { readonly level: string; readonly text: string }[] = [];
-
-  /** The texts of a level, or of all. */
-  texts(level?: string): string[] {
-    return this.lines
-      .filter((line) => level === undefined || line.level === level)
-      .map((line) => line.text);
-  }
-
-  log(...parts: unknown[]): void {
-    this.add('log', parts);
-  }
-  fatal(...parts: unknown[]): void {
-    this.add('fatal', parts);
-  }
-  error(...parts: unknown[]): void {
-    this.add('error', parts);
-  }
-  warn(...parts: unknown[]): void {
-    this.add('warn', parts);
-  }
-  debug(...parts: unknown[]): void {
-    this.add('debug', parts);
-  }
-  verbose(...parts: unknown[]): void {
-    this.add('verbose', parts);
-  }
-
-  private add(level: string, parts: unknown[]): void {
-    this.lines.push({ level, text: parts.map((part) => describe(part)).join(' ') });
-  }
-}
-
-function describe(part: unknown): string {
-  return part instanceof Error ? (part.stack ?? part.message) : String(part);
 }

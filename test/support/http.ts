@@ -10,7 +10,7 @@ import type {
 import { NestFactory, type AbstractHttpAdapter } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
-import { CapturedLog } from './boot.js';
+import { CapturedLog } from './captured-log.js';
 import { closeLater, type Lifetime } from './cleanup.js';
 import { within } from './waiting.js';
 
