@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { JobsIdentity } from '../../lib/jobs.options.js';
 import { newId } from '../../lib/model/id.js';
 import type { JobQuery } from '../../lib/model/query.js';
-import { SERVERS, type Answer } from '../support/http.js';
+import { SERVERS, type Answer, type HttpApp } from '../support/http.js';
 import { aJob, openFakes, type Fakes } from './fakes.js';
 
 /** The services as they are called. */
@@ -62,6 +62,11 @@ function fieldsOf(answer: Answer): unknown {
 }
 
 describe.each(SERVERS)('requests on %s', (server) => {
+  const refused = spies();
+  let shared: Promise<HttpApp> | undefined;
+  /** One application for all requests that get no further than the edge. */
+  const open = () => (shared ??= openFakes({ server, fakes: refused.fakes, lifetime: 'file' }));
+
   it('gives the service what the wire says, in its own units', async () => {
     const { fakes, calls } = spies();
     const host = await openFakes({ server, fakes, identify });
@@ -154,10 +159,9 @@ describe.each(SERVERS)('requests on %s', (server) => {
     [[], ['body']],
     [[{ type: 'a:b' }], ['body']],
   ])('refuses POST /jobs %j and names the field', async (body, fields) => {
-    const { fakes, calls } = spies();
-    const host = await openFakes({ server, fakes });
+    const host = await open();
     expect(fieldsOf(await host.post('/jobs', body))).toEqual(fields);
-    expect(calls).toEqual([]);
+    expect(refused.calls).toEqual([]);
   });
 
   it('refuses POST /jobs without a body', async () => {
@@ -343,10 +347,9 @@ describe.each(SERVERS)('requests on %s', (server) => {
     ['toString=x', 'toString'],
     ['sort=id', 'sort'],
   ])('refuses GET /jobs?%s', async (query, field) => {
-    const { fakes, calls } = spies();
-    const host = await openFakes({ server, fakes });
+    const host = await open();
     expect(fieldsOf(await host.get(`/jobs?${query}`))).toEqual([field]);
-    expect(calls).toEqual([]);
+    expect(refused.calls).toEqual([]);
   });
 
   it('points to the cursor when a page is too far', async () => {
@@ -359,8 +362,7 @@ describe.each(SERVERS)('requests on %s', (server) => {
   it.each(['1', 'x', `${ID}x`, `${ID.slice(1)}`, '%00', 'null', '..%2f'])(
     'refuses the malformed job id %s on every route',
     async (id) => {
-      const { fakes, calls } = spies();
-      const host = await openFakes({ server, fakes });
+      const host = await open();
       const asked: [string, string][] = [
         ['GET', ''],
         ['PATCH', ''],
@@ -377,7 +379,7 @@ describe.each(SERVERS)('requests on %s', (server) => {
         const answer = await host.ask(method, `/jobs/${id}${below}`);
         expect([method, below, fieldsOf(answer)]).toEqual([method, below, ['id']]);
       }
-      expect(calls).toEqual([]);
+      expect(refused.calls).toEqual([]);
     },
   );
 

@@ -367,22 +367,6 @@ describe.each(SERVERS)('the routes on %s', (server) => {
     expect((await host.get(`/jobs/${id}/wait`)).body).toMatchObject({ status: 'canceled' });
   });
 
-  it('end a wait whose client leaves, or when the application closes', async () => {
-    const host = await open();
-    const id = await created(host, { type: 'default:held', delay_sec: 3600 });
-    const waiting = host.get(`/jobs/${id}/wait?timeout_sec=60`);
-    // The request is on its way once the server has answered one that was sent after it.
-    await host.get(`/jobs/${id}`);
-    await host.app.close();
-    expect(
-      await waiting.then(
-        () => 'answered',
-        () => 'dropped',
-      ),
-    ).toMatch(/answered|dropped/);
-    expect(host.log.texts('error')).toEqual([]);
-  });
-
   it('stream what happens to a job', async () => {
     const host = await open();
     const id = await created(host, { type: 'default:held' });

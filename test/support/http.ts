@@ -1,4 +1,8 @@
-import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import http, {
+  type ClientRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type {
   INestApplication,
@@ -93,7 +97,8 @@ export class HttpApp {
     return new EventReader(await this.#send('GET', path, { headers }));
   }
 
-  #send(method: string, path: string, ask: Ask): Promise<IncomingMessage> {
+  /** A request that is under way, for a client that leaves. */
+  begin(method: string, path: string, ask: Ask = {}): ClientRequest {
     const { headers = {}, body, text, isChunked = false } = ask;
     const payload = text ?? (body === undefined ? undefined : JSON.stringify(body));
     const isJson = text === undefined && body !== undefined;
@@ -104,18 +109,17 @@ export class HttpApp {
         : { 'content-length': String(Buffer.byteLength(payload)) }),
       ...headers,
     };
+    const to = { port: this.port, host: '127.0.0.1', method, path, headers: all, agent: false };
+    const request = http.request(to).on('error', () => undefined);
+    if (isChunked) request.flushHeaders();
+    request.end(payload);
+    return request;
+  }
+
+  #send(method: string, path: string, ask: Ask): Promise<IncomingMessage> {
+    const request = this.begin(method, path, ask);
     const sent = new Promise<IncomingMessage>((resolve, reject) => {
-      const request = http.request({
-        port: this.port,
-        host: '127.0.0.1',
-        method,
-        path,
-        headers: all,
-        agent: false,
-      });
       request.on('response', resolve).on('error', reject);
-      if (isChunked) request.flushHeaders();
-      request.end(payload);
     });
     return within(sent, `${method} ${path}`);
   }
