@@ -22,6 +22,7 @@ import { QueueWorker } from './services/queue-worker.js';
 import { QueuesService } from './services/queues.service.js';
 import { StatsService } from './services/stats.service.js';
 import { WorkersService } from './services/workers.service.js';
+import { isInMemory } from './store/typeorm/engine-connection.js';
 import { TypeOrmStore } from './store/typeorm/typeorm-store.js';
 import { VERSION } from './version.js';
 
@@ -94,6 +95,11 @@ async function engineOf(
   dataSource: DataSource,
 ): Promise<Engine> {
   const logger = new Logger('JobsEngine');
+  if (isInMemory(String(dataSource.options.database))) {
+    logger.warn(
+      'The database is in memory: its jobs end with this process, and the engine shares the one connection with the application, so a transaction that is rolled back takes the engine’s writes with it. Use a file for anything but tests.',
+    );
+  }
   return new Engine({
     store: new TypeOrmStore(dataSource, options.database),
     options,

@@ -23,6 +23,8 @@ import { RemoteWatch } from './remote-watch.js';
 import { watchJob } from './watch.js';
 
 const OPEN_AGAIN_MS = 1000;
+/** How long a stopping engine waits for the database to take what is left. */
+const LAST_WRITES_MS = 5000;
 const ATTEND_EVERY_MS = 500;
 /** Between looks for wanted stops while others write all the time. */
 const ATTEND_LEAST_MS = 25;
@@ -289,23 +291,28 @@ export class Engine {
     const { grace } = this.#sources.options;
     await Promise.all(runners.map((queue) => queue.stopClaiming()));
     const empty = Promise.all(runners.map((queue) => queue.empty()));
-    if (!(await within(empty, grace.shutdownMs))) {
+    let isSettled = await within(empty, grace.shutdownMs);
+    if (!isSettled) {
       const running = runners.reduce((sum, queue) => sum + queue.running, 0);
       this.#sources.logger.warn(
         `[drain_grace_over] ${running} handlers were still at work after ${grace.shutdownMs / 1000} s; they are told to stop, and their jobs go back to waiting.`,
       );
       runners.forEach((queue) => queue.abortAll());
       // Each is settled by force after its own grace; storing that may wait for the database.
-      if (!(await within(empty, grace.signalMs + 5000))) {
+      isSettled = await within(empty, grace.signalMs + LAST_WRITES_MS);
+      if (!isSettled) {
         this.#sources.logger.error(
           '[drain_failed] Some runs could not be settled; their jobs come back when their leases end.',
         );
       }
     }
-    await Promise.all(this.#loops.map((loop) => loop.stop()));
+    // A database that cannot be written must not keep the process from ending.
+    const patienceMs = isSettled ? LAST_WRITES_MS : 0;
+    await within(Promise.all(this.#loops.map((loop) => loop.stop())), patienceMs);
     clearInterval(this.#keepAlive);
     this.#isWorking = false;
-    await this.store.catalog.forgetWorker(this.workerId).catch(() => undefined);
+    const forgotten = this.store.catalog.forgetWorker(this.workerId).catch(() => undefined);
+    await within(forgotten, patienceMs);
   }
 
   async #close(): Promise<void> {

@@ -453,12 +453,13 @@ export class Execution implements HandledRun {
 
   #armGrace(code: JobAbortCode): void {
     clearTimeout(this.#graceTimer);
+    const graceMs = Math.min(this.parts.options.grace.signalMs, LONGEST_TIMER_MS);
     this.#graceTimer = setTimeout(() => {
       this.parts.logger.warn(
         `Job ${this.job.id} (${this.job.type}): its handler did not stop within the grace after "${code}"; run ${this.runId} is settled by force.`,
       );
       void this.#settle(code === 'timeout' ? { kind: 'timeout' } : { kind: 'stopped' });
-    }, this.parts.options.grace.signalMs);
+    }, graceMs);
   }
 
   #finishTimers(): void {

@@ -97,12 +97,18 @@ export class Writer {
     return this.add(kind, undefined, patience);
   }
 
-  /** Resolves when nothing waits to be written. */
-  idle(): Promise<void> {
+  /** Resolves when nothing waits to be written, or after so long. */
+  idle(patienceMs?: number): Promise<void> {
     if (this.#queue.length === 0 && !this.#writing) {
       return Promise.resolve();
     }
-    return new Promise((resolve) => this.#drained.push(resolve));
+    return new Promise((resolve) => {
+      const timer = patienceMs === undefined ? undefined : setTimeout(resolve, patienceMs);
+      this.#drained.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
   }
 
   /** Refuses new work and rejects what could not be written. */

@@ -29,6 +29,9 @@ export interface TypeOrmStoreOptions {
  */
 const CHECKPOINT_PAGES = 10_000;
 
+/** How long a closing store waits for what is still to be written. */
+const CLOSE_PATIENCE_MS = 2000;
+
 /** The store on a TypeORM data source. */
 export class TypeOrmStore implements Store {
   readonly jobs: JobStore;
@@ -98,7 +101,7 @@ export class TypeOrmStore implements Store {
     this.#changes?.close();
     await this.#handlers.close();
     if (connection !== undefined) {
-      await this.#writer?.idle();
+      await this.#writer?.idle(CLOSE_PATIENCE_MS);
       this.#writer?.close();
       this.#connection = undefined;
       await connection.close();
