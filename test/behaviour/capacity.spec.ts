@@ -258,7 +258,7 @@ describe('a queue worker', () => {
     expect(panel.narrow).toMatchObject({ name: 'narrow', capacity: 3 });
     expect(panel.wide).toMatchObject({ name: 'wide', capacity: 7 });
 
-    await panel.narrow.pause();
+    panel.narrow.pause();
     const [id] = await enqueueMany(one.jobs, Quick, 1);
     expect((await one.run(Elsewhere)).status).toBe('completed');
     expect(await one.jobs.get(id as string)).toMatchObject({
@@ -267,13 +267,13 @@ describe('a queue worker', () => {
     });
     expect((await one.queues.get('narrow')).paused).toBe(false);
 
-    await panel.narrow.resume();
+    panel.narrow.resume();
     await waitForEnd(one.jobs, id as string);
   });
 
   it('leaves the work to another process while it is paused', async () => {
     const one = await bootJobs({ types, options, providers: [Panel] });
-    await one.get(Panel).narrow.pause();
+    one.get(Panel).narrow.pause();
     const two = await bootJobs({ types, options, database: one.database });
     expect((await two.run(Quick)).status).toBe('completed');
     const job = await one.run(Quick);

@@ -136,6 +136,23 @@ describe('a full disk', () => {
     expect(await again.sql('PRAGMA integrity_check')).toEqual([{ integrity_check: 'ok' }]);
   }, 40_000);
 
+  it('does not keep the process from being stopped', async () => {
+    const database = createDatabase();
+    const child = await ChildApplication.start({
+      database,
+      options: { grace: { shutdown: '100ms', signal: '100ms' } },
+    });
+    const { id } = await child.call<Job>('jobs', 'enqueue', 'default:held', {});
+    await child.event('started', id);
+    execFileSync('prlimit', ['--pid', String(child.pid), '--fsize=1:']);
+    const asked = Date.now();
+    await child.kill('SIGTERM');
+    // Both graces, and what storing an outcome is given at the end.
+    expect((child.exit?.at ?? Infinity) - asked).toBeLessThan(9000);
+    const again = await bootJobs({ types: [Plain], database, options: { role: 'producer' } });
+    expect(await again.jobs.get(id)).toMatchObject({ status: 'running', revision: 1 });
+  }, 30_000);
+
   it('during a run keeps the outcome until it can be written', async () => {
     const database = createDatabase();
     const child = await ChildApplication.start({ database });

@@ -207,7 +207,7 @@ describe('a filter', () => {
   ])('by %s', async (_, query, names) => {
     const page = await app.jobs.list({ tenantId, ...query() });
     const byId = Object.fromEntries(Object.entries(made).map(([name, id]) => [id, name]));
-    expect(page.jobs.map((job) => byId[job.id]).sort()).toEqual([...names].sort());
+    expect(new Set(page.jobs.map((job) => byId[job.id]))).toEqual(new Set(names));
     expect(page.total).toBe(names.length);
     expect(page.totalIsExact).toBe(true);
   });

@@ -2,7 +2,13 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Inject, Injectable, Module, Scope } from '@nestjs/common';
 import { describe, expect, it } from 'vitest';
-import { JobType, JobsService, type JobContext, type JobHandler } from '../../lib/index.js';
+import {
+  currentJobContext,
+  JobsService,
+  JobType,
+  type JobContext,
+  type JobHandler,
+} from '../../lib/index.js';
 import { bootJobs } from '../support/boot.js';
 import { waitForEnd } from '../support/waiting.js';
 
@@ -101,6 +107,31 @@ describe('a handler in the default scope', () => {
   it('is one for all jobs', async () => {
     const app = await bootJobs({ types: [Plain] });
     expect((await app.run(Plain)).result).toBe((await app.run(Plain)).result);
+  });
+});
+
+describe('currentJobContext', () => {
+  @JobType({ name: 'nested' })
+  class Nested implements JobHandler {
+    async execute(ctx: JobContext): Promise<unknown> {
+      const seen = [currentJobContext()];
+      await pause(1);
+      seen.push(currentJobContext());
+      await new Promise<void>((resolve) => {
+        setImmediate(() => {
+          seen.push(currentJobContext());
+          resolve();
+        });
+      });
+      return seen.every((each) => each?.job.id === ctx.job.id);
+    }
+  }
+
+  it('finds the context of the handler it is called from, however deep, and nothing elsewhere', async () => {
+    const app = await bootJobs({ types: [Nested] });
+    const jobs = await Promise.all(Array.from({ length: 20 }, () => app.run(Nested)));
+    expect(jobs.every((job) => job.result === true)).toBe(true);
+    expect(currentJobContext()).toBeUndefined();
   });
 });
 

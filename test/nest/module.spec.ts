@@ -1,10 +1,12 @@
 import { Global, Inject, Injectable, Module, type DynamicModule, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { TypeOrmModule } from '@nestjs/typeorm';
+import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
+import { DefaultNamingStrategy } from 'typeorm';
 import { describe, expect, it } from 'vitest';
 import {
   CatalogService,
   InjectQueueWorker,
+  JobEntity,
   JobsModule,
   JobsService,
   JobType,
@@ -56,6 +58,17 @@ class OptionsFactory implements JobsOptionsFactory {
 
 @Module({ imports: [SettingsModule], providers: [OptionsFactory], exports: [OptionsFactory] })
 class FactoryModule {}
+
+/** A data source of a kind that the library does not serve. */
+const OTHER_SOURCE = {
+  provide: getDataSourceToken(),
+  useValue: {
+    options: { type: 'sqljs' },
+    isInitialized: true,
+    entityMetadatas: [],
+    getRepository: () => ({}),
+  },
+};
 
 /** Boots modules as they are given, with TypeORM in front. */
 function boot(
@@ -165,6 +178,51 @@ describe('forRoot', () => {
     });
     expect((await app.run(Greet, 1)).status).toBe('completed');
     expect(await app.sql('SELECT count(*) AS n FROM acme_jobs')).toEqual([{ n: 1 }]);
+  });
+
+  it('gives the host its entities, whatever the naming strategy', async () => {
+    class Shouting extends DefaultNamingStrategy {
+      override columnName(property: string, custom: string, prefixes: string[]): string {
+        return super.columnName(custom === '' ? property.toUpperCase() : custom, '', prefixes);
+      }
+    }
+    const app = await bootJobs({ types: [Greet], typeorm: { namingStrategy: new Shouting() } });
+    const job = await app.run(Greet, { to: 'ada' }, { tags: ['x'] });
+    const found = await app.dataSource.getRepository(JobEntity).findOneByOrFail({ id: job.id });
+    expect(found).toMatchObject({
+      status: 'completed',
+      params: '{"to":"ada"}',
+      tags: '["x"]',
+      progress: 1,
+    });
+    expect(found.finishedAtMs).toBe(job.finishedAt?.getTime());
+  });
+
+  it('works on a database in memory, and says what that means', async () => {
+    const app = await bootJobs({ types: [Greet], typeorm: { database: ':memory:' } });
+    expect((await app.run(Greet, 'in memory')).result).toBe('in memory');
+    expect(app.log.texts('warn').join('\n')).toMatch(/memory/);
+  });
+
+  it('on a kind of database that is not served is a boot error that says which are', async () => {
+    class Root {}
+    await expect(
+      bootModule(
+        () => ({
+          module: Root,
+          imports: [
+            {
+              module: class Other {},
+              global: true,
+              providers: [OTHER_SOURCE],
+              exports: [OTHER_SOURCE],
+            },
+            JobsModule.forRoot(QUICK),
+          ],
+        }),
+        createDatabase(),
+      ),
+    ).rejects.toThrow(/sqljs.*better-sqlite3/s);
   });
 
   it('leaves its tables alone when the host synchronizes', async () => {

@@ -68,7 +68,7 @@ const WRONG: readonly (readonly [string, object, RegExp])[] = [
   ['an unknown group of routes', { api: { only: ['jobs', 'secrets'] } }, /api\.only.*secrets/s],
   ['a path that is a number', { api: { path: 5 } }, /api\.path/],
   ['identify that is no function', { identify: 'tenant' }, /identify/],
-  ['schedules of a later version', { dashboard: {} }, /dashboard.*not part of this version/s],
+  ['a dashboard of a later version', { dashboard: {} }, /dashboard.*not part of this version/s],
   [
     'remote workers of a later version',
     { workers: { keys: [] } },

@@ -16,6 +16,17 @@ class Held implements JobHandler {
   execute(): void {}
 }
 
+@JobType({ name: 'forgets' })
+class Forgets implements JobHandler {
+  execute(): void {}
+}
+
+@JobType({ name: 'blocks' })
+class Blocks implements JobHandler {
+  execute(): void {}
+}
+
+const types = [Marked, Held, Forgets, Blocks];
 const JOBS = 300;
 const WORKERS = 2;
 const options = {
@@ -114,7 +125,7 @@ describe('kill -9', () => {
     const random = chance(seed);
     const database = createDatabase();
     const producer = await bootJobs({
-      types: [Marked],
+      types,
       database,
       options: { role: 'producer', ...options },
     });
@@ -133,7 +144,7 @@ describe('kill -9', () => {
       const outcomes = await producer.jobs.enqueueMany(
         Array.from({ length: JOBS }, () => ({
           type: Marked,
-          params: { ms: 20 + Math.floor(random() * 180) },
+          params: { ms: 20 + Math.floor(random() * 100) },
         })),
       );
       const ids = outcomes.map((each) => each.job?.id ?? '');
@@ -146,7 +157,7 @@ describe('kill -9', () => {
           break;
         }
         // The next kill comes when some more are done, so that every round gets somewhere.
-        const step = 1 + Math.floor(random() * 25);
+        const step = 1 + Math.floor(random() * 40);
         await until(
           async () => (await left()) <= Math.max(0, before - step),
           `progress (seed ${seed})`,
@@ -173,7 +184,7 @@ describe('kill -9', () => {
   it('of a worker gives its job to another after one lease, from its checkpoint', async () => {
     const database = createDatabase();
     const producer = await bootJobs({
-      types: [Held],
+      types,
       database,
       options: { role: 'producer', ...options },
     });
@@ -194,10 +205,52 @@ describe('kill -9', () => {
   });
 });
 
+describe('a handler that', () => {
+  it('forgets a promise that rejects fails its own run, and the process lives on', async () => {
+    const database = createDatabase();
+    const producer = await bootJobs({ types, database, options: { role: 'producer' } });
+    const worker = await ChildApplication.start({ database });
+    const { id } = await producer.jobs.enqueue(Forgets);
+    const job = await waitForEnd(producer.jobs, id);
+    expect(job.status).toBe('failed');
+    expect(job.error).toMatch(/nobody awaited this/);
+    const next = await producer.jobs.enqueue(Marked, { ms: 0 });
+    expect((await waitForEnd(producer.jobs, next.id)).status).toBe('completed');
+    expect(worker.exit).toBeUndefined();
+  });
+
+  it('blocks its event loop for longer than its lease loses its job, and ends nothing any more', async () => {
+    const database = createDatabase();
+    const producer = await bootJobs({ types, database, options: { role: 'producer', ...options } });
+    const first = await ChildApplication.start({ database, options });
+    const { id } = await producer.jobs.enqueue(Blocks, { ms: 6000 });
+    await first.event('started', id);
+    const second = await ChildApplication.start({ database, options });
+    await second.event('started', id);
+    expect(await waitForEnd(producer.jobs, id)).toMatchObject({
+      status: 'completed',
+      result: 2,
+      lost: 1,
+    });
+    // The first comes to itself, and its late outcome is dropped.
+    await until(
+      () => /lost its lease|too late/.test(first.output),
+      'the warning of the first',
+      15_000,
+    );
+    expect(await producer.jobs.get(id)).toMatchObject({
+      status: 'completed',
+      result: 2,
+      revision: 2,
+    });
+    expect((await producer.jobs.runs(id)).map((run) => run.outcome)).toEqual(['lost', 'completed']);
+  });
+}, 40_000);
+
 describe('SIGTERM', () => {
   it('lets a handler end within the grace, and the process ends by itself', async () => {
     const database = createDatabase();
-    const producer = await bootJobs({ types: [Held], database, options: { role: 'producer' } });
+    const producer = await bootJobs({ types, database, options: { role: 'producer' } });
     const worker = await ChildApplication.start({
       database,
       options: { grace: { shutdown: '10s', signal: '100ms' } },
@@ -216,7 +269,7 @@ describe('SIGTERM', () => {
 
   it('signals what takes longer, which goes back without costing a retry', async () => {
     const database = createDatabase();
-    const producer = await bootJobs({ types: [Held], database, options: { role: 'producer' } });
+    const producer = await bootJobs({ types, database, options: { role: 'producer' } });
     const worker = await ChildApplication.start({
       database,
       options: { grace: { shutdown: '100ms', signal: '2s' } },
@@ -246,7 +299,7 @@ describe('SIGTERM', () => {
 
   it('leaves no worker behind in the list, and idle ends at once', async () => {
     const database = createDatabase();
-    const producer = await bootJobs({ types: [Held], database, options: { role: 'producer' } });
+    const producer = await bootJobs({ types, database, options: { role: 'producer' } });
     const worker = await ChildApplication.start({ database });
     await until(async () => (await producer.workers.list()).length === 1, 'the worker');
     const asked = Date.now();

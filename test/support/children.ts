@@ -113,6 +113,7 @@ export class ChildApplication {
       () =>
         this.messages.find(ready) ?? (this.#exit !== undefined && ({ event: 'died' } as Message)),
       'a child to boot',
+      20_000,
     );
     if (answer.event === 'died') {
       throw new Error(`The child ended while it booted:\n${this.#output}`);
