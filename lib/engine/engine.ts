@@ -4,6 +4,7 @@ import { isJobsError } from '../model/errors.js';
 import { newId } from '../model/id.js';
 import type { JobEvent, JobProgressEvent } from '../model/job.js';
 import type { JobStatus } from '../model/job-status.js';
+import type { JsonValue } from '../model/json.js';
 import type { ChangeResult, Store } from '../store/store.js';
 import { expiry, promoter, reaper, retention } from './duties.js';
 import type { EngineLogger, EngineOptions } from './engine-options.js';
@@ -401,7 +402,7 @@ export class Engine {
     const view = jobOf(job, {
       isPaused: this.#paused.has(job.queue),
       nowMs: this.store.estimateNowMs(),
-      params: type.params.instantiate(JSON.parse(job.params)),
+      params: type.params.instantiate(JSON.parse(job.params) as JsonValue),
     });
     Promise.resolve(found)
       .then((handler) => handler.onJobStateUpdate?.(view))

@@ -307,11 +307,11 @@ export class Execution implements HandledRun {
   }
 
   async #shouldRetry(thrown: unknown): Promise<boolean> {
-    const decide = this.#handler?.shouldRetry;
-    if (decide === undefined || this.job.retries >= this.job.maxRetries) {
+    const handler = this.#handler;
+    if (handler?.shouldRetry === undefined || this.job.retries >= this.job.maxRetries) {
       return true;
     }
-    return decide.call(this.#handler, thrown, this.view(JSON.parse(this.job.params)));
+    return handler.shouldRetry(thrown, this.view(JSON.parse(this.job.params)));
   }
 
   /** The hot end: one statement for a whole batch of completed runs. */

@@ -1,6 +1,7 @@
 import type { JobEntity } from '../entities/job.entity.js';
 import { JobsError, notFound } from '../model/errors.js';
 import { isFinal } from '../model/job-status.js';
+import type { JsonValue } from '../model/json.js';
 import { toJsonText } from '../model/json-text.js';
 import { effectOf, type JobOperation, type OperationEffect } from '../model/operations.js';
 import { cutText, storableText } from '../model/text.js';
@@ -350,7 +351,7 @@ export class Operations {
     return jobOf(job, {
       isPaused: false,
       nowMs: this.#parts.store.estimateNowMs(),
-      params: type.params.instantiate(JSON.parse(job.params)),
+      params: type.params.instantiate(JSON.parse(job.params) as JsonValue),
     });
   }
 

@@ -51,9 +51,9 @@ export class RotatingLogFiles {
     this.#stream.on('warning', (error) =>
       onTrouble(`The log file ${options.path} could not be rotated: ${error.message}`),
     );
-    this.#stream.on('rotated', () =>
-      this.#prune().catch((error: unknown) => onTrouble(String(error))),
-    );
+    this.#stream.on('rotated', () => {
+      this.#prune().catch((error: unknown) => onTrouble(String(error)));
+    });
     this.#prune().catch((error: unknown) => onTrouble(String(error)));
   }
 

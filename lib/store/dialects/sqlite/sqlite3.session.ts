@@ -67,7 +67,9 @@ export class Sqlite3Session implements Session {
     return this.#inTurn(async () => {
       const statements = await Promise.all(this.#prepared.values());
       this.#prepared.clear();
-      await Promise.all(statements.map((each) => new Promise<void>((resolve) => each.finalize(() => resolve()))));
+      await Promise.all(
+        statements.map((each) => new Promise<void>((resolve) => each.finalize(() => resolve()))),
+      );
     });
   }
 
