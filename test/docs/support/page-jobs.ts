@@ -20,6 +20,7 @@ export * from '../../../lib/index.js';
 
 let types: { readonly options: JobTypeOptions; readonly type: Type }[] = [];
 let booting: Promise<INestApplicationContext> | undefined;
+let known = 0;
 let folder: string | undefined;
 
 /** The real decorator, which also takes the class up into the page's application. */
@@ -50,8 +51,7 @@ function lazily<T extends object>(token: Type<T>): T {
   return new Proxy({} as T, {
     get: (_target, name) => {
       const call = async (...args: unknown[]): Promise<unknown> => {
-        booting ??= boot();
-        const service = (await booting).get(token, { strict: false });
+        const service = (await application()).get(token, { strict: false });
         const method: unknown = Reflect.get(service, name);
         return typeof method === 'function' ? method.apply(service, args) : method;
       };
@@ -63,8 +63,19 @@ function lazily<T extends object>(token: Type<T>): T {
   });
 }
 
+/** The application of the page, started again when the page has declared more types since. */
+async function application(): Promise<INestApplicationContext> {
+  if (booting !== undefined && known !== types.length) {
+    await (await booting).close();
+    booting = undefined;
+  }
+  booting ??= boot();
+  return booting;
+}
+
 function boot(): Promise<INestApplicationContext> {
-  folder = mkdtempSync(path.join(tmpdir(), 'nestjs-jobs-docs-'));
+  known = types.length;
+  folder ??= mkdtempSync(path.join(tmpdir(), 'nestjs-jobs-docs-'));
   const ours: readonly unknown[] = JOBS_ENTITIES;
   const entities = getMetadataArgsStorage()
     .tables.map((table) => table.target)
