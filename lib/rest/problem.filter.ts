@@ -11,14 +11,14 @@ export class ProblemFilter implements ExceptionFilter {
     const request = host.switchToHttp().getRequest<HttpRequest>();
     const response = host.switchToHttp().getResponse<HttpResponse>();
     const { problem, retryAfterSec, log } = problemOf(thrown);
-    if (log) {
-      this.#logger.error(
-        `${request.method} ${pathOf(request)}: ${problem.code}`,
-        thrown instanceof Error ? thrown.stack : String(thrown),
-      );
-    }
+    const what = `${request.method} ${pathOf(request)}: ${problem.code}`;
     if (rawResponse(response).headersSent) {
+      // An interceptor of the host failed over what it saw; the client has its answer.
+      this.#logger.debug(`${what}, after the answer: ${String(thrown)}`);
       return;
+    }
+    if (log) {
+      this.#logger.error(what, thrown instanceof Error ? thrown.stack : String(thrown));
     }
     if (retryAfterSec !== undefined) {
       response.header('Retry-After', String(Math.max(1, Math.ceil(retryAfterSec))));

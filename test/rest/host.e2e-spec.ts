@@ -235,6 +235,43 @@ describe.each(SERVERS)('a host on %s', (server) => {
     expect((await host.get('/jobs/x')).headers['content-type']).toContain('problem+json');
   });
 
+  it('has answered before a global interceptor can fail', async () => {
+    const failing: NestInterceptor = {
+      intercept: (_context, next) =>
+        next.handle().pipe(
+          map((answer: { id: string }) => {
+            throw new Error(`No ${answer.id}`);
+          }),
+        ),
+    };
+    const host = await openFakes({
+      server,
+      fakes: FAKES,
+      configure: (app) => app.useGlobalInterceptors(failing),
+    });
+    expect(await host.get(`/jobs/${ID}`)).toMatchObject({ status: 200, body: { id: ID } });
+    expect(host.log.texts('error')).toEqual([]);
+    // The application still stands.
+    expect(await host.get('/health/jobs')).toMatchObject({ status: 200 });
+  });
+
+  it('keeps answers out of shared caches, unless the host says otherwise', async () => {
+    const plain = await openFakes({ server, fakes: FAKES });
+    expect((await plain.get(`/jobs/${ID}`)).headers['cache-control']).toBe('private, no-cache');
+    expect((await plain.get('/jobs/x')).headers['cache-control']).toBe('private, no-cache');
+    const setting: NestInterceptor = {
+      intercept: (context, next) => {
+        const response = context
+          .switchToHttp()
+          .getResponse<{ header(n: string, v: string): void }>();
+        response.header('Cache-Control', 'max-age=1');
+        return next.handle();
+      },
+    };
+    const host = await openFakes({ server, fakes: FAKES, api: { interceptors: [setting] } });
+    expect((await host.get(`/jobs/${ID}`)).headers['cache-control']).toBe('max-age=1');
+  });
+
   it('answers with problem documents behind a global filter that takes everything', async () => {
     @Catch()
     class Swallow {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { JobsIdentity } from '../../lib/jobs.options.js';
 import { newId } from '../../lib/model/id.js';
 import type { JobQuery } from '../../lib/model/query.js';
+import { pathOf } from '../../lib/rest/http.js';
 import { SERVERS, type Answer, type HttpApp } from '../support/http.js';
 import { aJob, openFakes, type Fakes } from './fakes.js';
 
@@ -529,4 +530,14 @@ describe.each(SERVERS)('requests on %s', (server) => {
     });
     expect(calls).toEqual([['q', { tenantId: 'acme', reason: 'r', actor: 'ann' }]]);
   });
+});
+
+it.each([
+  ['/jobs?x=1', '/jobs'],
+  ['/api/jobs/', '/api/jobs'],
+  ['//elsewhere.example/jobs', '/elsewhere.example/jobs'],
+  ['/', '/'],
+])('links to what is below %s without leaving the site', (originalUrl, path) => {
+  const request = { method: 'GET', url: '/', originalUrl, headers: {}, params: {}, query: {} };
+  expect(pathOf(request)).toBe(path);
 });

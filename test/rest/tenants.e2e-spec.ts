@@ -183,6 +183,23 @@ describe.each(SERVERS)('tenants on %s', (server) => {
     expect(await look()).toEqual(before);
   });
 
+  it('counts the jobs of the caller alone', async () => {
+    const host = await open();
+    await enqueue(host, ANN);
+    await enqueue(host, BOB);
+    await enqueue(host, BOB);
+    for (const [headers, count] of [
+      [ANN, 1],
+      [BOB, 2],
+    ] as const) {
+      expect((await host.get('/stats', headers)).body).toMatchObject({
+        by_status: { waiting: count },
+        by_type: { 'default:held': count },
+        by_queue: { default: count },
+      });
+    }
+  });
+
   it('takes the tenant from identify alone', async () => {
     const host = await open();
     const foreign = await enqueue(host, BOB);
