@@ -12,7 +12,7 @@ import { instanceFor } from './hooks.js';
 import type { RegisteredType } from './handlers.js';
 import { jobOf } from './job-view.js';
 import { checkOptionKeys, PATCH_KEYS } from './option-keys.js';
-import { policyColumns, wholeNumber } from './retry-policy-columns.js';
+import { policyColumns, wholeNumber, type PolicyColumns } from './retry-policy-columns.js';
 import type { Duration } from '../model/duration.js';
 
 /** Whose job, and why. */
@@ -104,7 +104,8 @@ export class Operations {
     if (!begun.changed) {
       return begun.after;
     }
-    const failure = await this.#resumeHooks(begun.after, type);
+    const policy: PolicyColumns = {};
+    const failure = await this.#resumeHooks(begun.after, type, policy);
     const result = await this.#change(id, undefined, (stored, nowMs) =>
       stored.status !== 'resuming' || stored.sequence !== begun.after.sequence
         ? undefined
@@ -115,7 +116,7 @@ export class Operations {
                     status: 'waiting',
                     workerId: null,
                     leaseUntilMs: null,
-                    runAtMs: Math.min(stored.runAtMs, nowMs),
+                    ...policy,
                     ...this.#details(options.reason),
                   }
                 : {
@@ -321,10 +322,11 @@ export class Operations {
     }
   }
 
-  /** Runs the resume and init hooks; what they threw, if they did. */
+  /** Runs the resume and init hooks, which may set the policy; what they threw, if they did. */
   async #resumeHooks(
     job: JobEntity,
     type: RegisteredType,
+    policy: PolicyColumns,
   ): Promise<{ readonly thrown: unknown } | undefined> {
     try {
       const view = this.#view(job, type);
@@ -333,12 +335,8 @@ export class Operations {
       const starting = await instanceFor(type, 'onJobInit', job.id);
       await starting?.onJobInit?.({
         ...view,
-        setRetryPolicy: (policy) => {
-          const columns = policyColumns(policy);
-          // Stored with the next write of this job; a resume has no other place for it.
-          void this.#parts.store.jobs
-            .settle(job.id, () => ({ set: columns }))
-            .catch(() => undefined);
+        setRetryPolicy: (given) => {
+          Object.assign(policy, policyColumns(given));
         },
       });
       return undefined;

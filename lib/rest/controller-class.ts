@@ -10,7 +10,6 @@ import {
 import type { ApiOptions } from '../jobs.options.js';
 import { Call } from './call.js';
 import { ForgeryGuard } from './forgery.guard.js';
-import { hostGuard, hostInterceptor } from './host-enhancers.js';
 import type { HttpRequest, HttpResponse } from './http.js';
 import { IdentityGuard } from './identity.guard.js';
 import { Describe, operationOf, type Operation } from './operation.js';
@@ -33,8 +32,8 @@ export function controllerClass(routes: Routes, path: string, api: ApiOptions): 
     addHandler(own, routes, name, operation);
   }
   Controller({ path: below(api.path, path), ...versionOf(api) })(own);
-  UseGuards(...(api.guards ?? []).map(hostGuard), new ForgeryGuard(), IdentityGuard)(own);
-  UseInterceptors(ReplyInterceptor, ...(api.interceptors ?? []).map(hostInterceptor))(own);
+  UseGuards(...(api.guards ?? []), new ForgeryGuard(), IdentityGuard)(own);
+  UseInterceptors(ReplyInterceptor, ...(api.interceptors ?? []))(own);
   UseFilters(ProblemFilter)(own);
   return own;
 }

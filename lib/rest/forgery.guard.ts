@@ -3,19 +3,18 @@ import { JobsError } from '../model/errors.js';
 import { headerOf, type HttpRequest } from './http.js';
 import { invalid } from './invalid.js';
 
-const SAFE: readonly string[] = ['GET', 'HEAD', 'OPTIONS'];
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 
 /**
- * Keeps foreign web pages from using a signed-in browser. A request that is JSON is sent by a page of
- * another site only after the host's CORS rules allowed it; what browsers send without asking (forms,
- * plain text, an empty POST) changes nothing here unless it comes from the same site.
+ * Keeps foreign web pages from using a signed-in browser. What a page of another site sends as JSON,
+ * or by a method other than POST, leaves the browser only after the host's CORS rules allowed it; what
+ * is sent without asking (forms, plain text, an empty POST) changes nothing unless it is of the same site.
  */
 export class ForgeryGuard implements CanActivate {
   canActivate(context: ExecutionContext): boolean {
     const request = context.switchToHttp().getRequest<HttpRequest>();
     const type = headerOf(request, 'content-type');
-    if (SAFE.includes(request.method) || (type !== undefined && JSON_TYPE.test(type))) {
+    if (request.method !== 'POST' || (type !== undefined && JSON_TYPE.test(type))) {
       return true;
     }
     if (type !== undefined) {

@@ -6,6 +6,7 @@ import { JobGroupsController, JobTypesController } from './catalog.controller.js
 import { Closing } from './closing.js';
 import { controllerClass, type Routes } from './controller-class.js';
 import { EventStreams } from './event-stream.js';
+import { hostGuard, hostInterceptor } from './host-enhancers.js';
 import { JobHistoryController } from './job-history.controller.js';
 import { JobOperationsController } from './job-operations.controller.js';
 import { JobsController } from './jobs.controller.js';
@@ -54,10 +55,16 @@ export interface RestParts {
  * @throws JobsError `invalid_options` for a section that does not exist
  */
 export function restParts(api: ApiOptions): RestParts {
+  // Once for all controllers, so that a class of the host has one instance.
+  const hosted: ApiOptions = {
+    ...api,
+    guards: (api.guards ?? []).map(hostGuard),
+    interceptors: (api.interceptors ?? []).map(hostInterceptor),
+  };
   const sections = api.only ?? Object.keys(SECTIONS);
   const controllers = sections.flatMap((tag) =>
     mountsOf(tag).map(({ routes, path, isAlias = false }) => ({
-      type: controllerClass(routes, path, api),
+      type: controllerClass(routes, path, hosted),
       routes,
       tag,
       isAlias,
