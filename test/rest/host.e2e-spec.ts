@@ -363,6 +363,10 @@ describe.each(SERVERS)('a host on %s', (server) => {
   it('makes a guard that no module has where its needs are met, and names one it cannot make', async () => {
     @Injectable()
     class Alone implements CanActivate {
+      static made = 0;
+      constructor() {
+        Alone.made += 1;
+      }
       canActivate(): boolean {
         return true;
       }
@@ -381,6 +385,7 @@ describe.each(SERVERS)('a host on %s', (server) => {
       providers: [Tokens],
     });
     expect((await host.get('/job-types')).status).toBe(200);
+    expect(Alone.made).toBe(2);
 
     @Injectable()
     class Needy implements CanActivate {
