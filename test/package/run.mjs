@@ -48,6 +48,16 @@ try {
     else await run(nodes[20].exec, [tscOf(esm)], { cwd: esm });
     await checkApp(`esm-app, Node ${major}`, nodes[major], esm, test);
   }
+
+  const old = await install('esm-app', nodes[24], tarball);
+  await run(nodes[20].exec, [tscOf(old)], { cwd: old });
+  await check('esm-app, Node 24: boot names the cure for better-sqlite3 12', async () => {
+    const env = { JOBS_DB: path.join(scratch, 'old.sqlite') };
+    const ended = run(nodes[24].exec, ['dist/src/main.js'], { cwd: old, env, deadlineMs: 30_000 });
+    // What this driver does later on, abort the process or not, is left to it.
+    const output = await ended.catch((error) => error.message);
+    if (!/better-sqlite3 13 with an npm override/.test(output)) throw new Error(output);
+  });
 } catch (error) {
   await check('set-up', () => {
     throw error;
