@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import ts from 'typescript';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { complaintsOf } from './support/compile.js';
 import { closePage } from './support/page-jobs.js';
 import { fences, pagesIn, readPage } from './support/pages.js';
 
@@ -23,31 +23,20 @@ const pages = pagesIn('docs/guide')
   .filter(({ blocks }) => blocks.length > 0)
   .map(({ page, blocks }) => ({ page, file: fileOf(page), text: moduleOf(blocks) }));
 
+const readme = {
+  file: path.join(folder, 'README.ts'),
+  text: fences(readPage('README.md'), 'ts').join(''),
+};
+
 beforeAll(() => {
   mkdirSync(folder, { recursive: true });
-  for (const { file, text } of pages) writeFileSync(file, text);
+  for (const { file, text } of [...pages, readme]) writeFileSync(file, text);
 });
 afterEach(closePage);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 it('compile', { timeout: 120_000 }, () => {
-  const config = ts.readConfigFile(path.join(root, 'tsconfig.json'), ts.sys.readFile);
-  const { options } = ts.parseJsonConfigFileContent(config.config, ts.sys, root);
-  const program = ts.createProgram(
-    pages.map(({ file }) => file),
-    { ...options, noEmit: true },
-  );
-  const complaints = pages.flatMap(({ file, page }) => {
-    const source = program.getSourceFile(file);
-    return [
-      ...program.getSyntacticDiagnostics(source),
-      ...program.getSemanticDiagnostics(source),
-    ].map(
-      ({ messageText, start = 0 }) =>
-        `${page}: ${lineAt(source, start)}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`,
-    );
-  });
-  expect(complaints).toEqual([]);
+  expect(complaintsOf([...pages, readme].map(({ file }) => file))).toEqual([]);
 });
 
 it.each(pages)('run: $page', { timeout: 30_000 }, async ({ file }) => {
@@ -65,9 +54,4 @@ function moduleOf(blocks: readonly string[]): string {
   const wanted = provided.filter((name) => new RegExp(`\\b${name}\\.`).test(text));
   const preamble = `import { ${wanted.join(', ')} } from '../test/docs/support/page-jobs.js';`;
   return `import 'reflect-metadata';\n${wanted.length === 0 ? '' : preamble}\n${text}\nexport {};\n`;
-}
-
-function lineAt(source: ts.SourceFile | undefined, start: number): string {
-  const line = source?.getLineAndCharacterOfPosition(start).line ?? 0;
-  return source?.text.split('\n')[line]?.trim() ?? '';
 }
