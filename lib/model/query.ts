@@ -12,7 +12,7 @@ export const ORDER_FIELDS = [
   'priority',
 ] as const;
 
-/** One of {@link ORDER_FIELDS}. */
+/** What a list may be ordered by. */
 export type OrderField = (typeof ORDER_FIELDS)[number];
 
 /** One field of an order. */

@@ -27,7 +27,7 @@ class Blocks implements JobHandler {
 }
 
 const types = [Marked, Held, Forgets, Blocks];
-const JOBS = 300;
+const JOBS = process.env['JOBS_TEST_FULL'] === '1' ? 3000 : 300;
 const WORKERS = 2;
 const options = {
   lease: { duration: '1s', sweep: '200ms', maxLost: 1000 },
@@ -179,7 +179,7 @@ describe('kill -9', () => {
     } catch (error) {
       throw new Error(`JOBS_TEST_SEED=${seed}, after ${kills} kills`, { cause: error });
     }
-  }, 120_000);
+  }, JOBS * 400);
 
   it('of a worker gives its job to another after one lease, from its checkpoint', async () => {
     const database = createDatabase();
