@@ -1,6 +1,13 @@
+import { Injectable } from '@nestjs/common';
 import type { EntityManager, QueryRunner } from 'typeorm';
 import { describe, expect, it } from 'vitest';
-import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
+import {
+  InjectQueueWorker,
+  JobType,
+  QueueWorker,
+  type JobContext,
+  type JobHandler,
+} from '../../lib/index.js';
 import type { BootedJobs } from '../support/boot.js';
 import { bootWithNotes, countNotes, Note, RollBack, rolledBack } from '../support/notes.js';
 import { codeOf } from '../support/refusals.js';
@@ -16,9 +23,14 @@ class Plain implements JobHandler {
   }
 }
 
+@Injectable()
+class QueueWorkers {
+  constructor(@InjectQueueWorker('default') readonly worker: QueueWorker) {}
+}
+
 function boot(options: object = {}): Promise<BootedJobs> {
   calls = [];
-  return bootWithNotes({ types: [Plain], options });
+  return bootWithNotes({ types: [Plain], options, providers: [QueueWorkers] });
 }
 
 describe("enqueue with the caller's manager", () => {
@@ -111,6 +123,40 @@ describe("enqueue with the caller's manager", () => {
     expect((await waitForEnd(app.jobs, kept)).status).toBe('completed');
     expect(await codeOf(app.jobs.get(lost))).toBe('not_found');
     expect(calls).toEqual([kept]);
+  });
+
+  it('tells of the job after the outermost commit, and never of one that was rolled back', async () => {
+    const app = await boot();
+    const told: string[] = [];
+    app
+      .get(QueueWorkers)
+      .worker.events$.subscribe((event) => told.push(`${event.jobId}:${event.status}`));
+    let kept = '';
+    let lost = '';
+    await app.dataSource.transaction(async (outer) => {
+      await outer.transaction(async (nested) => {
+        kept = (await app.jobs.enqueue(Plain, undefined, { manager: nested })).id;
+      });
+      await rolledBack(
+        outer.transaction(async (nested) => {
+          lost = (await app.jobs.enqueue(Plain, undefined, { manager: nested })).id;
+          throw new RollBack();
+        }),
+      );
+      expect(told).toEqual([]);
+    });
+    await waitForEnd(app.jobs, kept);
+    await rolledBack(
+      app.dataSource.transaction(async (manager) => {
+        lost = (await app.jobs.enqueue(Plain, undefined, { manager })).id;
+        throw new RollBack();
+      }),
+    );
+    expect((await app.run(Plain)).status).toBe('completed');
+    expect(told.slice(0, 3)).toEqual([`${kept}:waiting`, `${kept}:running`, `${kept}:completed`]);
+    expect(told.filter((each) => each.startsWith(lost))).toEqual([]);
+    const ids = new Set(told.map((each) => each.split(':')[0]));
+    expect(ids.size).toBe(2);
   });
 
   it('works with a query runner by hand', async () => {

@@ -91,6 +91,16 @@ describe('ctx.progress', () => {
     expect(await app.jobs.runs(id)).toMatchObject([{ completed: 500, total: 1000 }]);
   });
 
+  it('stores the last of two quick reports although the run fails right after', async () => {
+    const app = await bootJobs({ types });
+    body = (ctx) => {
+      ctx.progress(0.25, 'early');
+      ctx.progress(0.75, 'late');
+      throw new Error('stop');
+    };
+    expect(await app.run(Reports)).toMatchObject({ progress: 0.75, progressDetails: 'late' });
+  });
+
   it('is throttled: a hundred thousand reports are a few writes', async () => {
     const app = await bootJobs({ types });
     body = (ctx) => {
