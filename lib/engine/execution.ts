@@ -43,6 +43,7 @@ export class Execution implements HandledRun {
   #host: ExecutionHost;
   #hasSlot = true;
   #isSettled = false;
+  #whenOver: () => void = () => undefined;
   #startedAt = 0;
   #controller: AbortController | undefined;
   #abortReason: JobAbortError | undefined;
@@ -197,6 +198,10 @@ export class Execution implements HandledRun {
   /** Text of something thrown, within the limit, free of what databases refuse. */
   errorText(thrown: unknown): string {
     return cutText(storableText(describeThrown(thrown)), this.parts.options.limits.error);
+  }
+
+  whenOver(listener: () => void): void {
+    this.#whenOver = listener;
   }
 
   /** Ends the run as completed in a transaction of the handler; nothing is left to settle. */
@@ -463,6 +468,7 @@ export class Execution implements HandledRun {
   }
 
   #finishTimers(): void {
+    this.#whenOver();
     clearTimeout(this.#timeoutTimer);
     clearTimeout(this.#graceTimer);
   }

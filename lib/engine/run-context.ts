@@ -45,6 +45,11 @@ export class RunContext implements JobContext {
     return this.#run;
   }
 
+  /** Whether a transaction of this handler is open. */
+  get isInTransaction(): boolean {
+    return this.#joined !== undefined;
+  }
+
   get job(): Job {
     this.#job ??= this.#run.view(this.params);
     return this.#job;
@@ -182,13 +187,26 @@ export class RunContext implements JobContext {
       );
     }
     let ended: ChangeResult | undefined;
-    const before = { state: job.state, result: job.result };
+    const before = {
+      state: job.state,
+      result: job.result,
+      progress: job.progress,
+      progressDetails: job.progressDetails,
+      completed: job.completed,
+      total: job.total,
+      etaMs: job.etaMs,
+    };
+    // A transaction that outlived its run would hold the write lock of everybody.
+    const over = new AbortController();
+    this.#run.whenOver(() => over.abort());
     try {
       const result = await parts.store.transaction(
-        { jobId: job.id, runId },
+        { jobId: job.id, runId, over: over.signal },
         async (manager, joined) => {
           this.#joined = joined;
+          this.#run.progress.join(joined);
           const value = await work(manager);
+          await this.#run.progress.writeJoined();
           ended = complete ? await this.#completeIn(joined, value) : undefined;
           return value;
         },
@@ -198,11 +216,11 @@ export class RunContext implements JobContext {
       }
       return result;
     } catch (error) {
-      job.state = before.state;
-      job.result = before.result;
+      Object.assign(job, before);
       throw error;
     } finally {
       this.#joined = undefined;
+      this.#run.progress.leave();
     }
   }
 

@@ -1,7 +1,7 @@
 import type { JobEntity } from '../entities/job.entity.js';
 import type { Job } from '../model/job.js';
 import type { JobStatus } from '../model/job-status.js';
-import type { ChangeResult } from '../store/store.js';
+import type { ChangeResult, JoinedTransaction } from '../store/store.js';
 import type { EngineParts } from './engine-parts.js';
 import type { RegisteredType } from './handlers.js';
 
@@ -27,12 +27,19 @@ export interface ServedRun {
 
 /** A run as its handler's context sees it. */
 export interface HandledRun extends ServedRun {
-  readonly progress: { record(value: unknown, message?: string): void };
+  readonly progress: {
+    record(value: unknown, message?: string): void;
+    join(joined: JoinedTransaction): void;
+    writeJoined(): Promise<void>;
+    leave(): void;
+  };
   /** The job as the handler sees it. */
   view(params: unknown): Job;
   lockOn(otherId: string): Promise<Job>;
   unlock(): boolean;
   timeoutChanged(timeoutSec: number): void;
+  /** Calls back once when the run is over; a later call replaces an earlier one. */
+  whenOver(listener: () => void): void;
   /** The run was ended in a transaction of the handler. */
   settledElsewhere(result: ChangeResult): void;
   /** Ends the run as failed from outside its handler. */

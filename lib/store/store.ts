@@ -252,6 +252,13 @@ export interface CatalogStore {
   forgetWorker(id: string): Promise<void>;
 }
 
+/** Whose transaction it is, and when it may last no longer. */
+export interface TransactionRun {
+  readonly jobId: string;
+  readonly runId: string;
+  readonly over: AbortSignal;
+}
+
 /** Writes that join a transaction of somebody else. */
 export interface JoinedTransaction {
   insert(draft: JobDraft): Promise<InsertResult>;
@@ -289,11 +296,14 @@ export interface Store {
   /** Writes through the caller's `EntityManager`. */
   join(manager: unknown): JoinedTransaction;
   /**
-   * One transaction with the host's entities; the run must hold its job when it begins.
+   * One transaction with the host's entities; the run must hold its job when it begins. When
+   * `over` fires it is rolled back, whatever the work is doing.
    * @throws JobsError `lease_lost`
    */
   transaction<T>(
-    run: { readonly jobId: string; readonly runId: string },
+    run: TransactionRun,
     work: (manager: unknown, joined: JoinedTransaction) => Promise<T>,
   ): Promise<T>;
+  /** Rolls back the `transaction` that a run has open while its handler lingers, if it has one. */
+  abandon(runId: string): Promise<void>;
 }

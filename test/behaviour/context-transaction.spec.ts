@@ -159,6 +159,60 @@ describe('ctx.transaction', () => {
     expect(await countNotes(app)).toBe(0);
   });
 
+  it('that outlives its timeout is rolled back by force, and everybody can write again', async () => {
+    const app = await boot({ grace: { shutdown: '50ms', signal: '100ms' } });
+    const go = deferred();
+    const late = deferred<unknown>();
+    body = (ctx) =>
+      ctx.transaction(
+        async (manager) => {
+          await manager.save(Note, { text: 'before' });
+          await go.promise;
+          // Far too late: the run is over, and so is its transaction.
+          await manager.save(Note, { text: 'after' }).then(late.resolve, late.resolve);
+          return 'too late';
+        },
+        { complete: true },
+      );
+    const { id } = await app.jobs.enqueue(Chosen, undefined, { timeout: '100ms' });
+    expect(await waitForEnd(app.jobs, id)).toMatchObject({ status: 'timeout', result: null });
+    expect((await app.run(Plain)).status).toBe('completed');
+    go.resolve();
+    await late.promise;
+    expect((await app.run(Plain)).status).toBe('completed');
+    expect(await countNotes(app)).toBe(0);
+    expect(await app.jobs.get(id)).toMatchObject({ status: 'timeout', result: null });
+
+    // The next handler has a transaction as if nothing had been.
+    body = (ctx) =>
+      ctx.transaction(async (manager) => manager.save(Note, { text: 'next' }), { complete: true });
+    expect((await app.run(Chosen)).status).toBe('completed');
+    expect(await countNotes(app)).toBe(1);
+  });
+
+  it('that never ends does not keep the application from closing', async () => {
+    const app = await boot({ grace: { shutdown: '50ms', signal: '100ms' } });
+    const inside = deferred();
+    body = (ctx) =>
+      ctx.transaction(async (manager) => {
+        await manager.save(Note, { text: 'never' });
+        inside.resolve();
+        await new Promise(() => undefined);
+      });
+    const { id } = await app.jobs.enqueue(Chosen);
+    await inside.promise;
+    const asked = performance.now();
+    await app.close();
+    expect(performance.now() - asked).toBeLessThan(3000);
+    const after = await bootWithNotes({
+      types: [Plain, Chosen],
+      database: app.database,
+      options: { role: 'producer' },
+    });
+    expect(await after.jobs.get(id)).toMatchObject({ status: 'waiting', retries: 0, lost: 0 });
+    expect(await countNotes(after)).toBe(0);
+  });
+
   it('two at once take turns', async () => {
     const app = await boot();
     const spans: [number, number][] = [];

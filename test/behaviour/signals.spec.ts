@@ -39,6 +39,7 @@ describe('cancel', () => {
       ctx.signal.addEventListener('abort', resolve, { once: true }),
     );
     const answer = await app.jobs.cancel(id, { reason: 'no longer needed', actor: 'ada' });
+    expect(ctx.signal.aborted).toBe(true);
     expect(answer.status).toBe('canceling');
     expect(answer.cancelRequestedAt).toBeInstanceOf(Date);
     await fired;
@@ -126,6 +127,7 @@ describe('suspend', () => {
     const { id } = await app.jobs.enqueue(Obedient);
     const { ctx } = await gate.entry(id);
     expect((await app.jobs.suspend(id, { reason: 'later' })).status).toBe('suspending');
+    expect(ctx.signal.aborted).toBe(true);
     const job = await waitForStatus(app.jobs, id, 'suspended');
     expect(ctx.signal.reason).toMatchObject({ code: 'suspended' });
     expect(job).toMatchObject({ finishedAt: null, retries: 0, error: null });

@@ -2,7 +2,14 @@ import type { DataSource, EntityManager } from 'typeorm';
 import { JobsError } from '../../model/errors.js';
 import { DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
 import { query } from '../dialects/sql.js';
-import type { CatalogStore, HistoryStore, JobStore, JoinedTransaction, Store } from '../store.js';
+import type {
+  CatalogStore,
+  HistoryStore,
+  JobStore,
+  JoinedTransaction,
+  Store,
+  TransactionRun,
+} from '../store.js';
 import { Writer } from '../writer.js';
 import { catalogStore } from './catalog.store.js';
 import { DutyScripts } from './duty.scripts.js';
@@ -141,10 +148,14 @@ export class TypeOrmStore implements Store {
   }
 
   transaction<T>(
-    run: { readonly jobId: string; readonly runId: string },
+    run: TransactionRun,
     work: (manager: unknown, joined: JoinedTransaction) => Promise<T>,
   ): Promise<T> {
     return this.#handlers.run(run, (manager) => work(manager, this.join(manager)));
+  }
+
+  abandon(runId: string): Promise<void> {
+    return this.#handlers.abandon(runId);
   }
 
   async #connect(): Promise<EngineConnection> {
