@@ -120,66 +120,70 @@ async function checkHistory(
 }
 
 describe('kill -9', () => {
-  it(`of random workers over ${JOBS} jobs loses none and runs none twice at once`, async () => {
-    const seed = Number(process.env['JOBS_TEST_SEED'] ?? Date.now() % 2 ** 31);
-    const random = chance(seed);
-    const database = createDatabase();
-    const producer = await bootJobs({
-      types,
-      database,
-      options: { role: 'producer', ...options },
-    });
-    const deaths = new Map<number, number>();
-    let kills = 0;
-    const start = (): ChildApplication => ChildApplication.spawn({ database, options });
-    const workers = await Promise.all(
-      Array.from({ length: WORKERS }, async () => {
-        const worker = start();
-        await worker.booted();
-        return worker;
-      }),
-    );
-
-    try {
-      const outcomes = await producer.jobs.enqueueMany(
-        Array.from({ length: JOBS }, () => ({
-          type: Marked,
-          params: { ms: 20 + Math.floor(random() * 100) },
-        })),
+  it(
+    `of random workers over ${JOBS} jobs loses none and runs none twice at once`,
+    async () => {
+      const seed = Number(process.env['JOBS_TEST_SEED'] ?? Date.now() % 2 ** 31);
+      const random = chance(seed);
+      const database = createDatabase();
+      const producer = await bootJobs({
+        types,
+        database,
+        options: { role: 'producer', ...options },
+      });
+      const deaths = new Map<number, number>();
+      let kills = 0;
+      const start = (): ChildApplication => ChildApplication.spawn({ database, options });
+      const workers = await Promise.all(
+        Array.from({ length: WORKERS }, async () => {
+          const worker = start();
+          await worker.booted();
+          return worker;
+        }),
       );
-      const ids = outcomes.map((each) => each.job?.id ?? '');
-      const left = async (): Promise<number> =>
-        JOBS - (await producer.jobs.list({ status: 'completed', limit: 1 })).total;
 
-      for (;;) {
-        const before = await left();
-        if (before === 0) {
-          break;
-        }
-        // The next kill comes when some more are done, so that every round gets somewhere.
-        const step = 1 + Math.floor(random() * 40);
-        await until(
-          async () => (await left()) <= Math.max(0, before - step),
-          `progress (seed ${seed})`,
-          20_000,
+      try {
+        const outcomes = await producer.jobs.enqueueMany(
+          Array.from({ length: JOBS }, () => ({
+            type: Marked,
+            params: { ms: 20 + Math.floor(random() * 100) },
+          })),
         );
-        const victim = Math.floor(random() * WORKERS);
-        const worker = workers[victim] as ChildApplication;
-        await worker.kill('SIGKILL');
-        deaths.set(worker.pid, worker.exit?.at ?? 0);
-        kills += 1;
-        workers[victim] = start();
-      }
+        const ids = outcomes.map((each) => each.job?.id ?? '');
+        const left = async (): Promise<number> =>
+          JOBS - (await producer.jobs.list({ status: 'completed', limit: 1 })).total;
 
-      expect(kills).toBeGreaterThan(5);
-      const all = marks(database);
-      checkSideEffects(all, deaths, ids);
-      await checkHistory(producer, all, ids);
-      expect((await producer.jobs.list({ limit: 1 })).total).toBe(JOBS);
-    } catch (error) {
-      throw new Error(`JOBS_TEST_SEED=${seed}, after ${kills} kills`, { cause: error });
-    }
-  }, JOBS * 400);
+        for (;;) {
+          const before = await left();
+          if (before === 0) {
+            break;
+          }
+          // The next kill comes when some more are done, so that every round gets somewhere.
+          const step = 1 + Math.floor(random() * 40);
+          await until(
+            async () => (await left()) <= Math.max(0, before - step),
+            `progress (seed ${seed})`,
+            20_000,
+          );
+          const victim = Math.floor(random() * WORKERS);
+          const worker = workers[victim] as ChildApplication;
+          await worker.kill('SIGKILL');
+          deaths.set(worker.pid, worker.exit?.at ?? 0);
+          kills += 1;
+          workers[victim] = start();
+        }
+
+        expect(kills).toBeGreaterThan(5);
+        const all = marks(database);
+        checkSideEffects(all, deaths, ids);
+        await checkHistory(producer, all, ids);
+        expect((await producer.jobs.list({ limit: 1 })).total).toBe(JOBS);
+      } catch (error) {
+        throw new Error(`JOBS_TEST_SEED=${seed}, after ${kills} kills`, { cause: error });
+      }
+    },
+    JOBS * 400,
+  );
 
   it('of a worker gives its job to another after one lease, from its checkpoint', async () => {
     const database = createDatabase();
