@@ -2,7 +2,7 @@ import type { Observable } from 'rxjs';
 import type { JobEntity } from '../entities/job.entity.js';
 import { isJobsError } from '../model/errors.js';
 import { newId } from '../model/id.js';
-import type { JobEvent, JobProgressEvent } from '../model/job.js';
+import type { Job, JobEvent, JobProgressEvent } from '../model/job.js';
 import type { JobStatus } from '../model/job-status.js';
 import type { JsonValue } from '../model/json.js';
 import type { ChangeResult, Store } from '../store/store.js';
@@ -24,6 +24,8 @@ import { RemoteWatch } from './remote-watch.js';
 import { watchJob } from './watch.js';
 
 const OPEN_AGAIN_MS = 1000;
+/** Boot waits so long for the database, and then goes on without it. */
+const BOOT_PATIENCE_MS = 900;
 /** How long a stopping engine waits for the database to take what is left. */
 const LAST_WRITES_MS = 5000;
 const ATTEND_EVERY_MS = 500;
@@ -111,6 +113,8 @@ export class Engine {
         }
       },
       unlock: (job) => this.#queues.forEach((queue) => queue.executionOf(job.id)?.unlock()),
+      policyChanged: (job) =>
+        this.#queues.forEach((queue) => queue.executionOf(job.id)?.timeoutChanged(job.timeoutSec)),
     });
     this.#heartbeat = new Heartbeat(this.#parts, this.queues, sources.version);
     this.#remoteWatch = new RemoteWatch(this.#parts);
@@ -123,6 +127,8 @@ export class Engine {
       everyMs: ATTEND_EVERY_MS,
       runOnce: async () => {
         this.#attendedAt = performance.now();
+        // The floor: no hint is needed for progress.
+        this.#queues.forEach((queue) => queue.hint());
         await this.#heartbeat.attend();
         return undefined;
       },
@@ -173,7 +179,17 @@ export class Engine {
    */
   async start(): Promise<void> {
     try {
-      await this.open();
+      const opening = this.open();
+      if (!(await within(opening, BOOT_PATIENCE_MS))) {
+        this.#sources.logger.warn(
+          'The jobs database is not ready yet, perhaps because another connection holds its lock. The application goes on; work begins when it is.',
+        );
+        opening.then(
+          () => this.#beginWork(),
+          () => this.#startLater(),
+        );
+        return;
+      }
     } catch (error) {
       if (
         !isJobsError(error) ||
@@ -182,12 +198,24 @@ export class Engine {
         throw error;
       }
       this.#sources.logger.error(`${error.message} Cause: ${String(error.cause)}`);
+      this.#startLater();
+      return;
+    }
+    this.#beginWork();
+  }
+
+  #startLater(): void {
+    if (this.#draining === undefined) {
       this.#openTimer = setTimeout(() => {
         this.start().catch((failure: unknown) => this.#sources.logger.error(String(failure)));
       }, OPEN_AGAIN_MS);
-      this.#openTimer.unref();
-      return;
+      if (this.#sources.options.role === 'producer') {
+        this.#openTimer.unref();
+      }
     }
+  }
+
+  #beginWork(): void {
     if (this.#sources.options.role !== 'producer' && this.#draining === undefined) {
       this.#work();
     }
@@ -235,9 +263,14 @@ export class Engine {
     await this.store.open();
     this.#unhint = this.store.onRemoteChange(() => this.#hint());
     const { handlers } = this.#sources;
-    await this.#declare(handlers.all());
     await this.refreshPaused();
     this.#isOpen = true;
+    // A record for people and other programs: nothing here waits for it.
+    this.#declare(handlers.all()).catch((error: unknown) =>
+      this.#sources.logger.warn(
+        `The job types could not be recorded in the database: ${String(error)}`,
+      ),
+    );
   }
 
   async #declare(types: readonly RegisteredType[]): Promise<void> {
@@ -290,7 +323,7 @@ export class Engine {
     }
     const runners = [...this.queues.values()];
     const { grace } = this.#sources.options;
-    await Promise.all(runners.map((queue) => queue.stopClaiming()));
+    await within(Promise.all(runners.map((queue) => queue.stopClaiming())), LAST_WRITES_MS);
     const empty = Promise.all(runners.map((queue) => queue.empty()));
     let isSettled = await within(empty, grace.shutdownMs);
     if (!isSettled) {
@@ -326,7 +359,10 @@ export class Engine {
       queue.close();
     }
     await this.#sources.sink?.close();
-    await this.#opening?.catch(() => undefined);
+    await within(
+      (this.#opening ?? Promise.resolve()).catch(() => undefined),
+      LAST_WRITES_MS,
+    );
     await this.store.close();
     this.#isOpen = false;
   }
@@ -362,7 +398,9 @@ export class Engine {
       return;
     }
     if (job.ready === 1) {
-      this.queues.get(job.queue)?.wake();
+      // By the type's queue of today: the job may have been stored under another one.
+      const queue = this.#sources.handlers.get(job.type)?.queue ?? job.queue;
+      this.queues.get(queue)?.wake();
     } else {
       this.#promoter.wake();
     }
@@ -399,18 +437,22 @@ export class Engine {
       return;
     }
     // As it stands now: the handler may go on while the hook runs.
-    const view = jobOf(job, {
-      isPaused: this.#paused.has(job.queue),
-      nowMs: this.store.estimateNowMs(),
-      params: type.params.instantiate(JSON.parse(job.params) as JsonValue),
-    });
+    const stored = { ...job };
     Promise.resolve(found)
-      .then((handler) => handler.onJobStateUpdate?.(view))
+      .then((handler) => handler.onJobStateUpdate?.(this.#view(stored, type)))
       .catch((error: unknown) =>
         this.#sources.logger.error(
           `onJobStateUpdate of job ${job.id} (${job.type}) threw: ${String(error)}`,
         ),
       );
+  }
+
+  #view(job: JobEntity, type: RegisteredType): Job {
+    return jobOf(job, {
+      isPaused: this.#paused.has(job.queue),
+      nowMs: this.store.estimateNowMs(),
+      params: type.params.instantiate(JSON.parse(job.params) as JsonValue),
+    });
   }
 }
 

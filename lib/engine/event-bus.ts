@@ -78,8 +78,12 @@ export class EventBus {
     this.#all.next({ event, queue });
   }
 
+  /** Ends every stream: nothing is heard any more. */
   close(): void {
     this.#all.complete();
+    for (const id of [...this.#removals.keys()]) {
+      this.removed(id);
+    }
     this.#watchers.clear();
   }
 }

@@ -3,7 +3,14 @@ import { durationMs } from '../model/duration.js';
 import { isFinal, type JobStatus } from '../model/job-status.js';
 import { decideOutcome, type Ending } from '../model/outcome.js';
 import { toJsonText } from '../model/json-text.js';
-import { isAbort, JobAbortError, SteeringSignal, type JobAbortCode } from '../model/signals.js';
+import {
+  isAbort,
+  isRetryLater,
+  isUnrecoverable,
+  JobAbortError,
+  SteeringSignal,
+  type JobAbortCode,
+} from '../model/signals.js';
 import { cutText, describeThrown, storableText } from '../model/text.js';
 import type { ChangeResult } from '../store/store.js';
 import { LockWait } from './lock-wait.js';
@@ -51,6 +58,7 @@ export class Execution implements HandledRun {
   #graceTimer: NodeJS.Timeout | undefined;
   #reader: OutputReader | undefined;
   #handler: AnyHandler | undefined;
+  #context: RunContext | undefined;
   #lock: LockWait | undefined;
 
   constructor(parts: EngineParts, type: RegisteredType, job: JobEntity, host: ExecutionHost) {
@@ -107,7 +115,10 @@ export class Execution implements HandledRun {
 
   /** Fires the signal; after the grace the run is settled by force. */
   abort(code: JobAbortCode): void {
-    if (this.#isSettled || this.#abortReason?.code === 'lease_lost') {
+    const present = this.#abortReason?.code;
+    if (this.#isSettled || (present !== undefined && WEIGHTS[code] <= WEIGHTS[present])) {
+      // Told again, as by each look at what is wanted, or something lighter: the grace counts from
+      // the first time.
       return;
     }
     // A cancel overrides a suspend; the signal itself can fire only once.
@@ -213,6 +224,7 @@ export class Execution implements HandledRun {
   #call(handler: AnyHandler): void {
     this.#handler = handler;
     const context = new RunContext(this);
+    this.#context = context;
     let output: unknown;
     try {
       output = runInContext(context, () => handler.execute(context));
@@ -260,7 +272,13 @@ export class Execution implements HandledRun {
   };
 
   #read(stream: Parameters<typeof readStream>[0]): void {
-    this.#reader = readStream(stream, (value) => this.progress.emit(value));
+    try {
+      this.#reader = readStream(stream, (value) => this.progress.emit(value));
+    } catch (error) {
+      // Asking for the iterator can throw by itself.
+      this.#threw(error);
+      return;
+    }
     if (this.#abortReason !== undefined) {
       this.#reader.stop(this.#abortReason);
     }
@@ -283,7 +301,6 @@ export class Execution implements HandledRun {
 
   /** What something thrown means; undefined when the run has ended already. */
   async #endingOf(thrown: unknown): Promise<Ending | undefined> {
-    const name = thrown instanceof Error ? thrown.name : '';
     if (thrown instanceof SteeringSignal) {
       return this.#steered(thrown);
     }
@@ -294,10 +311,10 @@ export class Execution implements HandledRun {
     if (abort !== undefined && (thrown === abort || isAbort(thrown))) {
       return { kind: 'stopped' };
     }
-    if (name === 'RetryLater' && thrown instanceof Error && 'delay' in thrown) {
+    if (isRetryLater(thrown)) {
       return { kind: 'later', delayMs: durationMs(thrown.delay, 'RetryLater delay') };
     }
-    const isRetryable = name !== 'UnrecoverableJobError' && (await this.#shouldRetry(thrown));
+    const isRetryable = !isUnrecoverable(thrown) && (await this.#shouldRetry(thrown));
     return { kind: 'failed', error: this.errorText(thrown), isRetryable };
   }
 
@@ -313,14 +330,20 @@ export class Execution implements HandledRun {
 
   async #shouldRetry(thrown: unknown): Promise<boolean> {
     const handler = this.#handler;
-    if (handler?.shouldRetry === undefined || this.job.retries >= this.job.maxRetries) {
+    if (handler?.shouldRetry === undefined) {
       return true;
     }
+    // Asked also when no retry seems left: the budget may have been raised while the job ran.
     return handler.shouldRetry(thrown, this.view(JSON.parse(this.job.params)));
   }
 
   /** The hot end: one statement for a whole batch of completed runs. */
   #complete(result: string | null): void {
+    if (this.#context?.isInTransaction === true) {
+      // It returned without waiting for its transaction, which is rolled back first.
+      void this.#settle({ kind: 'completed', result });
+      return;
+    }
     this.progress.flush();
     this.#finishTimers();
     this.#isSettled = true;
@@ -442,7 +465,25 @@ export class Execution implements HandledRun {
       this.#armTimeout(leftMs);
       return;
     }
-    this.abort('timeout');
+    void this.#timeUpUnlessRaised();
+  }
+
+  /** The timeout may have been raised on another node; what is stored decides. */
+  async #timeUpUnlessRaised(): Promise<void> {
+    try {
+      const stored = await this.parts.store.jobs.find(this.job.id);
+      if (stored !== undefined && stored.job.runId === this.runId) {
+        this.timeoutChanged(stored.job.timeoutSec);
+      }
+    } catch (error) {
+      this.parts.logger.debug(
+        `The timeout of job ${this.job.id} could not be read again: ${String(error)}`,
+      );
+    }
+    const limitMs = this.job.timeoutSec * 1000;
+    if (limitMs > 0 && this.elapsedMs >= limitMs) {
+      this.abort('timeout');
+    }
   }
 
   /** The timeout changed while the handler runs. */
@@ -473,6 +514,15 @@ export class Execution implements HandledRun {
     clearTimeout(this.#graceTimer);
   }
 }
+
+/** Which reason stands when two come together: the heavier. */
+const WEIGHTS: Readonly<Record<JobAbortCode, number>> = {
+  shutdown: 0,
+  suspended: 1,
+  timeout: 2,
+  canceled: 3,
+  lease_lost: 4,
+};
 
 const ABORT_MESSAGES: Readonly<Record<JobAbortCode, string>> = {
   canceled: 'The job was canceled.',

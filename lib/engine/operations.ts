@@ -39,17 +39,20 @@ export class Operations {
   readonly #parts: EngineParts;
   readonly #abortLocal: (job: JobEntity, code: 'canceled' | 'suspended') => void;
   readonly #unlockLocal: (job: JobEntity) => void;
+  readonly #policyChangedLocal: (job: JobEntity) => void;
 
   constructor(
     parts: EngineParts,
     local: {
       abort: (job: JobEntity, code: 'canceled' | 'suspended') => void;
       unlock: (job: JobEntity) => void;
+      policyChanged: (job: JobEntity) => void;
     },
   ) {
     this.#parts = parts;
     this.#abortLocal = local.abort;
     this.#unlockLocal = local.unlock;
+    this.#policyChangedLocal = local.policyChanged;
   }
 
   async cancel(id: string, options: OperationOptions): Promise<JobEntity> {
@@ -226,6 +229,7 @@ export class Operations {
         },
       );
     }
+    this.#policyChangedLocal(result.after);
     return result.after;
   }
 

@@ -1,5 +1,5 @@
 import { checkProgress, type JobProgress } from '../model/progress.js';
-import type { RunReport } from '../store/store.js';
+import type { JoinedTransaction, RunReport } from '../store/store.js';
 import type { ServedRun } from './run.js';
 
 const WRITE_EVERY_MS = 200;
@@ -13,6 +13,7 @@ export class ProgressRecorder {
   #pending: Partial<RunReport> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #writtenAt = -Infinity;
+  #joined: JoinedTransaction | undefined;
 
   constructor(execution: ServedRun) {
     this.#execution = execution;
@@ -44,7 +45,33 @@ export class ProgressRecorder {
 
   /** @throws JobsError `invalid_progress` */
   check(value: unknown, message?: string): ReturnType<typeof checkProgress> {
-    return checkProgress(value, message);
+    const { completed, total } = this.#execution.job;
+    return checkProgress(value, message, {
+      completed: completed ?? undefined,
+      total: total ?? undefined,
+    });
+  }
+
+  /** What is reported from now on belongs to a transaction of the handler. */
+  join(joined: JoinedTransaction): void {
+    this.flush();
+    this.#joined = joined;
+  }
+
+  /** Writes what was reported inside the transaction, before it commits. */
+  async writeJoined(): Promise<void> {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    if (pending !== undefined && this.#joined !== undefined) {
+      const { job, runId } = this.#execution;
+      await this.#joined.report({ ...pending, seq: job.seq, runId });
+    }
+  }
+
+  /** The transaction is over; what it did not write is forgotten. */
+  leave(): void {
+    this.#joined = undefined;
+    this.#pending = undefined;
   }
 
   /** Writes what is pending now; it goes out ahead of the run's end. */
@@ -65,6 +92,9 @@ export class ProgressRecorder {
   }
 
   #writeSoon(): void {
+    if (this.#joined !== undefined) {
+      return;
+    }
     const waitMs = this.#writtenAt + WRITE_EVERY_MS - performance.now();
     if (waitMs <= 0) {
       this.flush();

@@ -134,9 +134,14 @@ export class QueueRunner implements ExecutionHost {
     }
   }
 
+  /** A claim under way does not count: what it still takes is given back. */
+  #isEmpty(): boolean {
+    return this.#running.size === 0 && this.#unstored.size === 0;
+  }
+
   /** Resolves when no handler is at work and every outcome is stored. */
   empty(): Promise<void> {
-    if (this.#running.size === 0 && this.#unstored.size === 0 && !this.#isClaiming) {
+    if (this.#isEmpty()) {
       return Promise.resolve();
     }
     return new Promise((resolve) => this.#emptied.push(resolve));
@@ -181,7 +186,7 @@ export class QueueRunner implements ExecutionHost {
   ended(execution: Execution): void {
     this.#running.delete(execution.runId);
     this.#unstored.delete(execution);
-    if (this.#running.size === 0 && this.#unstored.size === 0 && !this.#isClaiming) {
+    if (this.#isEmpty()) {
       this.#tellEmpty();
     }
     this.#pump();
@@ -259,7 +264,7 @@ export class QueueRunner implements ExecutionHost {
       this.#parts.logger.warn(`Queue "${this.name}" could not take jobs: ${String(error)}`);
     } finally {
       this.#isClaiming = false;
-      if (this.#running.size === 0 && this.#unstored.size === 0) {
+      if (this.#isEmpty()) {
         this.#tellEmpty();
       }
       this.#pump();

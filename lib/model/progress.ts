@@ -1,4 +1,5 @@
 import { JobsError } from './errors.js';
+import { cutText, storableText } from './text.js';
 
 /** What a handler reports: a fraction 0–1, or counts from which the fraction follows. */
 export interface JobProgress {
@@ -8,7 +9,7 @@ export interface JobProgress {
   readonly completed?: number;
   /** Units in all. */
   readonly total?: number;
-  /** A sentence for people, at most 1,000 characters are kept. */
+  /** A sentence for people, cut at 4,000 bytes. */
   readonly message?: string;
 }
 
@@ -20,15 +21,19 @@ export interface CheckedProgress {
   readonly message: string | undefined;
 }
 
-const MESSAGE_LENGTH = 1000;
+const MESSAGE_BYTES = 4000;
 
 /**
- * Checks what a handler emitted or gave to `ctx.progress`.
+ * Checks what a handler emitted or gave to `ctx.progress`; a count that is not given is as known.
  *
  * @throws JobsError `invalid_progress` for anything below 0, above 1, not a number, or more
  *   completed than total; the stored value is kept
  */
-export function checkProgress(value: unknown, message?: unknown): CheckedProgress {
+export function checkProgress(
+  value: unknown,
+  message?: unknown,
+  known: { readonly completed?: number | undefined; readonly total?: number | undefined } = {},
+): CheckedProgress {
   if (typeof value === 'number') {
     return {
       progress: fraction(value),
@@ -43,12 +48,15 @@ export function checkProgress(value: unknown, message?: unknown): CheckedProgres
   const report: JobProgress = value;
   const completed = count(report.completed, 'completed');
   const total = count(report.total, 'total');
-  if (completed !== undefined && total !== undefined && completed > total) {
-    throw invalid(`completed (${completed}) is more than total (${total})`);
+  const done = completed ?? known.completed;
+  const all = total ?? known.total;
+  const isCount = completed !== undefined || total !== undefined;
+  if (isCount && done !== undefined && all !== undefined && done > all) {
+    throw invalid(`completed (${done}) is more than total (${all})`);
   }
   const given = report.progress === undefined ? undefined : fraction(report.progress);
   const derived =
-    completed !== undefined && total !== undefined && total > 0 ? completed / total : undefined;
+    isCount && done !== undefined && all !== undefined && all > 0 ? done / all : undefined;
   return { progress: given ?? derived, completed, total, message: text(report.message ?? message) };
 }
 
@@ -70,7 +78,7 @@ function count(value: unknown, what: string): number | undefined {
 }
 
 function text(value: unknown): string | undefined {
-  return typeof value === 'string' ? value.slice(0, MESSAGE_LENGTH).toWellFormed() : undefined;
+  return typeof value === 'string' ? cutText(storableText(value), MESSAGE_BYTES) : undefined;
 }
 
 function describe(value: unknown): string {

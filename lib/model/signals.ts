@@ -52,3 +52,23 @@ export class SteeringSignal extends Error {
 export function isAbort(thrown: unknown): boolean {
   return thrown instanceof Error && thrown.name === 'AbortError';
 }
+
+/** Whether something thrown is an {@link UnrecoverableJobError}, also a subclass or one of another copy of this package. */
+export function isUnrecoverable(thrown: unknown): boolean {
+  return thrown instanceof UnrecoverableJobError || hasName(thrown, 'UnrecoverableJobError');
+}
+
+/** Whether something thrown is a {@link RetryLater}, likewise. */
+export function isRetryLater(thrown: unknown): thrown is RetryLater {
+  return (
+    thrown instanceof RetryLater ||
+    (hasName(thrown, 'RetryLater') &&
+      typeof thrown === 'object' &&
+      thrown !== null &&
+      'delay' in thrown)
+  );
+}
+
+function hasName(thrown: unknown, name: string): boolean {
+  return thrown instanceof Error && thrown.name === name;
+}

@@ -122,12 +122,12 @@ export class JobsService {
    * @throws JobsError `not_found`, `already_ended`, `invalid_request`
    */
   async update(id: string, patch: JobPatch, scope: Scope = {}): Promise<Job> {
-    return this.#after(id, (engine) => engine.operations.update(id, patch, scope));
+    return this.#after(id, (engine, jobId) => engine.operations.update(jobId, patch, scope));
   }
 
   /** Cancels a job; a running one gets its signal. @throws JobsError `not_found` */
   async cancel(id: string, options: ReasonOptions = {}): Promise<Job> {
-    return this.#after(id, (engine) => engine.operations.cancel(id, options));
+    return this.#after(id, (engine, jobId) => engine.operations.cancel(jobId, options));
   }
 
   /**
@@ -136,7 +136,7 @@ export class JobsService {
    * @throws JobsError `not_found`, `not_suspendable`, `suspend_failed`, `illegal_transition`, `try_later`
    */
   async suspend(id: string, options: ReasonOptions = {}): Promise<Job> {
-    return this.#after(id, (engine) => engine.operations.suspend(id, options));
+    return this.#after(id, (engine, jobId) => engine.operations.suspend(jobId, options));
   }
 
   /**
@@ -145,17 +145,17 @@ export class JobsService {
    * @throws JobsError `not_found`, `resume_failed`, `illegal_transition`, `try_later`
    */
   async resume(id: string, options: ReasonOptions = {}): Promise<Job> {
-    return this.#after(id, (engine) => engine.operations.resume(id, options));
+    return this.#after(id, (engine, jobId) => engine.operations.resume(jobId, options));
   }
 
   /** Runs a failed, timed out or canceled job again. @throws JobsError `not_found`, `illegal_transition` */
   async retry(id: string, options: ReasonOptions = {}): Promise<Job> {
-    return this.#after(id, (engine) => engine.operations.retry(id, options));
+    return this.#after(id, (engine, jobId) => engine.operations.retry(jobId, options));
   }
 
   /** Skips a job that has not started. @throws JobsError `not_found`, `illegal_transition` */
   async skip(id: string, options: ReasonOptions = {}): Promise<Job> {
-    return this.#after(id, (engine) => engine.operations.skip(id, options));
+    return this.#after(id, (engine, jobId) => engine.operations.skip(jobId, options));
   }
 
   /** Fails a job that has not started. @throws JobsError `not_found`, `illegal_transition` */
@@ -163,16 +163,17 @@ export class JobsService {
     id: string,
     options: ReasonOptions & { readonly result?: unknown } = {},
   ): Promise<Job> {
-    return this.#after(id, (engine) => engine.operations.fail(id, options));
+    return this.#after(id, (engine, jobId) => engine.operations.fail(jobId, options));
   }
 
   /** Ends a `ctx.lockOn` from outside. @throws JobsError `not_found` */
   async unlock(id: string, scope: Scope = {}): Promise<Job> {
-    return this.#after(id, (engine) => engine.operations.unlock(id, scope));
+    return this.#after(id, (engine, jobId) => engine.operations.unlock(jobId, scope));
   }
 
   /** Deletes a job that no worker holds, its runs and its log. @throws JobsError `not_found`, `job_active` */
   async delete(id: string, scope: Scope = {}): Promise<void> {
+    await this.#opened();
     await this.#engine.operations.delete(id.toLowerCase(), scope);
   }
 
@@ -250,9 +251,12 @@ export class JobsService {
     return this.#engine.drain();
   }
 
-  async #after(id: string, work: (engine: Engine) => Promise<JobEntity>): Promise<Job> {
+  async #after(
+    id: string,
+    work: (engine: Engine, jobId: string) => Promise<JobEntity>,
+  ): Promise<Job> {
     await this.#opened();
-    const job = await work(this.#engine);
+    const job = await work(this.#engine, id.toLowerCase());
     return this.#view(job, this.#engine.isPaused(job.queue));
   }
 

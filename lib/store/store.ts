@@ -304,6 +304,4 @@ export interface Store {
     run: TransactionRun,
     work: (manager: unknown, joined: JoinedTransaction) => Promise<T>,
   ): Promise<T>;
-  /** Rolls back the `transaction` that a run has open while its handler lingers, if it has one. */
-  abandon(runId: string): Promise<void>;
 }

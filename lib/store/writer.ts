@@ -175,6 +175,15 @@ export class Writer {
         later.push(pending);
       }
     }
+    // What comes after a kind must not overtake items of it that do not fit into this transaction:
+    // the end of a run would fence off a report of its own.
+    const barrier = Math.min(...later.map((pending) => pending.kind.rank));
+    for (const [kind, items] of groups) {
+      if (kind.rank > barrier) {
+        groups.delete(kind);
+        later.push(...items);
+      }
+    }
     this.#queue = later;
     return [...groups.entries()]
       .sort(([a], [b]) => a.rank - b.rank)

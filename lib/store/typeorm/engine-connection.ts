@@ -7,6 +7,7 @@ import {
 import type { DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
 import { Sqlite3Session, type Sqlite3Database } from '../dialects/sqlite/sqlite3.session.js';
 import type { Session } from '../dialects/session.js';
+import { query } from '../dialects/sql.js';
 
 /** The engine's connection: its session, and how to end both. */
 export interface EngineConnection {
@@ -45,6 +46,10 @@ export async function openEngineConnection(
   const dataSource = new DataSource(engineOptions(host.options, { entities: [] }));
   await dataSource.initialize();
   const session = sessionOf(options.type, await dataSource.createQueryRunner().connect(), clock);
+  if (options.type === 'sqlite') {
+    // This driver has no prepareDatabase.
+    await session.run(query('PRAGMA synchronous = NORMAL'));
+  }
   return {
     session,
     file: options.database,

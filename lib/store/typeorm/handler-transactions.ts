@@ -11,14 +11,6 @@ import type { TableNames } from './table-names.js';
 const LONGEST_DELAY_MS = 25;
 const DEADLINE_MS = 30_000;
 
-/** The transaction that a handler has open. */
-interface OpenTransaction {
-  readonly runId: string;
-  readonly runner: QueryRunner;
-  readonly dataSource: DataSource;
-  readonly abandoned: (reason: JobsError) => void;
-}
-
 /**
  * Transactions of handlers: on a connection of their own, with the host's entities, one at a time.
  * This is the one place where SQLite's write lock is held across an await.
@@ -29,7 +21,6 @@ export class HandlerTransactions {
   readonly #clock: DatabaseClock;
   #dataSource: Promise<DataSource> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
-  #open: OpenTransaction | undefined;
 
   constructor(host: DataSource, tables: TableNames, clock: DatabaseClock) {
     this.#host = host;
@@ -43,35 +34,7 @@ export class HandlerTransactions {
     return result;
   }
 
-  /**
-   * Ends the transaction of a run that is over while its handler lingers: it is rolled back, and its
-   * connection closed, so that nothing the handler still does is written and the lock is free.
-   */
-  async abandon(runId: string): Promise<void> {
-    const open = this.#open;
-    if (open === undefined || open.runId !== runId) {
-      return;
-    }
-    this.#open = undefined;
-    open.abandoned(
-      new JobsError(
-        'lease_lost',
-        `Run ${runId} is over, so its transaction was rolled back. Stop the handler.`,
-      ),
-    );
-    if (open.runner.isTransactionActive) {
-      await open.runner.rollbackTransaction();
-    }
-    if (!this.#isShared()) {
-      this.#dataSource = undefined;
-      await open.dataSource.destroy();
-    }
-  }
-
   async close(): Promise<void> {
-    if (this.#open !== undefined) {
-      await this.abandon(this.#open.runId);
-    }
     await this.#turn;
     const opened = this.#dataSource;
     this.#dataSource = undefined;
@@ -81,7 +44,7 @@ export class HandlerTransactions {
   }
 
   async #transact<T>(
-    run: { readonly jobId: string; readonly runId: string },
+    run: TransactionRun,
     work: (manager: EntityManager) => Promise<T>,
   ): Promise<T> {
     this.#dataSource ??= this.#isShared()
@@ -90,25 +53,20 @@ export class HandlerTransactions {
     const dataSource = await this.#dataSource;
     const runner = dataSource.createQueryRunner();
     await this.#begin(runner, run);
-    let abandoned: (reason: JobsError) => void = () => undefined;
-    const abandonment = new Promise<never>((_resolve, reject) => {
-      abandoned = reject;
-    });
-    const open: OpenTransaction = { runId: run.runId, runner, dataSource, abandoned };
-    this.#open = open;
     try {
-      const result = await Promise.race([work(runner.manager), abandonment]);
+      const result = await Promise.race([work(runner.manager), overrun(run)]);
       await runner.commitTransaction();
       return result;
     } catch (error) {
-      if (this.#open === open && runner.isTransactionActive) {
+      if (runner.isTransactionActive) {
         await runner.rollbackTransaction();
       }
-      throw error;
-    } finally {
-      if (this.#open === open) {
-        this.#open = undefined;
+      if (run.over.aborted && !this.#isShared()) {
+        // The handler may linger: with its connection closed, nothing it still does is written.
+        this.#dataSource = undefined;
+        await dataSource.destroy();
       }
+      throw error;
     }
   }
 

@@ -83,7 +83,18 @@ export class InsertScript {
     refuses: (taken: InsertResult, index: number) => boolean,
     nowMs: number,
   ): Script<readonly InsertResult[]> {
-    for (const [index, { tenantId, idempotencyKey }] of drafts.entries()) {
+    const first = new Map<string, JobDraft>();
+    for (const [index, draft] of drafts.entries()) {
+      const { tenantId, idempotencyKey } = draft;
+      const twin =
+        idempotencyKey === null ? undefined : first.get(`${tenantId}\n${idempotencyKey}`);
+      if (
+        twin !== undefined &&
+        refuses({ outcome: 'taken', job: jobOfDraft(twin, nowMs) }, index)
+      ) {
+        return [];
+      }
+      first.set(`${tenantId}\n${idempotencyKey ?? draft.id}`, twin ?? draft);
       const taken =
         idempotencyKey === null ? undefined : yield* this.findByKey(tenantId, idempotencyKey);
       if (taken !== undefined && refuses({ outcome: 'taken', job: taken }, index)) {

@@ -154,10 +154,6 @@ export class TypeOrmStore implements Store {
     return this.#handlers.run(run, (manager) => work(manager, this.join(manager)));
   }
 
-  abandon(runId: string): Promise<void> {
-    return this.#handlers.abandon(runId);
-  }
-
   async #connect(): Promise<EngineConnection> {
     try {
       return await openEngineConnection(this.#host, this.clock);
