@@ -108,7 +108,7 @@ export function decideOutcome(
       return timedOut(job, rules, nowMs, random);
     default:
       return job.status === 'suspending'
-        ? suspended(ending)
+        ? suspended(job, ending)
         : interrupted(job, ending, rules, nowMs, random);
   }
 }
@@ -190,11 +190,15 @@ function again(
   };
 }
 
-function suspended(ending: Ending): Outcome {
+function suspended(job: RunState, ending: Ending): Outcome {
+  if (ending.kind === 'unstarted') {
+    // No handler was called, so this was no run.
+    const set = { ...released('suspended'), revision: job.revision - 1 };
+    return { run: undefined, runError: null, set };
+  }
   const error =
     ending.kind === 'failed' ? ending.error : ending.kind === 'lost' ? WORKER_LOST : null;
-  const revision = ending.kind === 'unstarted' ? { run: undefined } : { run: 'suspended' as const };
-  return { ...revision, runError: error, set: released('suspended') };
+  return { run: 'suspended', runError: error, set: released('suspended') };
 }
 
 function released(status: 'waiting' | 'suspended'): RunEndColumns {

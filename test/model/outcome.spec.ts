@@ -138,6 +138,10 @@ describe('what the end of a run makes of its job', () => {
     expect(decide(job(), later).set.runAtMs).toBe(NOW + 5000);
     expect(decide(job({ lost: 1 }), lost).set.lost).toBe(2);
     expect(decide(job({ revision: 4 }), unstarted).set.revision).toBe(3);
+    expect(decide(job({ status: 'suspending', revision: 4 }), unstarted)).toMatchObject({
+      run: undefined,
+      set: { status: 'suspended', revision: 3 },
+    });
   });
 
   it('a reschedule starts with a fresh budget and what it was given', () => {
