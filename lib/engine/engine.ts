@@ -26,6 +26,7 @@ import { watchJob } from './watch.js';
 const OPEN_AGAIN_MS = 1000;
 /** Boot waits so long for the database, and then goes on without it. */
 const BOOT_PATIENCE_MS = 900;
+const DECLARE_PATIENCE_MS = 300;
 /** How long a stopping engine waits for the database to take what is left. */
 const LAST_WRITES_MS = 5000;
 const ATTEND_EVERY_MS = 500;
@@ -264,13 +265,14 @@ export class Engine {
     this.#unhint = this.store.onRemoteChange(() => this.#hint());
     const { handlers } = this.#sources;
     await this.refreshPaused();
-    this.#isOpen = true;
-    // A record for people and other programs: nothing here waits for it.
-    this.#declare(handlers.all()).catch((error: unknown) =>
+    // A record for people and other programs: a database that is busy now must not hold up the boot.
+    const declared = this.#declare(handlers.all()).catch((error: unknown) =>
       this.#sources.logger.warn(
         `The job types could not be recorded in the database: ${String(error)}`,
       ),
     );
+    await within(declared, DECLARE_PATIENCE_MS);
+    this.#isOpen = true;
   }
 
   async #declare(types: readonly RegisteredType[]): Promise<void> {

@@ -104,6 +104,15 @@ export class InsertScript {
     return yield* this.insert(drafts, nowMs);
   }
 
+  /**
+   * The same ahead of a write in somebody's transaction. The write lock is taken first: a
+   * transaction that has read cannot write any more once another connection has committed.
+   */
+  *findByKeyToWrite(tenantId: string, key: string): Script<JobEntity | undefined> {
+    yield* query(`UPDATE ${this.#t.jobs} SET ready = ready WHERE 0 = 1`);
+    return yield* this.findByKey(tenantId, key);
+  }
+
   /** The job that holds a key of a tenant. */
   *findByKey(tenantId: string, key: string): Script<JobEntity | undefined> {
     const rows = yield* query(

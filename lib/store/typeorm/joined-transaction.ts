@@ -86,7 +86,7 @@ export function joinTransaction(
     async insertAll(drafts, refuses) {
       return run((now) => inserts.insertAll(drafts, refuses, now));
     },
-    findByKey: (tenantId, key) => run(() => inserts.findByKey(tenantId, key)),
+    findByKey: (tenantId, key) => run(() => inserts.findByKeyToWrite(tenantId, key)),
     async report(report) {
       const [held] = await run((now) => scripts.report([report], now));
       return held === true;
