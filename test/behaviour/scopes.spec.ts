@@ -6,11 +6,16 @@ import {
   currentJobContext,
   JobsService,
   JobType,
+  type Job,
   type JobContext,
   type JobHandler,
+  type OnJobInit,
+  type OnJobResume,
+  type OnJobStateUpdate,
+  type OnJobSuspend,
 } from '../../lib/index.js';
 import { bootJobs } from '../support/boot.js';
-import { waitForEnd } from '../support/waiting.js';
+import { until, waitForEnd } from '../support/waiting.js';
 
 let requestsMade = 0;
 
@@ -79,6 +84,43 @@ describe('a handler with a request-scoped provider', () => {
     const app = await bootJobs({ types: [Twice], providers: [PerJob] });
     expect((await app.run(Twice)).status).toBe('completed');
     expect(new Set(serials).size).toBe(2);
+  });
+
+  it('has its hooks called on an instance as well', async () => {
+    const called: string[] = [];
+
+    @JobType({ name: 'hooked', suspendable: true })
+    class Hooked implements JobHandler, OnJobInit, OnJobSuspend, OnJobResume, OnJobStateUpdate {
+      constructor(@Inject(PerJob) private readonly own: PerJob) {}
+      execute(): void {}
+      onJobInit(job: Job): void {
+        called.push(`init ${job.status} ${typeof this.own.serial}`);
+      }
+      onJobSuspend(): void {
+        called.push(`suspend ${typeof this.own.serial}`);
+      }
+      onJobResume(): void {
+        called.push(`resume ${typeof this.own.serial}`);
+      }
+      onJobStateUpdate(job: Job): void {
+        called.push(`update ${job.status} ${typeof this.own.serial}`);
+      }
+    }
+
+    const app = await bootJobs({ types: [Hooked], providers: [PerJob] });
+    const { id } = await app.jobs.enqueue(Hooked, undefined, { delay: '1h' });
+    await app.jobs.suspend(id);
+    await app.jobs.resume(id);
+    await until(() => called.includes('update waiting number'), 'the updates');
+    expect(called).toEqual(
+      expect.arrayContaining([
+        'init initializing number',
+        'suspend number',
+        'resume number',
+        'init resuming number',
+        'update suspended number',
+      ]),
+    );
   });
 
   it('whose provider cannot be made fails its job, and the worker lives on', async () => {
