@@ -9,7 +9,7 @@ export const S1 = {
   size: { full: 20_000, quick: 5_000 },
   async run({ start, size }, adapter) {
     const producer = await start(adapter, { producer: true });
-    await producer.call('enqueueEach', { count: Math.ceil(size / 10), callers: CALLERS });
+    await producer.call('enqueueEach', { count: Math.ceil(size / 4), callers: CALLERS });
     return rateOf(size, await producer.call('enqueueEach', { count: size, callers: CALLERS }));
   },
 };
@@ -21,7 +21,7 @@ export const S2 = {
   size: { full: 40_000, quick: 10_000 },
   async run({ start, size }, adapter) {
     const producer = await start(adapter, { producer: true });
-    await producer.call('enqueueInChunks', { count: 2_000 });
+    await producer.call('enqueueInChunks', { count: Math.ceil(size / 4) });
     return rateOf(size, await producer.call('enqueueInChunks', { count: size }));
   },
 };

@@ -1,8 +1,7 @@
+import { bareOf } from '../adapters/index.mjs';
 import { slope } from '../harness/stats.mjs';
 
 const MB = 1024 * 1024;
-const BARE = 'nest-bare';
-const isOurs = (adapter) => adapter.startsWith('nestjs-jobs');
 
 export const S8 = {
   id: 'S8',
@@ -19,7 +18,8 @@ export const S8 = {
       return (cpuUs / 1000 / wall) * 100;
     };
     const core = await idle(await start(adapter, { dir }));
-    const bare = isOurs(adapter) ? await part(async (own) => idle(await own.start(BARE))) : 0;
+    const name = bareOf(adapter);
+    const bare = name ? await part(async (own) => idle(await own.start(name))) : 0;
     return { core, above: core - bare };
   },
 };
@@ -44,9 +44,10 @@ export const MEMORY = {
     await producer.call('enqueueInChunks', { count: 10_000 });
     await worker.call('drain', { count: 10_000 });
     const after = await worker.call('memory');
-    const bare = isOurs(adapter)
+    const name = bareOf(adapter);
+    const bare = name
       ? await part(async (own) =>
-          (await own.start(BARE, { gc: true })).call('memory', { collect: true }),
+          (await own.start(name, { gc: true })).call('memory', { collect: true }),
         )
       : undefined;
     const steps = [];
