@@ -68,9 +68,10 @@ export default defineConfig({
         ),
       },
     ],
-    // Native database drivers and child processes: a process per file is the stable choice.
+    // Native database drivers and child processes: a process per file is the stable choice. Most of what
+    // they do is wait, so three keep two cores busy.
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
     testTimeout: 15_000,
     hookTimeout: 15_000,
   },
