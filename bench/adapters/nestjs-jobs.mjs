@@ -115,7 +115,7 @@ async function fill({ host, service, Noop }, kind, rows) {
   await host.query(
     `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows})
      INSERT INTO jobs (seq, ${columns.join(', ')})
-     SELECT i, ${values.join(', ')} FROM n CROSS JOIN jobs AS seed WHERE seed.job_id = '${seed.job_id}'`,
+     SELECT seed.seq + i, ${values.join(', ')} FROM n CROSS JOIN jobs AS seed WHERE seed.job_id = '${seed.job_id}'`,
   );
   await host.query(`DELETE FROM jobs WHERE job_id = '${seed.job_id}'`);
   await host.query('PRAGMA wal_checkpoint(TRUNCATE)');

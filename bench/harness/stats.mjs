@@ -31,17 +31,3 @@ export function ratioByRound(ours, theirs) {
     .filter((ratio) => Number.isFinite(ratio));
   return ratios.length === 0 ? undefined : summary(ratios);
 }
-
-/** Least-squares slope of `ys` over their index. */
-export function slope(ys) {
-  const n = ys.length;
-  const meanX = (n - 1) / 2;
-  const meanY = ys.reduce((sum, y) => sum + y, 0) / n;
-  let above = 0;
-  let below = 0;
-  for (const [x, y] of ys.entries()) {
-    above += (x - meanX) * (y - meanY);
-    below += (x - meanX) ** 2;
-  }
-  return above / below;
-}

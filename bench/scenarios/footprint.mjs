@@ -1,5 +1,5 @@
 import { bareOf } from '../adapters/index.mjs';
-import { slope } from '../harness/stats.mjs';
+import { median } from '../harness/stats.mjs';
 
 const MB = 1024 * 1024;
 
@@ -33,8 +33,8 @@ export const MEMORY = {
     rss: { label: 'RSS MB', better: 'lower', digits: 1 },
     above: { label: 'MB above the bare application', better: 'lower', digits: 1 },
     heapAbove: { label: 'heap MB above, collected', better: 'lower', digits: 1 },
-    rssSlope: { label: 'RSS MB per 100,000 jobs', better: 'lower', digits: 2 },
-    heapSlope: { label: 'heap MB per 100,000 jobs', better: 'lower', digits: 2 },
+    rssGrowth: { label: 'RSS MB gained over the last 80,000', better: 'lower', digits: 1 },
+    heapGrowth: { label: 'heap MB gained over the last 80,000', better: 'lower', digits: 2 },
   },
   size: { full: 200_000, quick: 40_000 },
   mostRounds: 3,
@@ -56,15 +56,18 @@ export const MEMORY = {
       await worker.call('drain', { count: size / STEPS }, 300_000);
       steps.push((await worker.call('memory', { collect: true })).afterCollect);
     }
-    // The first steps still warm caches and code; a leak shows in the others as well.
-    const settled = steps.slice(2);
-    const per100k = 100_000 / (size / STEPS) / MB;
+    // The first two steps still warm caches and code. What a leak adds shows between the halves of
+    // the others, and medians keep one collection that came late out of it.
+    const growth = (key) => {
+      const of = (part) => median(part.map((each) => each[key]));
+      return (of(steps.slice(6)) - of(steps.slice(2, 6))) / MB;
+    };
     return {
       rss: after.rss / MB,
       above: bare === undefined ? NaN : (after.rss - bare.rss) / MB,
       heapAbove: bare === undefined ? NaN : (steps[0].heapUsed - bare.afterCollect.heapUsed) / MB,
-      rssSlope: slope(settled.map((each) => each.rss)) * per100k,
-      heapSlope: slope(settled.map((each) => each.heapUsed)) * per100k,
+      rssGrowth: growth('rss'),
+      heapGrowth: growth('heapUsed'),
     };
   },
 };
