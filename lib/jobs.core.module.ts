@@ -104,6 +104,7 @@ async function engineOf(
     store: new TypeOrmStore(dataSource, options.database),
     options,
     handlers: catalog.handlers,
+    groups: () => catalog.groups.values(),
     explore: () => explorer.explore(),
     logger,
     sink: await sinkOf(options, logger),

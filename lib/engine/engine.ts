@@ -1,5 +1,6 @@
 import type { Observable } from 'rxjs';
 import type { JobEntity } from '../entities/job.entity.js';
+import type { JobGroupEntity } from '../entities/job-group.entity.js';
 import { isJobsError } from '../model/errors.js';
 import { newId } from '../model/id.js';
 import type { Job, JobEvent, JobProgressEvent } from '../model/job.js';
@@ -38,6 +39,8 @@ export interface EngineSources {
   readonly store: Store;
   readonly options: EngineOptions;
   readonly handlers: HandlerRegistry;
+  /** The groups that are declared by the time it opens. */
+  readonly groups: () => Iterable<JobGroupEntity>;
   /** Fills the registry with what is declared so far. */
   explore(): Promise<void>;
   readonly logger: EngineLogger;
@@ -276,12 +279,6 @@ export class Engine {
   }
 
   async #declare(types: readonly RegisteredType[]): Promise<void> {
-    const groups = new Map(
-      types.map((type) => [
-        type.group,
-        { name: type.group, queueName: type.queue, description: '' },
-      ]),
-    );
     await this.store.catalog.declare(
       types.map((type) => ({
         typeId: type.typeId,
@@ -294,7 +291,7 @@ export class Engine {
         retryDelaySec: type.retryDelaySec,
         suspendable: type.suspendable ? 1 : 0,
       })),
-      [...groups.values()],
+      [...this.#sources.groups()],
     );
   }
 

@@ -167,9 +167,9 @@ export class ChildApplication {
 
   async ended(): Promise<void> {
     await within(
-      until(() => this.#exit !== undefined, 'a child to end', 10_000),
+      until(() => this.#exit !== undefined, 'a child to end', 15_000),
       'a child',
-      11_000,
+      16_000,
     );
   }
 }
