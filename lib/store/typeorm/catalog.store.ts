@@ -16,7 +16,7 @@ export function catalogStore(
   writer: () => Writer,
 ): CatalogStore {
   return {
-    declare: (types, groups) => writer().write(() => declare(tables, types, groups), 'caller'),
+    declare: (types, groups) => writer().write(() => declare(tables, types, groups), 'engine'),
     setPaused: (queue, paused) =>
       writer().write((now) => setPaused(tables, queue, paused, now), 'caller'),
     pausedQueues: () => session().read(() => pausedQueues(tables)),

@@ -1,6 +1,7 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { JobsError } from '../../model/errors.js';
 import { DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
+import { classifySqliteError } from '../dialects/sqlite/sqlite-errors.js';
 import { query } from '../dialects/sql.js';
 import type {
   CatalogStore,
@@ -38,6 +39,8 @@ const CHECKPOINT_PAGES = 10_000;
 
 /** How long a closing store waits for what is still to be written. */
 const CLOSE_PATIENCE_MS = 2000;
+
+const CONNECT_TRIES = 100;
 
 /** The store on a TypeORM data source. */
 export class TypeOrmStore implements Store {
@@ -155,6 +158,17 @@ export class TypeOrmStore implements Store {
   }
 
   async #connect(): Promise<EngineConnection> {
+    for (let tries = 1; tries < CONNECT_TRIES; tries += 1) {
+      try {
+        return await openEngineConnection(this.#host, this.clock);
+      } catch (error) {
+        // Another process that boots may be turning the write-ahead log on.
+        if (classifySqliteError(error) !== 'busy') {
+          break;
+        }
+        await new Promise((resolve) => setTimeout(resolve, 25));
+      }
+    }
     try {
       return await openEngineConnection(this.#host, this.clock);
     } catch (error) {
