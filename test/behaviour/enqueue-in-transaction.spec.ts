@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { EntityManager, QueryRunner } from 'typeorm';
+import { DataSource, type DataSourceOptions, type EntityManager, type QueryRunner } from 'typeorm';
 import { describe, expect, it } from 'vitest';
 import {
   InjectQueueWorker,
@@ -9,8 +9,9 @@ import {
   type JobHandler,
 } from '../../lib/index.js';
 import type { BootedJobs } from '../support/boot.js';
+import { createDatabase } from '../support/databases.js';
 import { bootWithNotes, countNotes, Note, RollBack, rolledBack } from '../support/notes.js';
-import { codeOf } from '../support/refusals.js';
+import { codeOf, refusal } from '../support/refusals.js';
 import { waitForEnd } from '../support/waiting.js';
 
 let calls: string[] = [];
@@ -215,6 +216,22 @@ describe("enqueue with the caller's manager", () => {
       await manager.save(Note, { text: 'still here' });
     });
     expect(await countNotes(app)).toBe(1);
+  });
+
+  it('refuses the manager of another data source', async () => {
+    const app = await boot();
+    const other = new DataSource(createDatabase().options() as DataSourceOptions);
+    await other.initialize();
+    try {
+      await other.transaction(async (manager) => {
+        const error = await refusal(app.jobs.enqueue(Plain, undefined, { manager }));
+        expect(error.code).toBe('invalid_request');
+        expect(error.message).toMatch(/manager/);
+      });
+    } finally {
+      await other.destroy();
+    }
+    expect((await app.jobs.list()).total).toBe(0);
   });
 
   it('refuses what is no manager', async () => {

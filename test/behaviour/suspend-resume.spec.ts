@@ -51,7 +51,10 @@ class Quick implements JobHandler {
   }
 }
 
-const types = [Pages, Deaf, States, Quick];
+@JobType({ group: 'compute', name: 'stoppable', suspendable: true })
+class Stoppable extends Quick {}
+
+const types = [Pages, Deaf, States, Quick, Stoppable];
 
 describe('suspend and resume', () => {
   it('go on from the checkpoint, at the stored progress', async () => {
@@ -148,6 +151,19 @@ describe('suspend and resume', () => {
       state: { saved: 'before' },
       progress: 0.3,
     });
+  });
+
+  it('of a job that is not due yet leave its time alone', async () => {
+    const app = await bootJobs({ types });
+    const { id, runAt } = await app.jobs.enqueue(Stoppable, undefined, { delay: '1h' });
+    await app.jobs.suspend(id);
+    expect(await app.jobs.resume(id)).toMatchObject({
+      status: 'waiting',
+      waitingFor: 'time',
+      runAt,
+    });
+    expect((await app.run(Quick)).status).toBe('completed');
+    expect(await app.jobs.get(id)).toMatchObject({ status: 'waiting', runAt });
   });
 
   it('can be repeated, and followed by a cancel', async () => {

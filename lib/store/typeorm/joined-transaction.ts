@@ -113,7 +113,15 @@ export async function runOn<T>(
     const rows = await execute({ sql: NOW_SQL, params: [clock.shiftMs] });
     return await runScriptAsync(script(clock.observe(Number(rows[0]?.[0]))), execute);
   } catch (error) {
-    if (classifySqliteError(error) === 'busy') {
+    const kind = classifySqliteError(error);
+    if (kind === 'unavailable') {
+      throw new JobsError(
+        'database_unavailable',
+        'The database cannot be written now, so nothing was stored through the given `manager`. Roll back; check that it is reachable, writable and has space.',
+        { cause: error, retryAfterSec: 5 },
+      );
+    }
+    if (kind === 'busy') {
       throw new JobsError(
         'database_busy',
         'The database is locked by another connection, so nothing was written through the given `manager`. Roll back and try again; on SQLite keep transactions short.',

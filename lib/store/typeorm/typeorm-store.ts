@@ -20,7 +20,7 @@ import { historyStore } from './history.store.js';
 import { InsertScript } from './insert.script.js';
 import { jobStore } from './job.store.js';
 import { JobScripts } from './job.scripts.js';
-import { CommitListeners, joinTransaction } from './joined-transaction.js';
+import { CommitListeners, dataSourceOf, joinTransaction } from './joined-transaction.js';
 import { ListScripts } from './list.script.js';
 import { RemoteChanges } from './remote-changes.js';
 import { prepareSchema, retryBusy, type MigrateMode } from './schema.js';
@@ -140,14 +140,15 @@ export class TypeOrmStore implements Store {
     return () => this.#listeners.delete(listener);
   }
 
-  join(manager: unknown): JoinedTransaction {
-    return joinTransaction(
-      manager as EntityManager,
-      this.#scripts,
-      this.#inserts,
-      this.clock,
-      this.#commits,
-    );
+  join(given: unknown): JoinedTransaction {
+    const manager = given as EntityManager;
+    if (dataSourceOf(manager).options.database !== this.#host.options.database) {
+      throw new JobsError(
+        'invalid_request',
+        '`manager` belongs to another database than the one that JobsModule works on: pass the manager of a transaction there.',
+      );
+    }
+    return joinTransaction(manager, this.#scripts, this.#inserts, this.clock, this.#commits);
   }
 
   transaction<T>(
