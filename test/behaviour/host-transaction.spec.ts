@@ -155,4 +155,23 @@ describe('a transaction of the host', () => {
       expect((await within(app.jobs.list(), 'list', 1000)).total).toBe(1);
     });
   });
+
+  it('is seen by the engine from its commit on, also while the engine waits to write', async () => {
+    const app = await boot();
+    const { id: other } = await app.jobs.enqueue(Plain, undefined, { delay: '1h' });
+    for (let round = 0; round < 20; round += 1) {
+      let waiting: Promise<unknown> | undefined;
+      const { id } = await app.dataSource.transaction(async (manager) => {
+        const enqueued = await app.jobs.enqueue(Plain, undefined, { manager, delay: '1h' });
+        waiting = app.jobs.enqueue(Plain);
+        // Long enough for the engine to have met the lock, as it does at once.
+        for (let read = 0; read < 30; read += 1) {
+          await app.jobs.get(other);
+        }
+        return enqueued;
+      });
+      expect((await app.jobs.get(id)).id).toBe(id);
+      await waiting;
+    }
+  });
 });

@@ -13,6 +13,7 @@ interface Sqlite3Statement {
     params: readonly unknown[],
     callback: (error: Error | null, rows: object[] | undefined) => void,
   ): unknown;
+  reset(callback: () => void): unknown;
   finalize(callback?: (error: Error | null) => void): unknown;
 }
 
@@ -103,7 +104,9 @@ export class Sqlite3Session implements Session {
         if (error === null) {
           resolve((rows ?? []).map((row) => Object.values(row) as unknown as Row));
         } else {
-          reject(error);
+          // A BEGIN that met a lock stays half-way, and while it does, reads beside it keep the
+          // snapshot of the first of them.
+          prepared.reset(() => reject(error));
         }
       });
     });
