@@ -99,8 +99,23 @@ export class JobsModule {
     ]);
   }
 
-  /** Provides handlers; list them here or in any module's `providers`, not in both. */
-  static forFeature(handlers: readonly Class<JobHandler>[]): DynamicModule {
+  /**
+   * Provides handlers; list them here or in any module's `providers`, not in both.
+   *
+   * @param options `imports`: the modules that export what the handlers inject, by `forwardRef` the one
+   *   that imports this feature. What is global needs no import.
+   * @throws JobsError `invalid_options` for a class without `@JobType`, or another option
+   */
+  static forFeature(
+    handlers: readonly Class<JobHandler>[],
+    options: { readonly imports?: DynamicModule['imports'] } = {},
+  ): DynamicModule {
+    const unknown = Object.keys(options).find((key) => key !== 'imports');
+    if (unknown !== undefined) {
+      throw invalid(
+        `The option "${unknown}" of JobsModule.forFeature is unknown: it takes { imports }.`,
+      );
+    }
     for (const handler of handlers) {
       if (jobTypeOf(handler) === undefined) {
         throw invalid(
@@ -110,6 +125,7 @@ export class JobsModule {
     }
     return {
       module: JobsFeatureModule,
+      imports: [...(options.imports ?? [])],
       providers: [...(handlers as readonly Type[])],
       exports: [...(handlers as readonly Type[])],
     };

@@ -12,7 +12,8 @@ export const anyParams: ParamsContract = Object.freeze({
 
 /**
  * The contract of a job type. class-validator and ajv are loaded when the first type with a class
- * is registered: an application without one keeps the 14 MB that they take.
+ * is registered: an application without one keeps the 14 MB that they take
+ * (and loads ajv alone for its routes, if it has any).
  *
  * @throws JobsError `invalid_options` when the class cannot describe params
  */

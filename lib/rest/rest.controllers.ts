@@ -13,6 +13,7 @@ import { JobsController } from './jobs.controller.js';
 import { documentControllers } from './openapi.js';
 import { QueuesController } from './queues.controller.js';
 import { JobsHealthController, StatsController } from './stats.controller.js';
+import { ValidationLoader } from './validation.js';
 
 /** One class of routes, and the path they are below. */
 interface Mount {
@@ -72,7 +73,13 @@ export function restParts(api: ApiOptions): RestParts {
   );
   return {
     controllers: controllers.map(({ type }) => type),
-    providers: [Closing, EventStreams, BootNotes, documentControllers(controllers, api)],
+    providers: [
+      Closing,
+      EventStreams,
+      BootNotes,
+      ValidationLoader,
+      documentControllers(controllers, api),
+    ],
   };
 }
 

@@ -1,4 +1,6 @@
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import type { Ajv, ErrorObject, ValidateFunction } from 'ajv';
 import type { FieldError } from '../model/errors.js';
 import { isUuid } from '../model/id.js';
 import { invalid } from './invalid.js';
@@ -6,9 +8,30 @@ import { STORABLE_TEXT, type JsonSchema, type ObjectSchema } from './schemas/sch
 
 const UNSTORABLE = /[\0\p{Surrogate}]/u;
 
-const ajv = new Ajv({ allErrors: true, strict: false, ownProperties: true });
-ajv.addFormat('uuid', { type: 'string', validate: isUuid });
-ajv.addFormat(STORABLE_TEXT, { type: 'string', validate: (value) => !UNSTORABLE.test(value) });
+/** One for all applications of the process, from the first that has an HTTP server. */
+let compiler: Ajv | undefined;
+
+/** Loads ajv before the application listens, so that no request waits for it, and only if it will. */
+@Injectable()
+export class ValidationLoader implements OnModuleInit {
+  constructor(@Inject(HttpAdapterHost) private readonly adapterHost: HttpAdapterHost) {}
+
+  async onModuleInit(): Promise<void> {
+    // An application context has no HTTP server, and so none of our routes.
+    const adapter: HttpAdapterHost['httpAdapter'] | undefined = this.adapterHost.httpAdapter;
+    if (adapter !== undefined && adapter !== null) {
+      compiler ??= await createCompiler();
+    }
+  }
+}
+
+async function createCompiler(): Promise<Ajv> {
+  const { Ajv } = await import('ajv');
+  const ajv = new Ajv({ allErrors: true, strict: false, ownProperties: true });
+  ajv.addFormat('uuid', { type: 'string', validate: isUuid });
+  ajv.addFormat(STORABLE_TEXT, { type: 'string', validate: (value) => !UNSTORABLE.test(value) });
+  return ajv;
+}
 
 /** Compiled once a schema, for all applications of the process: schemas never change. */
 const compiled = new WeakMap<ObjectSchema, ValidateFunction>();
@@ -39,7 +62,10 @@ export function checked(schema: ObjectSchema, value: unknown, where: 'body' | 'q
 }
 
 function compile(schema: ObjectSchema): ValidateFunction {
-  const validate = ajv.compile(schema);
+  if (compiler === undefined) {
+    throw new Error('A route ran before its application was ready.');
+  }
+  const validate = compiler.compile(schema);
   compiled.set(schema, validate);
   return validate;
 }

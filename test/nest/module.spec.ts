@@ -1,4 +1,12 @@
-import { Global, Inject, Injectable, Module, type DynamicModule, type Type } from '@nestjs/common';
+import {
+  forwardRef,
+  Global,
+  Inject,
+  Injectable,
+  Module,
+  type DynamicModule,
+  type Type,
+} from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import { DefaultNamingStrategy } from 'typeorm';
@@ -306,14 +314,42 @@ describe('forRootAsync', () => {
 });
 
 describe('forFeature', () => {
-  it('provides handlers with what their module imports', async () => {
-    @JobType({ name: 'capacity' })
-    class Capacity implements JobHandler {
-      constructor(@Inject(Settings) private readonly settings: Settings) {}
-      execute(): number {
-        return this.settings.retries;
-      }
+  @JobType({ name: 'capacity' })
+  class Capacity implements JobHandler {
+    constructor(@Inject(Settings) private readonly settings: Settings) {}
+    execute(): number {
+      return this.settings.retries;
     }
+  }
+
+  it('provides handlers with what its imports export', async () => {
+    @Module({ imports: [JobsModule.forFeature([Capacity], { imports: [SettingsModule] })] })
+    class FeatureModule {}
+
+    const app = await boot([JobsModule.forRoot(QUICK), FeatureModule]);
+    expect((await app.run(Capacity)).result).toBe(7);
+  });
+
+  it('provides handlers with what the module that imports it exports', async () => {
+    @Module({
+      imports: [
+        JobsModule.forFeature([Capacity], { imports: [forwardRef((): Type => FeatureModule)] }),
+      ],
+      providers: [Settings],
+      exports: [Settings],
+    })
+    class FeatureModule {}
+
+    const app = await boot([JobsModule.forRoot(QUICK), FeatureModule]);
+    expect((await app.run(Capacity)).result).toBe(7);
+  });
+
+  it('with another option is refused by name', () => {
+    const wrong = { providers: [Settings] } as object;
+    expect(() => JobsModule.forFeature([Capacity], wrong)).toThrow(/"providers".*imports/);
+  });
+
+  it('provides handlers with what is global', async () => {
     @Global()
     @Module({ imports: [SettingsModule], exports: [SettingsModule] })
     class Everywhere {}
