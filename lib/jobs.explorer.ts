@@ -1,7 +1,14 @@
 import { Inject, Injectable, type Type } from '@nestjs/common';
-import { ContextIdFactory, DiscoveryService, ModuleRef } from '@nestjs/core';
+import {
+  ContextIdFactory,
+  DiscoveryService,
+  ModuleRef,
+  ModulesContainer,
+  type ContextId,
+} from '@nestjs/core';
 import { jobTypeOf } from './decorators/job-type.decorator.js';
 import type { AnyHandler, RegisteredType } from './engine/handlers.js';
+import { enhancerClasses, HandlerEnhancers, hasEnhancers } from './jobs.enhancers.js';
 import { checkName, count, invalid, type ResolvedOptions } from './jobs.options.js';
 import { JOBS_CATALOG, JOBS_OPTIONS } from './jobs.tokens.js';
 import { durationMs } from './model/duration.js';
@@ -33,6 +40,8 @@ export class JobsExplorer {
   readonly #moduleRef: ModuleRef;
   readonly #catalog: Catalog;
   readonly #options: ResolvedOptions;
+  readonly #modules: ModulesContainer;
+  #enhancers: HandlerEnhancers | undefined;
   #exploration: Promise<void> = Promise.resolve();
   #isDiscovered = false;
 
@@ -41,11 +50,13 @@ export class JobsExplorer {
     @Inject(ModuleRef) moduleRef: ModuleRef,
     @Inject(JOBS_CATALOG) catalog: Catalog,
     @Inject(JOBS_OPTIONS) options: ResolvedOptions,
+    @Inject(ModulesContainer) modules: ModulesContainer,
   ) {
     this.#discovery = discovery;
     this.#moduleRef = moduleRef;
     this.#catalog = catalog;
     this.#options = options;
+    this.#modules = modules;
   }
 
   /**
@@ -71,9 +82,11 @@ export class JobsExplorer {
       }
     }
     for (const { options, handler } of this.#catalog.pending.splice(0)) {
-      await this.#register(options, classOf(handler), {
-        instance: handler,
-        resolve: () => Promise.resolve(handler),
+      const handlerClass = classOf(handler) as Type<JobHandler>;
+      const instance = this.#enhanced(handlerClass, undefined)(handler);
+      await this.#register(options, handlerClass, {
+        instance,
+        resolve: () => Promise.resolve(instance),
       });
     }
   }
@@ -138,9 +151,13 @@ export class JobsExplorer {
     });
   }
 
-  #accessOf(wrapper: Wrapper, handlerClass: Type): Pick<RegisteredType, 'instance' | 'resolve'> {
+  #accessOf(
+    wrapper: Wrapper,
+    handlerClass: Type<JobHandler>,
+  ): Pick<RegisteredType, 'instance' | 'resolve'> {
+    const enhanced = this.#enhanced(handlerClass, wrapper);
     if (wrapper.isDependencyTreeStatic() && !wrapper.isTransient) {
-      const instance = wrapper.instance as AnyHandler;
+      const instance = enhanced(wrapper.instance as AnyHandler);
       return { instance, resolve: () => Promise.resolve(instance) };
     }
     return {
@@ -150,11 +167,44 @@ export class JobsExplorer {
         // Durable providers are shared as the host's strategy says; the others live for this job.
         const contextId = ContextIdFactory.getByRequest(request);
         this.#moduleRef.registerRequestByContextId(request, contextId);
-        return this.#moduleRef.resolve<AnyHandler>(wrapper.token ?? handlerClass, contextId, {
-          strict: false,
-        });
+        const handler = await this.#moduleRef.resolve<AnyHandler>(
+          wrapper.token ?? handlerClass,
+          contextId,
+          { strict: false },
+        );
+        return enhanced(handler, contextId);
       },
     };
+  }
+
+  /**
+   * Puts handlers behind the guards, interceptors, pipes and filters of their class, if it has any.
+   *
+   * @throws JobsError `invalid_options` for classes of them that Nest does not make for this handler:
+   *   it would leave them out without a word
+   */
+  #enhanced(
+    handlerClass: Type<JobHandler>,
+    wrapper: Wrapper | undefined,
+  ): (handler: AnyHandler, contextId?: ContextId) => AnyHandler {
+    if (!hasEnhancers(handlerClass)) {
+      return (handler) => handler;
+    }
+    const made = wrapper?.token === handlerClass ? wrapper.host?.injectables : undefined;
+    const lost = enhancerClasses(handlerClass).find((each) => made?.has(each) !== true);
+    if (lost !== undefined) {
+      throw invalid(
+        `@JobType of ${handlerClass.name}: Nest makes its ${lost.name} only when ${handlerClass.name} itself is among a module's providers (not { provide, useFactory } or the like). List it there, or give the decorator an instance.`,
+      );
+    }
+    this.#enhancers ??= new HandlerEnhancers(this.#modules);
+    const enhancers = this.#enhancers;
+    const host = wrapper?.id ?? '';
+    return (handler, contextId) =>
+      enhancers.enhance(handler, handlerClass, {
+        host,
+        ...(contextId === undefined ? {} : { contextId }),
+      });
   }
 
   #seconds(given: JobTypeOptions['timeout'], defaultMs: number, what: string): number {
