@@ -6,7 +6,7 @@ import { newId } from '../model/id.js';
 import type { Job, JobEvent, JobProgressEvent } from '../model/job.js';
 import type { JobStatus } from '../model/job-status.js';
 import type { JsonValue } from '../model/json.js';
-import type { ChangeResult, Store } from '../store/store.js';
+import type { ChangeResult, Created, Store } from '../store/store.js';
 import { expiry, promoter, reaper, retention } from './duties.js';
 import type { EngineLogger, EngineOptions } from './engine-options.js';
 import type { EngineParts } from './engine-parts.js';
@@ -14,7 +14,7 @@ import { Enqueuer } from './enqueuer.js';
 import { EventBus, progressEvent } from './event-bus.js';
 import type { HandlerRegistry, RegisteredType } from './handlers.js';
 import { Heartbeat } from './heartbeat.js';
-import { instanceFor } from './hooks.js';
+import { hasHook, instanceFor } from './hooks.js';
 import { jobOf } from './job-view.js';
 import { LateRejections } from './late-rejections.js';
 import type { LogSink } from './log-writer.js';
@@ -86,7 +86,7 @@ export class Engine {
       options,
       handlers,
       isPaused: (queue) => this.#paused.has(queue),
-      enqueued: (job) => this.#enqueued(job),
+      enqueued: (created, type) => this.#enqueued(created, type),
     });
     this.#parts = {
       store,
@@ -387,9 +387,13 @@ export class Engine {
     }
   }
 
-  #enqueued(job: JobEntity): void {
-    this.#changed(job, 'initializing');
-    this.#wakeFor(job);
+  #enqueued(created: Created, type: RegisteredType): void {
+    if (this.bus.isHeard(created.id) || hasHook(type, 'onJobStateUpdate')) {
+      this.#changed(created.job, 'initializing');
+    }
+    if (this.#isWorking) {
+      this.#wakeFor(created.job);
+    }
   }
 
   #wakeFor(job: JobEntity): void {

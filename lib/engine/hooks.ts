@@ -12,9 +12,17 @@ export function instanceFor(
   if (type.instance !== undefined) {
     return type.instance[hook] === undefined ? undefined : type.instance;
   }
+  return hasHook(type, hook) ? type.resolve(jobId) : undefined;
+}
+
+/** Whether handlers of a type have a hook. */
+export function hasHook(type: RegisteredType, hook: HookName): boolean {
+  if (type.instance !== undefined) {
+    return type.instance[hook] !== undefined;
+  }
   const { handlerClass } = type;
-  const hasHook =
+  return (
     typeof handlerClass === 'function' &&
-    typeof (handlerClass.prototype as Partial<AnyHandler>)[hook] === 'function';
-  return hasHook ? type.resolve(jobId) : undefined;
+    typeof (handlerClass.prototype as Partial<AnyHandler>)[hook] === 'function'
+  );
 }

@@ -11,8 +11,8 @@ export class InitJob {
   /** What the hook set. */
   readonly policy: PolicyColumns = {};
 
-  constructor(draft: JobDraft, params: unknown, nowMs: number) {
-    const job = jobOfDraft(draft, nowMs);
+  constructor(draft: JobDraft, id: string, params: unknown, nowMs: number) {
+    const job = jobOfDraft(draft, { seq: 0, id, scheduledAtMs: nowMs }, nowMs);
     this.view = {
       ...jobOf(job, { isPaused: false, nowMs, params }),
       status: 'initializing',

@@ -7,7 +7,7 @@ import { effectOf, type JobOperation, type OperationEffect } from '../model/oper
 import { cutText, storableText } from '../model/text.js';
 import type { ChangeResult, JobChange } from '../store/store.js';
 import type { EngineParts } from './engine-parts.js';
-import { checkedInstant, checkedTags } from './enqueuer.js';
+import { checkedInstant, checkedTags } from './enqueue-checks.js';
 import { instanceFor } from './hooks.js';
 import type { RegisteredType } from './handlers.js';
 import { jobOf } from './job-view.js';

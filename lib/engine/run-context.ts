@@ -11,7 +11,7 @@ import { decideOutcome, type Ending } from '../model/outcome.js';
 import type { JobProgress } from '../model/progress.js';
 import { SteeringSignal } from '../model/signals.js';
 import type { ChangeResult, JoinedTransaction, RunReport } from '../store/store.js';
-import { checkedInstant } from './enqueuer.js';
+import { checkedInstant } from './enqueue-checks.js';
 import { RunLogger } from './log-writer.js';
 import { policyColumns } from './retry-policy-columns.js';
 import type { HandledRun } from './run.js';

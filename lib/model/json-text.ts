@@ -1,4 +1,4 @@
-import { isRecord } from './json.js';
+import type { JsonValue } from './json.js';
 import { plainJson, tooLarge, type JsonErrorCode } from './json-plain.js';
 
 /** How large JSON may be. */
@@ -22,35 +22,63 @@ export function toJsonText(
   value: unknown,
   what: string,
   limits: JsonLimits,
-  code: JsonErrorCode = what === 'params' ? 'invalid_params' : 'invalid_request',
+  code?: JsonErrorCode,
 ): string {
-  const text =
-    smallPlainText(value, limits.depth) ??
-    JSON.stringify(plainJson(value, { what, code, ...limits }));
-  // A UTF-16 unit takes at most three bytes: short texts need no count.
-  if (text.length * 3 > limits.bytes && Buffer.byteLength(text) > limits.bytes) {
-    throw tooLarge(what, limits.bytes);
+  return toJson(value, what, limits, code).text;
+}
+
+/** JSON as it is stored, and what it holds. */
+export interface StoredJson {
+  readonly text: string;
+  /** What parsing the text gives: a copy that shares nothing with what was given. */
+  readonly value: JsonValue;
+}
+
+/** {@link toJsonText} with the value that was stored. */
+export function toJson(
+  value: unknown,
+  what: string,
+  limits: JsonLimits,
+  code: JsonErrorCode = what === 'params' ? 'invalid_params' : 'invalid_request',
+): StoredJson {
+  const small = smallPlain(value, limits.depth);
+  if (small !== undefined) {
+    // A UTF-16 unit takes at most three bytes: short texts need no count.
+    refuseLarge(small.text, what, limits.bytes);
+    return small;
   }
-  return text;
+  const text = JSON.stringify(plainJson(value, { what, code, ...limits }));
+  refuseLarge(text, what, limits.bytes);
+  return { text, value: JSON.parse(text) as JsonValue };
+}
+
+function refuseLarge(text: string, what: string, bytes: number): void {
+  if (text.length * 3 > bytes && Buffer.byteLength(text) > bytes) {
+    throw tooLarge(what, bytes);
+  }
 }
 
 const SMALL = 20_000;
 const SHALLOW = 32;
 
+/** What is left of the size that counts as small; negative when it is spent. */
+let budget = 0;
+
 /**
- * The text of what nearly every job carries: small, plain, harmless. Undefined for everything else,
- * which `plainJson` then looks at closely. NUL and lone surrogates need no look at each string:
- * `JSON.stringify` writes both as `\u` escapes, so their absence shows in the text.
- *
- * Measured on Node 20: 0.9 µs for a payload of 160 bytes, of which `JSON.stringify` takes 0.6.
+ * What nearly every job carries: small, plain, harmless. Undefined for everything else, which
+ * `plainJson` then looks at closely. It is copied in the same walk, which is faster than parsing the
+ * text again. NUL and lone surrogates need no look at each string: `JSON.stringify` writes both as
+ * `\u` escapes, so their absence shows in the text.
  */
-function smallPlainText(value: unknown, depth: number): string | undefined {
+function smallPlain(value: unknown, depth: number): StoredJson | undefined {
   try {
-    if (weigh(value, Math.min(depth, SHALLOW), SMALL) < 0) {
+    budget = SMALL;
+    const copied = copy(value, Math.min(depth, SHALLOW));
+    if (copied === undefined || budget < 0) {
       return undefined;
     }
-    const text = JSON.stringify(value);
-    return text.includes('\\u') ? undefined : text;
+    const text = JSON.stringify(copied);
+    return text.includes('\\u') ? undefined : { text, value: copied };
   } catch {
     // A getter or a proxy threw; `plainJson` says where.
     return undefined;
@@ -58,50 +86,68 @@ function smallPlainText(value: unknown, depth: number): string | undefined {
 }
 
 /**
- * What is left of `budget`, negative when it is spent or the value is not plain. A member weighs at
- * least 2, which keeps the number of keys in bounds without counting them.
+ * A copy of a plain value, undefined when it is not plain. A member weighs at least 2, which keeps
+ * the number of keys in bounds without counting them.
  */
-function weigh(value: unknown, depth: number, budget: number): number {
-  if (typeof value === 'string') {
-    return budget - value.length - 1;
+function copy(value: unknown, depth: number): JsonValue | undefined {
+  switch (typeof value) {
+    case 'string':
+      budget -= value.length + 1;
+      return value;
+    case 'number':
+      budget -= 1;
+      // JSON knows no negative zero.
+      return Number.isFinite(value) ? value + 0 : undefined;
+    case 'boolean':
+      budget -= 1;
+      return value;
+    case 'object':
+      if (value === null) {
+        budget -= 1;
+        return null;
+      }
+      return depth === 0 ? undefined : copyObject(value, depth - 1);
+    default:
+      return undefined;
   }
-  if (typeof value === 'number') {
-    return Number.isFinite(value) ? budget - 1 : -1;
-  }
-  if (typeof value === 'boolean' || value === null) {
-    return budget - 1;
-  }
-  if (!isRecord(value) || depth === 0) {
-    return -1;
-  }
-  return Array.isArray(value)
-    ? weighArray(value, depth - 1, budget - 1)
-    : weighObject(value, depth - 1, budget - 1);
 }
 
-function weighArray(array: readonly unknown[], depth: number, budget: number): number {
-  let left = budget;
-  for (let index = 0; index < array.length && left >= 0; index += 1) {
-    left = weigh(array[index], depth, left);
+function copyObject(value: object, depth: number): JsonValue | undefined {
+  budget -= 1;
+  if (Array.isArray(value)) {
+    return copyArray(value, depth);
   }
-  return left;
-}
-
-function weighObject(object: Record<string, unknown>, depth: number, budget: number): number {
-  const prototype: unknown = Object.getPrototypeOf(object);
-  if (prototype !== Object.prototype && prototype !== null) {
-    return -1;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (
+    (prototype !== Object.prototype && prototype !== null) ||
+    (value as { toJSON?: unknown }).toJSON !== undefined
+  ) {
+    return undefined;
   }
-  let left = budget;
-  for (const key of Object.keys(object)) {
-    const member = object[key];
+  const copied: Record<string, JsonValue> = {};
+  for (const key of Object.keys(value)) {
+    const member = (value as Record<string, unknown>)[key];
     if (member === undefined) {
       continue;
     }
-    left = key === '__proto__' ? -1 : weigh(member, depth, left - key.length - 1);
-    if (left < 0) {
-      return left;
+    budget -= key.length + 1;
+    const plain = key === '__proto__' || budget < 0 ? undefined : copy(member, depth);
+    if (plain === undefined) {
+      return undefined;
     }
+    copied[key] = plain;
   }
-  return left;
+  return copied;
+}
+
+function copyArray(array: readonly unknown[], depth: number): JsonValue | undefined {
+  const copied: JsonValue[] = [];
+  for (let index = 0; index < array.length && budget >= 0; index += 1) {
+    const plain = copy(array[index], depth);
+    if (plain === undefined) {
+      return undefined;
+    }
+    copied.push(plain);
+  }
+  return budget < 0 ? undefined : copied;
 }

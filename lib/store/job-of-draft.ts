@@ -1,33 +1,51 @@
 import { JobEntity } from '../entities/job.entity.js';
-import type { JobDraft } from './store.js';
+import type { JobDraft, JobTerms } from './store.js';
+
+/** Where and when a job is stored. */
+export interface Placement {
+  readonly seq: number;
+  readonly id: string;
+  readonly scheduledAtMs: number;
+}
+
+/** Whether a job may start as soon as it is stored, at that time of the database. */
+export function isDue({ runAtMs, delayMs }: JobTerms, nowMs: number): boolean {
+  return runAtMs === undefined ? delayMs === 0 : runAtMs <= nowMs;
+}
+
+/** When a job may start that was not told to start at once. */
+export function startOf({ runAtMs, delayMs }: JobTerms, nowMs: number): number {
+  return runAtMs ?? nowMs + delayMs;
+}
 
 /** The job as it is stored at that time of the database. */
-export function jobOfDraft(draft: JobDraft, nowMs: number): JobEntity {
+export function jobOfDraft(draft: JobDraft, placement: Placement, nowMs: number): JobEntity {
   const job = new JobEntity();
-  const runAtMs = draft.runAtMs ?? nowMs + draft.delayMs;
-  const isDue = runAtMs <= nowMs;
-  job.seq = 0;
-  job.id = draft.id;
-  job.tenantId = draft.tenantId;
-  job.userId = draft.userId;
+  const { terms } = draft;
+  const due = isDue(terms, nowMs);
+  job.seq = placement.seq;
+  job.id = placement.id;
+  job.tenantId = terms.tenantId;
+  job.userId = terms.userId;
   job.idempotencyKey = draft.idempotencyKey;
   job.requestHash = draft.requestHash;
-  job.type = draft.type;
-  job.typeVersion = draft.typeVersion;
-  job.group = draft.group;
-  job.queue = draft.queue;
-  job.channel = draft.channel;
-  job.kind = isDue ? 'generic' : 'scheduled';
-  job.priority = draft.priority;
+  job.type = terms.type;
+  job.typeVersion = terms.typeVersion;
+  job.group = terms.group;
+  job.queue = terms.queue;
+  job.channel = terms.channel;
+  job.kind = due ? 'generic' : 'scheduled';
+  job.priority = terms.priority;
   job.status = 'waiting';
-  job.ready = isDue ? 1 : 0;
+  job.ready = due ? 1 : 0;
   job.sequence = 1;
-  job.scheduledAtMs = nowMs;
-  job.runAtMs = runAtMs;
-  job.updatedAtMs = nowMs;
+  job.scheduledAtMs = placement.scheduledAtMs;
+  job.runAtMs =
+    terms.runAtMs === undefined && due ? placement.scheduledAtMs : startOf(terms, nowMs);
+  job.updatedAtMs = placement.scheduledAtMs;
   job.startedAtMs = null;
   job.finishedAtMs = null;
-  job.expiresAtMs = draft.expiresAtMs;
+  job.expiresAtMs = terms.expiresAtMs;
   job.etaMs = null;
   job.cancelRequestedAtMs = null;
   job.lockedBy = null;
@@ -36,9 +54,9 @@ export function jobOfDraft(draft: JobDraft, nowMs: number): JobEntity {
   job.completed = null;
   job.total = null;
   job.details = null;
-  job.timeoutSec = draft.timeoutSec;
-  job.maxRetries = draft.maxRetries;
-  job.retryDelaySec = draft.retryDelaySec;
+  job.timeoutSec = terms.timeoutSec;
+  job.maxRetries = terms.maxRetries;
+  job.retryDelaySec = terms.retryDelaySec;
   job.retries = 0;
   job.lost = 0;
   job.revision = 0;
@@ -49,9 +67,9 @@ export function jobOfDraft(draft: JobDraft, nowMs: number): JobEntity {
   job.error = null;
   job.result = null;
   job.params = draft.params;
-  job.state = draft.state;
-  job.tags = draft.tags;
-  job.meta = draft.meta;
-  job.upstreamJobId = draft.upstreamJobId;
+  job.state = terms.state;
+  job.tags = terms.tags;
+  job.meta = terms.meta;
+  job.upstreamJobId = terms.upstreamJobId;
   return job;
 }

@@ -8,13 +8,10 @@ import type { RunOutcome } from '../model/job.js';
 import type { FinalStatus, JobStatus } from '../model/job-status.js';
 import type { JobQuery } from '../model/query.js';
 
-/** A job to be stored; what depends on the database's time is decided in its transaction. */
-export interface JobDraft {
-  readonly id: string;
+/** What jobs that are enqueued alike have in common. */
+export interface JobTerms {
   readonly tenantId: string;
   readonly userId: string | null;
-  readonly idempotencyKey: string | null;
-  readonly requestHash: string | null;
   readonly type: string;
   readonly typeVersion: number;
   readonly group: string;
@@ -28,17 +25,49 @@ export interface JobDraft {
   readonly timeoutSec: number;
   readonly maxRetries: number;
   readonly retryDelaySec: number;
-  readonly params: string;
   readonly state: string | null;
   readonly tags: string | null;
   readonly meta: string | null;
   readonly upstreamJobId: string | null;
 }
 
-/** What an insert did. `taken`: the idempotency key names a job that is there. */
-export interface InsertResult {
-  readonly outcome: 'created' | 'taken';
+/** A job to be stored; what depends on the database's time is decided in its transaction. */
+export interface JobDraft {
+  /** Only where somebody has seen the job before it is stored; else storing gives the id. */
+  readonly id: string | undefined;
+  readonly idempotencyKey: string | null;
+  readonly requestHash: string | null;
+  /** JSON text. */
+  readonly params: string;
+  /** One object for many drafts, where it can be: drafts of one object share a statement. */
+  readonly terms: JobTerms;
+}
+
+/** A job that an insert has stored. */
+export interface Created {
+  readonly outcome: 'created';
+  readonly draft: JobDraft;
+  readonly seq: number;
+  readonly id: string;
+  readonly scheduledAtMs: number;
+  /** The database's time of the insert. */
+  readonly nowMs: number;
   readonly job: JobEntity;
+}
+
+/**
+ * What an insert did. `taken`: the idempotency key names a job that is there. `id_taken`: another
+ * job of the same moment has the id that the draft came with, so nothing was stored.
+ */
+export type InsertResult =
+  | Created
+  | { readonly outcome: 'taken'; readonly job: JobEntity }
+  | { readonly outcome: 'id_taken' };
+
+/** Who holds an idempotency key: a stored job, or an earlier one of the same call. */
+export interface KeyHolder {
+  readonly id: string | undefined;
+  readonly requestHash: string | null;
 }
 
 /** How a run goes into the history. */
@@ -154,10 +183,10 @@ export interface Standing {
 export interface JobStore {
   /** Stores one job, or finds the one that holds its idempotency key. Calls share transactions. */
   insert(draft: JobDraft): Promise<InsertResult>;
-  /** Stores all or, when a key is taken by a job that `refuses`, none. */
+  /** Stores all, or none when the holder of a key `refuses` or a given id is taken. */
   insertAll(
     drafts: readonly JobDraft[],
-    refuses: (taken: InsertResult, index: number) => boolean,
+    refuses: (holder: KeyHolder, index: number) => boolean,
   ): Promise<readonly InsertResult[]>;
   find(id: string, tenantId?: string): Promise<ListedJob | undefined>;
   findByKey(tenantId: string, key: string): Promise<ListedJob | undefined>;
@@ -265,7 +294,7 @@ export interface JoinedTransaction {
   findByKey(tenantId: string, key: string): Promise<JobEntity | undefined>;
   insertAll(
     drafts: readonly JobDraft[],
-    refuses: (taken: InsertResult, index: number) => boolean,
+    refuses: (holder: KeyHolder, index: number) => boolean,
   ): Promise<readonly InsertResult[]>;
   report(report: RunReport): Promise<boolean>;
   change(id: string, decide: Decide): Promise<ChangeResult | undefined>;

@@ -7,6 +7,7 @@ import {
   type JobPage,
   type JobQuery,
 } from '../../lib/index.js';
+import { until } from '../support/waiting.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { refusal } from '../support/refusals.js';
 
@@ -155,6 +156,9 @@ describe('a filter', () => {
       made[name] = (await app.jobs.enqueue(type, undefined, { tenantId, ...options })).id;
     };
     await make('plain', Alpha, {});
+    const { scheduledAt } = await app.jobs.get(made['plain'] as string);
+    middle = new Date(scheduledAt.getTime() + 1);
+    await until(() => Date.now() > middle.getTime(), 'a later millisecond');
     await make('delayed', Alpha, { delay: '1h' });
     await make('tagged', Alpha, { tags: ['red', 'a,b'] });
     await make('ada', Beta, { userId: 'ada' });
@@ -163,12 +167,8 @@ describe('a filter', () => {
     await make('canceled', Beta, {});
     await app.jobs.cancel(made['canceled'] as string);
     await app.sql(
-      `UPDATE jobs SET scheduled_at_ms = 1500000000000 WHERE job_id = '${made['plain']}'`,
-    );
-    await app.sql(
       `UPDATE jobs SET upstream_job_id = '${made['plain']}' WHERE job_id = '${made['gpu']}'`,
     );
-    middle = new Date(1_600_000_000_000);
   });
 
   it.each<[string, () => JobQuery, string[]]>([

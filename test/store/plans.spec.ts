@@ -1,6 +1,7 @@
 import Database from 'better-sqlite3';
 import { afterAll, describe, expect, it } from 'vitest';
 import { initialSchema } from '../../lib/store/migrations/0001-initial.js';
+import { ClaimScript } from '../../lib/store/typeorm/claim.script.js';
 import { DutyScripts } from '../../lib/store/typeorm/duty.scripts.js';
 import { JobScripts } from '../../lib/store/typeorm/job.scripts.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
@@ -29,13 +30,13 @@ describe('the plan of', () => {
   const jobs = new JobScripts(tables);
   const duties = new DutyScripts(tables);
 
-  it('a claim is one range of the ready index for each type, in its order, with no sort', () => {
+  it('a claim is one range of the ready index for each type and channel, in its order, with no sort', () => {
     const plan = planOf(
-      jobs.claim(
+      new ClaimScript(tables).claim(
         {
           queue: 'default',
           types: ['a:a', 'b:b'],
-          channels: [''],
+          channels: ['', 'gpu'],
           limit: 10,
           workerId: 'w',
           leaseMs: 1,
@@ -45,7 +46,7 @@ describe('the plan of', () => {
         1,
       ),
     );
-    expect(plan.match(/USING INDEX ix_jobs_ready \(type=\?\)/g)).toHaveLength(2);
+    expect(plan.match(/USING INDEX ix_jobs_ready \(type=\? AND channel=\?\)/g)).toHaveLength(4);
     expect(plan).not.toMatch(/TEMP B-TREE FOR ORDER BY|SCAN jobs/);
   });
 

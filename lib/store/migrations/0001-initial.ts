@@ -6,16 +6,16 @@ import type { TableNames } from '../typeorm/table-names.js';
  *
  * Indexes of `jobs`, each for one query:
  * - ready: the claim. Partial, so it holds just the rows that may be taken: a million delayed,
- *   running or ended rows cost a claim nothing. Its order is the claim's order within a type.
+ *   running or ended rows cost a claim nothing. Its order is the claim's order within a type and a channel.
  * - due: what promotion looks at, and the time of the next promotion.
  * - lease: renewal, the reaper and remote control; only runs that somebody holds.
  * - expiry: jobs that may expire unstarted.
  * - ended: retention, and lists by a final status.
  * - suspended: counts and lists of suspended jobs.
  * - key: the idempotency keys.
- * - list: the default order of a list.
- * - tenant: the same for one tenant of several. Applications without tenants have one index less to
- *   keep, which is a sixth of the cost of a single enqueue.
+ * - tenant: the default order of a list, for one tenant of several. Applications without tenants
+ *   have one index less to keep, which is a sixth of the cost of a single enqueue.
+ * Ids and the default order of a list need none: both are the row number (`row-numbers.ts`).
  */
 export function initialSchema(t: TableNames): readonly string[] {
   return [
@@ -68,16 +68,14 @@ export function initialSchema(t: TableNames): readonly string[] {
       meta TEXT,
       upstream_job_id TEXT
     )`,
-    `CREATE UNIQUE INDEX ${t.index('jobs_id')} ON ${t.jobs} (job_id)`,
-    `CREATE INDEX ${t.index('jobs_ready')} ON ${t.jobs} (type, priority DESC, run_at_ms, seq) WHERE ready = 1`,
+    `CREATE INDEX ${t.index('jobs_ready')} ON ${t.jobs} (type, channel, priority DESC, run_at_ms) WHERE ready = 1`,
     `CREATE INDEX ${t.index('jobs_due')} ON ${t.jobs} (run_at_ms) WHERE status = 'waiting' AND ready = 0`,
     `CREATE INDEX ${t.index('jobs_lease')} ON ${t.jobs} (lease_until_ms) WHERE lease_until_ms IS NOT NULL`,
     `CREATE INDEX ${t.index('jobs_expiry')} ON ${t.jobs} (expires_at_ms) WHERE expires_at_ms IS NOT NULL AND finished_at_ms IS NULL`,
     `CREATE INDEX ${t.index('jobs_ended')} ON ${t.jobs} (status, finished_at_ms) WHERE finished_at_ms IS NOT NULL`,
     `CREATE INDEX ${t.index('jobs_suspended')} ON ${t.jobs} (seq) WHERE status = 'suspended'`,
     `CREATE UNIQUE INDEX ${t.index('jobs_key')} ON ${t.jobs} (tenant_id, idempotency_key) WHERE idempotency_key IS NOT NULL`,
-    `CREATE INDEX ${t.index('jobs_list')} ON ${t.jobs} (scheduled_at_ms)`,
-    `CREATE INDEX ${t.index('jobs_tenant')} ON ${t.jobs} (tenant_id, scheduled_at_ms) WHERE tenant_id <> '${NIL_TENANT}'`,
+    `CREATE INDEX ${t.index('jobs_tenant')} ON ${t.jobs} (tenant_id) WHERE tenant_id <> '${NIL_TENANT}'`,
     `CREATE TABLE ${t.runs} (
       run_id TEXT PRIMARY KEY,
       job_id TEXT NOT NULL,

@@ -1,5 +1,6 @@
 import type { FinalStatus } from '../../model/job-status.js';
 import { query, type Script } from '../dialects/sql.js';
+import { seqOfId } from '../dialects/sqlite/row-numbers.js';
 import type { Standing } from '../store.js';
 import type { TableNames } from './table-names.js';
 
@@ -53,8 +54,8 @@ export class DutyScripts {
 
   *standings(ids: readonly string[]): Script<ReadonlyMap<string, Standing>> {
     const rows = yield* query(
-      `SELECT job_id, status, sequence, progress FROM ${this.#t.jobs} WHERE job_id IN (SELECT value FROM json_each(?))`,
-      [JSON.stringify(ids)],
+      `SELECT job_id, status, sequence, progress FROM ${this.#t.jobs} WHERE seq IN (SELECT value FROM json_each(?))`,
+      [JSON.stringify(ids.map(seqOfId))],
     );
     return new Map(
       rows.map((row) => [

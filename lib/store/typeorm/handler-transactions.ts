@@ -1,6 +1,7 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { JobsError } from '../../model/errors.js';
 import { query, type TimedScript } from '../dialects/sql.js';
+import { seqOfId } from '../dialects/sqlite/row-numbers.js';
 import type { DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
 import { classifySqliteError } from '../dialects/sqlite/sqlite-errors.js';
 import { isInMemory, openHandlerDataSource, sqliteOptions } from './engine-connection.js';
@@ -101,9 +102,9 @@ export class HandlerTransactions {
     const { jobs } = this.#tables;
     return function* (nowMs) {
       const rows = yield* query(
-        `UPDATE ${jobs} SET updated_at_ms = ? WHERE job_id = ? AND run_id = ?
+        `UPDATE ${jobs} SET updated_at_ms = ? WHERE seq = ? AND job_id = ? AND run_id = ?
          AND status IN ('running', 'locked', 'suspending', 'canceling') RETURNING seq`,
-        [nowMs, run.jobId, run.runId],
+        [nowMs, seqOfId(run.jobId) ?? -1, run.jobId, run.runId],
       );
       return rows.length === 1;
     };

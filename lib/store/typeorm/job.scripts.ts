@@ -1,16 +1,7 @@
 import type { JobEntity } from '../../entities/job.entity.js';
-import { newId } from '../../model/id.js';
 import { query, type Script, type SqlValue } from '../dialects/sql.js';
-import type {
-  ChangeResult,
-  ClaimRequest,
-  Completion,
-  Decide,
-  HeldRun,
-  JobChange,
-  RunReport,
-} from '../store.js';
-import { CLAIMED_COLUMNS, claimedJobOfRow } from './claimed-job.js';
+import { seqOfId } from '../dialects/sqlite/row-numbers.js';
+import type { ChangeResult, Completion, Decide, HeldRun, JobChange, RunReport } from '../store.js';
 import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import type { TableNames } from './table-names.js';
 
@@ -19,7 +10,6 @@ const ACTIVE = "('running', 'canceling', 'suspending', 'locked')";
 /** The statements on the path of a job, for SQLite. */
 export class JobScripts {
   readonly #t: TableNames;
-  readonly #claims = new Map<string, string>();
   readonly #completeSql: string;
   readonly #reportSql: string;
 
@@ -27,39 +17,6 @@ export class JobScripts {
     this.#t = tables;
     this.#completeSql = this.#completeStatement();
     this.#reportSql = this.#reportStatement();
-  }
-
-  /**
-   * Takes ready jobs. Safe because it is one statement under the write lock: the rows it selects
-   * are the rows it changes, and `ready` becomes 0 in the same step.
-   *
-   * Plan (asserted by test/store/plans.spec.ts): one range of the ready index for each type the
-   * worker has registered, merged in claim order, so the cost is the number of jobs taken plus the
-   * number of types; delayed, running and ended rows and other types' backlogs are never visited.
-   */
-  *claim(request: ClaimRequest, nowMs: number): Script<readonly JobEntity[]> {
-    const { types, channels, limit, starts } = request;
-    if (types.length === 0 || limit <= 0 || channels.length === 0) {
-      return [];
-    }
-    const channelParams: readonly string[] = channels === '*' ? [] : channels;
-    const selected = types.flatMap((type): SqlValue[] => [type, ...channelParams, nowMs]);
-    // A run's id is this claim's own prefix and the job's row number: distinct for each row of one
-    // statement without a round trip, and distinct from every other claim by time and chance.
-    const prefix = newId(nowMs).slice(0, 24);
-    const rows = yield* query(this.#claimStatement(types.length, channels), [
-      prefix,
-      request.workerId,
-      nowMs + request.leaseMs,
-      nowMs,
-      starts ? nowMs : null,
-      starts ? nowMs : null,
-      request.queue,
-      ...selected,
-      limit,
-    ]);
-    // RETURNING promises no order.
-    return rows.map((row) => claimedJobOfRow(row, request, nowMs)).sort(byClaimOrder);
   }
 
   /** Ends runs as completed; true for each that was still running under its run. */
@@ -132,10 +89,14 @@ export class JobScripts {
   }
 
   *find(id: string, tenantId: string | undefined): Script<JobEntity | undefined> {
+    const seq = seqOfId(id);
+    if (seq === undefined) {
+      return undefined;
+    }
     const scope = tenantId === undefined ? '' : ' AND tenant_id = ?';
     const rows = yield* query(
-      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE job_id = ?${scope}`,
-      tenantId === undefined ? [id] : [id, tenantId],
+      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq = ? AND job_id = ?${scope}`,
+      tenantId === undefined ? [seq, id] : [seq, id, tenantId],
     );
     const [row] = rows;
     return row === undefined ? undefined : jobOfRow(row);
@@ -170,7 +131,7 @@ export class JobScripts {
       `UPDATE ${this.#t.jobs} SET ready = 1 WHERE seq IN (
          SELECT seq FROM ${this.#t.jobs}
          WHERE status = 'waiting' AND ready = 0 AND run_at_ms <= ?
-         ORDER BY run_at_ms LIMIT ?)
+         ORDER BY run_at_ms LIMIT ? + 0)
        RETURNING seq`,
       [nowMs, limit],
     );
@@ -184,20 +145,6 @@ export class JobScripts {
     );
     const nextMs = next[0]?.[0] ?? null;
     return nextMs === null ? undefined : Math.max(0, Number(nextMs) - nowMs);
-  }
-
-  /** Whether there is anything that a claim would find, priorities and pauses aside. */
-  *hasReady({ types }: ClaimRequest): Script<boolean> {
-    for (const type of types) {
-      const rows = yield* query(
-        `SELECT 1 FROM ${this.#t.jobs} WHERE ready = 1 AND type = ? LIMIT 1`,
-        [type],
-      );
-      if (rows.length > 0) {
-        return true;
-      }
-    }
-    return false;
   }
 
   *#apply(before: JobEntity, change: JobChange, nowMs: number): Script<JobEntity | undefined> {
@@ -245,32 +192,6 @@ export class JobScripts {
     return job;
   }
 
-  #claimStatement(types: number, channels: readonly string[] | '*'): string {
-    const channelCount = channels === '*' ? -1 : channels.length;
-    const key = `${types}/${channelCount}`;
-    const known = this.#claims.get(key);
-    if (known !== undefined) {
-      return known;
-    }
-    const channel =
-      channels === '*' ? '' : ` AND channel IN (${channels.map(() => '?').join(', ')})`;
-    const branch = `SELECT seq, priority, run_at_ms FROM ${this.#t.jobs}
-      WHERE ready = 1 AND type = ?${channel} AND (expires_at_ms IS NULL OR expires_at_ms > ? OR revision > 0)`;
-    const sql = `UPDATE ${this.#t.jobs} SET
-        status = 'running', ready = 0, sequence = sequence + 1, revision = revision + 1,
-        run_id = ? || printf('%012x', seq), worker_id = ?, lease_until_ms = ?, updated_at_ms = ?,
-        started_at_ms = ?,
-        eta_ms = CASE WHEN timeout_sec > 0 THEN ? + CAST(timeout_sec * 1000 AS INTEGER) END
-      WHERE status = 'waiting'
-        AND NOT EXISTS (SELECT 1 FROM ${this.#t.queues} WHERE name = ? AND paused = 1)
-        AND seq IN (SELECT seq FROM (
-          ${Array.from({ length: types }, () => branch).join('\n UNION ALL ')}
-          ORDER BY priority DESC, run_at_ms, seq LIMIT ?))
-      RETURNING ${CLAIMED_COLUMNS}`;
-    this.#claims.set(key, sql);
-    return sql;
-  }
-
   #completeStatement(): string {
     return `UPDATE ${this.#t.jobs} SET
         status = 'completed', sequence = sequence + 1, finished_at_ms = ?, updated_at_ms = ?,
@@ -311,10 +232,6 @@ function withDerived(
     result.ready = status === 'waiting' && runAtMs <= nowMs ? 1 : 0;
   }
   return result;
-}
-
-function byClaimOrder(a: JobEntity, b: JobEntity): number {
-  return b.priority - a.priority || a.runAtMs - b.runAtMs || a.seq - b.seq;
 }
 
 function heldOfRow(row: readonly SqlValue[]): HeldRun {

@@ -9,6 +9,7 @@ import type {
   RunReport,
 } from '../store.js';
 import type { BatchKind, Writer } from '../writer.js';
+import type { ClaimScript } from './claim.script.js';
 import type { DutyScripts } from './duty.scripts.js';
 import type { InsertScript } from './insert.script.js';
 import type { JobScripts } from './job.scripts.js';
@@ -18,6 +19,7 @@ import { lockScript } from './lock.script.js';
 /** What the jobs' part of the store is built from. */
 export interface JobStoreParts {
   readonly scripts: JobScripts;
+  readonly claims: ClaimScript;
   readonly inserts: InsertScript;
   readonly lists: ListScripts;
   readonly duties: DutyScripts;
@@ -31,7 +33,7 @@ export interface JobStoreParts {
  * that one commit finishes a batch of jobs and claims the next.
  */
 export function jobStore(parts: JobStoreParts): JobStore {
-  const { scripts, inserts, lists, duties } = parts;
+  const { scripts, claims, inserts, lists, duties } = parts;
   const insertKind: BatchKind<JobDraft, InsertResult> = {
     name: 'insert',
     rank: 10,
@@ -57,7 +59,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
     *script(requests, now) {
       const taken = [];
       for (const request of requests) {
-        taken.push(yield* scripts.claim(request, now));
+        taken.push(yield* claims.claim(request, now));
       }
       return taken;
     },
@@ -68,11 +70,11 @@ export function jobStore(parts: JobStoreParts): JobStore {
     insert: (draft) => parts.writer().add(insertKind, draft, 'caller'),
     insertAll: async (drafts, refuses) =>
       (await writer()).write((now) => inserts.insertAll(drafts, refuses, now), 'caller'),
-    find: (id, tenantId) => read(() => lists.find('job_id', id, tenantId)),
+    find: (id, tenantId) => read(() => lists.find(id, tenantId)),
     findByKey: (tenantId, key) => read(() => lists.findByKey(tenantId, key)),
     list: (request) => read(() => lists.list(request)),
     claim: async (request) =>
-      request.onlyIfReady && !(await read(() => scripts.hasReady(request)))
+      request.onlyIfReady && !(await read(() => claims.hasReady(request)))
         ? []
         : parts.writer().add(claimKind, request, 'engine'),
     complete: (completion) => parts.writer().add(completeKind, completion, 'engine'),

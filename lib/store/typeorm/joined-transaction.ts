@@ -77,14 +77,17 @@ export function joinTransaction(
   const run = <T>(script: TimedScript<T>): Promise<T> => runOn(runner, clock, script);
   return {
     async insert(draft) {
-      const [result] = await run((now) => inserts.insert([draft], now));
+      const [result] = await run((now) => inserts.insertLocked([draft], now));
       if (result === undefined) {
-        throw new JobsError('internal_error', `Job ${draft.id} was inserted without an outcome.`);
+        throw new JobsError(
+          'internal_error',
+          `A job of type ${draft.terms.type} was inserted without an outcome.`,
+        );
       }
       return result;
     },
     async insertAll(drafts, refuses) {
-      return run((now) => inserts.insertAll(drafts, refuses, now));
+      return run((now) => inserts.insertAllLocked(drafts, refuses, now));
     },
     findByKey: (tenantId, key) => run(() => inserts.findByKeyToWrite(tenantId, key)),
     async report(report) {

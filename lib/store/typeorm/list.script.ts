@@ -2,6 +2,7 @@ import type { JobEntity } from '../../entities/job.entity.js';
 import { ACTIVE_STATUSES, FINAL_STATUSES, type JobStatus } from '../../model/job-status.js';
 import { NIL_TENANT } from '../../model/tenant.js';
 import { query, type Script, type SqlValue } from '../dialects/sql.js';
+import { seqOfId, seqOfMs } from '../dialects/sqlite/row-numbers.js';
 import type { JobCounts, JobList, ListedJob, ResolvedJobQuery } from '../store.js';
 import { ALL_JOB_COLUMNS, JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import type { TableNames } from './table-names.js';
@@ -40,15 +41,15 @@ export class ListScripts {
     this.#columns = `${ALL_JOB_COLUMNS}, EXISTS (SELECT 1 FROM ${tables.queues} WHERE name = queue AND paused = 1)`;
   }
 
-  *find(
-    column: 'job_id',
-    value: string,
-    tenantId: string | undefined,
-  ): Script<ListedJob | undefined> {
+  *find(id: string, tenantId: string | undefined): Script<ListedJob | undefined> {
+    const seq = seqOfId(id);
+    if (seq === undefined) {
+      return undefined;
+    }
     const scope = tenantId === undefined ? '' : ' AND tenant_id = ?';
     const rows = yield* query(
-      `SELECT ${this.#columns} FROM ${this.#t.jobs} WHERE ${column} = ?${scope}`,
-      tenantId === undefined ? [value] : [value, tenantId],
+      `SELECT ${this.#columns} FROM ${this.#t.jobs} WHERE seq = ? AND job_id = ?${scope}`,
+      tenantId === undefined ? [seq, id] : [seq, id, tenantId],
     );
     return rows.map(listedOfRow)[0];
   }
@@ -73,8 +74,10 @@ export class ListScripts {
     const offset = request.after === undefined ? (request.page - 1) * request.limit : 0;
     const rows = yield* query(
       `SELECT ${this.#columns} FROM ${this.#t.jobs}${page.sql}
-       ORDER BY ${request.order.map((by) => `${sortKey(by.column)}${by.descending ? ' DESC' : ''}`).join(', ')}
-       LIMIT ? OFFSET ?`,
+       ORDER BY ${orderOf(request)
+         .map((by) => `${sortKey(by.column)}${by.descending ? ' DESC' : ''}`)
+         .join(', ')}
+       LIMIT ? + 0 OFFSET ? + 0`,
       [...page.params, request.limit, offset],
     );
     return { jobs: rows.map(listedOfRow), count: Number(count[0]?.[0] ?? 0) };
@@ -220,13 +223,14 @@ function filtersOf(q: ResolvedJobQuery): Condition[] {
   if (q.userId !== undefined) add('user_id = ?', q.userId);
   if (q.upstreamJobId !== undefined) add('upstream_job_id = ?', q.upstreamJobId);
   if (q.idempotencyKey !== undefined) add('idempotency_key = ?', q.idempotencyKey);
-  if (q.scheduledAfter !== undefined) add('scheduled_at_ms > ?', q.scheduledAfter.getTime());
-  if (q.scheduledBefore !== undefined) add('scheduled_at_ms < ?', q.scheduledBefore.getTime());
+  if (q.scheduledAfter !== undefined) add('seq >= ?', seqOfMs(q.scheduledAfter.getTime() + 1));
+  if (q.scheduledBefore !== undefined) add('seq < ?', seqOfMs(q.scheduledBefore.getTime()));
   if (q.tag !== undefined) add('EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)', q.tag);
   if (q.q !== undefined) {
     const prefix = '= ?';
     add(
-      `(job_id = ? OR substr(type, 1, length(?)) ${prefix} OR substr(idempotency_key, 1, length(?)) ${prefix})`,
+      `(seq = ? AND job_id = ? OR substr(type, 1, length(?)) ${prefix} OR substr(idempotency_key, 1, length(?)) ${prefix})`,
+      seqOfId(q.q.toLowerCase()) ?? -1,
       q.q.toLowerCase(),
       q.q,
       q.q,
@@ -237,10 +241,24 @@ function filtersOf(q: ResolvedJobQuery): Condition[] {
   return conditions;
 }
 
+/** The order in which rows are read: by row number wherever that is the order asked for. */
+function orderOf({ order }: ResolvedJobQuery): ResolvedJobQuery['order'] {
+  const [first, second] = order;
+  return first?.column === 'scheduledAtMs' &&
+    second?.column === 'id' &&
+    second.descending === first.descending
+    ? order.slice(1)
+    : order;
+}
+
 /** Rows after the last one of the page before, in an order whose columns may go either way. */
-function afterOf(q: ResolvedJobQuery, after: readonly SqlValue[]): Condition {
-  const alternatives = q.order.map((by, at) => {
-    const equal = q.order.slice(0, at).map((each) => `${sortKey(each.column)} = ?`);
+function afterOf(q: ResolvedJobQuery, given: readonly SqlValue[]): Condition {
+  const order = orderOf(q);
+  const after = given
+    .slice(q.order.length - order.length)
+    .map((value, at) => (order[at]?.column === 'id' ? (seqOfId(String(value)) ?? -1) : value));
+  const alternatives = order.map((by, at) => {
+    const equal = order.slice(0, at).map((each) => `${sortKey(each.column)} = ?`);
     const beyond = `${sortKey(by.column)} ${by.descending ? '<' : '>'} ?`;
     return { sql: [...equal, beyond].join(' AND '), params: after.slice(0, at + 1) };
   });
@@ -252,6 +270,9 @@ function afterOf(q: ResolvedJobQuery, after: readonly SqlValue[]): Condition {
 
 /** What a column sorts by: an absent instant comes before every other. */
 export function sortKey(column: keyof JobEntity): string {
+  if (column === 'id') {
+    return 'seq';
+  }
   return column === 'startedAtMs' || column === 'finishedAtMs'
     ? `COALESCE(${JOB_COLUMNS[column]}, 0)`
     : JOB_COLUMNS[column];

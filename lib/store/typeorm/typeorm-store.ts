@@ -12,6 +12,7 @@ import type {
   TransactionRun,
 } from '../store.js';
 import { Writer } from '../writer.js';
+import { ClaimScript } from './claim.script.js';
 import { catalogStore } from './catalog.store.js';
 import { DutyScripts } from './duty.scripts.js';
 import { openEngineConnection, type EngineConnection } from './engine-connection.js';
@@ -71,6 +72,7 @@ export class TypeOrmStore implements Store {
     const writer = (): Writer => this.#openWriter();
     this.jobs = jobStore({
       scripts: this.#scripts,
+      claims: new ClaimScript(this.#tables),
       inserts: this.#inserts,
       lists: new ListScripts(this.#tables),
       duties: new DutyScripts(this.#tables),

@@ -1,0 +1,190 @@
+import { createHash } from 'node:crypto';
+import { durationMs } from '../model/duration.js';
+import type { EnqueueOptions } from '../model/enqueue-options.js';
+import { isJobsError, JobsError } from '../model/errors.js';
+import { newId } from '../model/id.js';
+import { canonicalJson, type JsonValue } from '../model/json.js';
+import { toJson, toJsonText, type StoredJson } from '../model/json-text.js';
+import type { JobDraft, JobTerms, Store } from '../store/store.js';
+import {
+  badField,
+  checkedChannel,
+  checkedInstant,
+  checkedKey,
+  checkedStart,
+  checkedTags,
+  checkedTenant,
+  checkedUser,
+} from './enqueue-checks.js';
+import type { EngineOptions } from './engine-options.js';
+import type { RegisteredType } from './handlers.js';
+import { hasHook, instanceFor } from './hooks.js';
+import { InitJob } from './init-job.js';
+import { wholeNumber } from './retry-policy-columns.js';
+
+/** A checked request for a job. */
+export interface Prepared {
+  readonly draft: JobDraft;
+  /** The params as stored, for the job that is given back. */
+  readonly params: JsonValue;
+}
+
+/** What one item may say, whoever stores it. */
+type ItemOptions = Omit<EnqueueOptions<unknown>, 'manager'>;
+
+/** Makes drafts of requests: checks, defaults, the init hook. */
+export class Drafts {
+  readonly #parts: { readonly store: Store; readonly options: EngineOptions };
+  readonly #defaultTerms = new Map<RegisteredType, JobTerms>();
+
+  constructor(parts: { readonly store: Store; readonly options: EngineOptions }) {
+    this.#parts = parts;
+  }
+
+  /** Checks everything and runs the init hook; synchronous when nothing in it is not. */
+  prepare(
+    type: RegisteredType,
+    params: unknown,
+    options: ItemOptions,
+    upstreamJobId?: string,
+  ): Prepared | Promise<Prepared> {
+    const received = this.received(params);
+    const accepted = type.params.accept(params === undefined ? undefined : received.value);
+    return accepted instanceof Promise
+      ? accepted.then((value) => this.#draft(type, value, received, options, upstreamJobId))
+      : this.#draft(type, accepted, received, options, upstreamJobId);
+  }
+
+  /** The params of a request as JSON. @throws JobsError `invalid_params`, `too_large` */
+  received(params: unknown): StoredJson {
+    const { params: bytes, depth } = this.#parts.options.limits;
+    return toJson(params === undefined ? {} : params, 'params', { bytes, depth });
+  }
+
+  #draft(
+    type: RegisteredType,
+    params: JsonValue,
+    received: StoredJson,
+    options: ItemOptions,
+    upstreamJobId: string | undefined,
+  ): Prepared | Promise<Prepared> {
+    const { params: bytes, depth } = this.#parts.options.limits;
+    const key = options.idempotencyKey;
+    const hasInit = hasHook(type, 'onJobInit');
+    const draft: JobDraft = {
+      id: hasInit ? newId(this.#parts.store.estimateNowMs()) : undefined,
+      idempotencyKey: key === undefined ? null : checkedKey(key),
+      requestHash: key === undefined ? null : requestHash(type.typeId, received.value),
+      params:
+        params === received.value ? received.text : toJsonText(params, 'params', { bytes, depth }),
+      terms: this.#terms(type, options, upstreamJobId),
+    };
+    return hasInit ? this.#init(type, draft, params) : { draft, params };
+  }
+
+  #terms(type: RegisteredType, options: ItemOptions, upstreamJobId: string | undefined): JobTerms {
+    if (upstreamJobId !== undefined || hasTerms(options)) {
+      return this.#ownTerms(type, options, upstreamJobId ?? null);
+    }
+    let terms = this.#defaultTerms.get(type);
+    if (terms === undefined) {
+      terms = this.#ownTerms(type, {}, null);
+      this.#defaultTerms.set(type, terms);
+    }
+    return terms;
+  }
+
+  #ownTerms(type: RegisteredType, options: ItemOptions, upstreamJobId: string | null): JobTerms {
+    const { limits } = this.#parts.options;
+    const { priority, expiresAt, timeout, maxRetries, retryDelay, state } = options;
+    return {
+      tenantId: checkedTenant(options.tenantId),
+      userId: checkedUser(options.userId),
+      type: type.typeId,
+      typeVersion: type.version,
+      group: type.group,
+      queue: type.queue,
+      channel: checkedChannel(options.channel),
+      priority: priority === undefined ? 0 : wholeNumber(priority, 'priority', -(2 ** 31)),
+      ...checkedStart(options),
+      expiresAtMs: expiresAt === undefined ? null : checkedInstant(expiresAt, 'expiresAt'),
+      timeoutSec: timeout === undefined ? type.timeoutSec : durationMs(timeout, 'timeout') / 1000,
+      maxRetries:
+        maxRetries === undefined ? type.maxRetries : wholeNumber(maxRetries, 'maxRetries'),
+      retryDelaySec:
+        retryDelay === undefined ? type.retryDelaySec : durationMs(retryDelay, 'retryDelay') / 1000,
+      state:
+        state === undefined
+          ? null
+          : toJsonText(
+              state,
+              'state',
+              { bytes: limits.state, depth: limits.depth },
+              'invalid_request',
+            ),
+      tags: checkedTags(options.tags),
+      meta: this.#metaText(options.meta),
+      upstreamJobId,
+    };
+  }
+
+  /** Calls the hook, which sees the job under the id that it will have. */
+  async #init(type: RegisteredType, draft: JobDraft, params: JsonValue): Promise<Prepared> {
+    // `#draft` gives an id to whatever has the hook.
+    const id = draft.id ?? '';
+    const job = new InitJob(
+      draft,
+      id,
+      type.params.instantiate(JSON.parse(draft.params) as JsonValue),
+      this.#parts.store.estimateNowMs(),
+    );
+    try {
+      const handler = await instanceFor(type, 'onJobInit', id);
+      await handler?.onJobInit?.(job.view);
+    } catch (error) {
+      throw isJobsError(error) && error.code === 'invalid_request'
+        ? error
+        : initFailed(type.typeId, error);
+    }
+    return { draft: { ...draft, terms: { ...draft.terms, ...job.policy } }, params };
+  }
+
+  #metaText(meta: object | undefined): string | null {
+    if (meta === undefined) {
+      return null;
+    }
+    const { meta: bytes, depth } = this.#parts.options.limits;
+    if (typeof meta !== 'object' || meta === null || Array.isArray(meta)) {
+      throw badField('meta', 'must be a JSON object');
+    }
+    return toJsonText(meta, 'meta', { bytes, depth }, 'invalid_request');
+  }
+}
+
+/** What two requests under one key are compared by: the type and the params as received. */
+export function requestHash(typeId: string, received: JsonValue): string {
+  return createHash('sha256')
+    .update(typeId)
+    .update('\n')
+    .update(canonicalJson(received))
+    .digest('hex');
+}
+
+/** Whether a request asks for anything but its type's defaults. */
+function hasTerms(options: object): boolean {
+  for (const key in options) {
+    if (key !== 'type' && key !== 'params' && key !== 'idempotencyKey' && key !== 'manager') {
+      return true;
+    }
+  }
+  return false;
+}
+
+function initFailed(typeId: string, error: unknown): JobsError {
+  const reason = error instanceof Error ? error.message : String(error);
+  return new JobsError(
+    'init_failed',
+    `The job type "${typeId}" refused the job: ${reason.slice(0, 1000)}. Nothing was stored.`,
+    { cause: error },
+  );
+}

@@ -1,0 +1,58 @@
+import { uuidAt, uuidParts } from '../../../model/id.js';
+import { query, type Script } from '../sql.js';
+
+const EPOCH_MS = Date.UTC(2024, 0, 1);
+const PER_MS = 4096;
+const MOST_AHEAD = 60_000 * PER_MS;
+
+/**
+ * A job's row number is the time in its id: the first sixty bits of the UUID, counted from 2024, so
+ * that it fits into the integers of JavaScript until 2093. The id needs no index of its own, rows
+ * lie in the order in which they were enqueued, and that order is also the order of ids and of
+ * `scheduled_at`.
+ */
+export function seqOfId(id: string): number | undefined {
+  const parts = uuidParts(id);
+  if (parts === undefined) {
+    return undefined;
+  }
+  const seq = (parts.ms - EPOCH_MS) * PER_MS + parts.twelveBits;
+  return seq > 0 && Number.isSafeInteger(seq) ? seq : undefined;
+}
+
+/** A new id for the job of a row. */
+export function idOfSeq(seq: number): string {
+  return uuidAt(msOfSeq(seq), seq % PER_MS);
+}
+
+/** When the job of a row was enqueued, in Unix milliseconds of the database. */
+export function msOfSeq(seq: number): number {
+  return EPOCH_MS + Math.floor(seq / PER_MS);
+}
+
+/** The first row number of that millisecond. */
+export function seqOfMs(ms: number): number {
+  return (ms - EPOCH_MS) * PER_MS;
+}
+
+/** The same as {@link msOfSeq} in SQL, of a column or an expression. */
+export function msOfSeqSql(seq: string): string {
+  return `((${seq} >> 12) + ${EPOCH_MS})`;
+}
+
+/**
+ * The first of so many free row numbers in a row, behind all others: no number is ever given out
+ * twice because whoever asks holds the write lock. A clock that was set back is followed once it is
+ * more than a minute behind; until then numbers go on from the last one.
+ */
+export function* freeNumbers(table: string, count: number, nowMs: number): Script<number> {
+  const present = Math.max(1, seqOfMs(nowMs));
+  const beyond = present + MOST_AHEAD;
+  const last = yield* query(`SELECT MAX(seq) FROM ${table} WHERE seq < ?`, [beyond]);
+  const first = Math.max(present, Number(last[0]?.[0] ?? 0) + 1);
+  if (first + count <= beyond) {
+    return first;
+  }
+  const highest = yield* query(`SELECT MAX(seq) FROM ${table}`);
+  return Number(highest[0]?.[0] ?? 0) + 1;
+}
