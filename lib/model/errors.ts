@@ -90,11 +90,11 @@ export function isJobsError(thrown: unknown): thrown is JobsError {
 
 /** The 404 of a resource that does not exist, or not for this tenant. */
 export function notFound(resource: string, id: string): JobsError {
-  return new JobsError(
-    'not_found',
-    `There is no ${resource} "${id}". Check the id; an ended ${resource} may have been removed by retention.`,
-    {
-      members: { resource },
-    },
-  );
+  const why =
+    resource === 'job'
+      ? 'Check the id; an ended job may have been removed by retention.'
+      : `Check the name, or list what there is.`;
+  return new JobsError('not_found', `There is no ${resource} "${id}". ${why}`, {
+    members: { resource },
+  });
 }

@@ -34,9 +34,11 @@ export function rawResponse(response: HttpResponse): ServerResponse {
   return response.raw ?? (response as HttpResponse & ServerResponse);
 }
 
-/** The path as the client asked for it: prefix and version included, no query. */
+/** The path as the client asked for it: prefix and version included, no query, no origin. */
 export function pathOf(request: HttpRequest): string {
-  const path = (request.originalUrl ?? request.url).split('?', 1)[0] ?? '';
+  const [asked = ''] = (request.originalUrl ?? request.url).split('?', 1);
+  // A request may name the whole URL, as proxies are asked; whose it says it is stays out of answers.
+  const path = asked.replace(/^[a-z][a-z\d+.-]*:\/\/[^/]*/i, '');
   return `/${path.replace(/^\/+|\/+$/g, '')}`;
 }
 

@@ -14,14 +14,22 @@ export function withIdempotencyKey(body: CreateJobBody, header: string | undefin
   if (header === undefined) {
     return body;
   }
-  if (header.length < 1 || header.length > 255) {
+  const key = textOf(header);
+  const { length } = [...key];
+  if (length < 1 || length > 255) {
     throw invalid('header', [{ field: FIELD, message: 'must have 1 to 255 characters' }]);
   }
-  if (body.idempotency_key !== undefined && body.idempotency_key !== header) {
+  if (body.idempotency_key !== undefined && body.idempotency_key !== key) {
     const message = 'differs from idempotency_key of the body: give one, or the same';
     throw invalid('header', [{ field: FIELD, message }]);
   }
-  return { ...body, idempotency_key: header };
+  return { ...body, idempotency_key: key };
+}
+
+/** Node reads headers byte by byte; clients that send other characters at all send UTF-8. */
+function textOf(header: string): string {
+  const text = Buffer.from(header, 'latin1').toString();
+  return text.includes('\ufffd') ? header : text;
 }
 
 /** One key cannot name many jobs; ignoring it would let a repeated call make them twice. */

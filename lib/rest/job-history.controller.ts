@@ -27,7 +27,7 @@ export abstract class JobHistoryController {
     summary: 'The runs of a job, the newest last',
     params: JOB_ID,
     answers: [[200, component('JobRunList', 'its runs')]],
-    errors: [404],
+    errors: [404, 503],
   })
   async runs(call: Call): Promise<object> {
     const runs = await this.jobs.runs(call.jobId, call.scope);
@@ -41,7 +41,7 @@ export abstract class JobHistoryController {
     params: JOB_ID,
     query: READ_LOGS,
     answers: [[200, component('JobLogPage', 'lines of its log')]],
-    errors: [404],
+    errors: [404, 503],
   })
   async logs(call: Call<unknown, LogsQuery>): Promise<object> {
     const page = await this.jobs.logs(call.jobId, { ...call.query, ...call.scope });
@@ -61,7 +61,7 @@ export abstract class JobHistoryController {
       [200, EVENTS],
       [204, { description: 'the job has ended, and the client knows' }],
     ],
-    errors: [404],
+    errors: [404, 503],
   })
   async events(call: Call): Promise<EventStream | undefined> {
     const after = lastEventId(call.header('last-event-id'));

@@ -6,14 +6,19 @@ import { FAIL_JOB, JOB_ID, WITH_REASON } from './schemas/requests.js';
 import { jobToWire, type WireJob } from './wire/job.js';
 import type { FailJobBody, ReasonBody } from './wire/requests.js';
 
-function operation(verb: string, summary: string, body = WITH_REASON): Operation {
+function operation(
+  verb: string,
+  summary: string,
+  body = WITH_REASON,
+  moreErrors: readonly number[] = [],
+): Operation {
   return {
     id: `${verb}Job`,
     summary,
     params: JOB_ID,
     body,
     answers: [[202, component('Job', 'the job')]],
-    errors: [404, 409, 423, 503],
+    errors: [404, 409, ...moreErrors, 423, 503],
   };
 }
 
@@ -52,7 +57,7 @@ export abstract class JobOperationsController {
   }
 
   @Post(':id/fail')
-  @Describe(operation('fail', 'Fail a job that has not started', FAIL_JOB))
+  @Describe(operation('fail', 'Fail a job that has not started', FAIL_JOB, [413]))
   async fail(call: Call<FailJobBody>): Promise<WireJob> {
     const { result } = call.body;
     const options = { ...call.reasoned(), ...(result === undefined ? {} : { result }) };

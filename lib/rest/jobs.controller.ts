@@ -80,6 +80,7 @@ export abstract class JobsController {
     summary: 'List jobs',
     query: LIST_JOBS,
     answers: [[200, component('JobList', 'a page of jobs')]],
+    errors: [503],
   })
   async list(call: Call<unknown, ListJobsQuery>): Promise<object> {
     const found = await this.jobs.list(jobQuery(call.query, call.caller.tenantId));
@@ -100,7 +101,7 @@ export abstract class JobsController {
     summary: 'Get a job',
     params: JOB_ID,
     answers: [[200, JOB]],
-    errors: [404],
+    errors: [404, 503],
   })
   async get(call: Call): Promise<WireJob> {
     return jobToWire(await this.jobs.get(call.jobId, call.scope));
@@ -141,7 +142,7 @@ export abstract class JobsController {
       [200, component('Job', 'the job, ended')],
       [202, component('Job', 'the job, which has not ended in time and goes on')],
     ],
-    errors: [404],
+    errors: [404, 503],
   })
   async wait(call: Call<unknown, { timeout_sec?: number }>): Promise<WireJob> {
     const { timeout_sec: seconds = 30 } = call.query;

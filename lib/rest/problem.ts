@@ -52,7 +52,9 @@ function ofJobsError(error: JobsError): ProblemAnswer {
     // Members first: none may take the place of the document's own.
     ...error.members,
     ...document(error.code, error.status, fixed ?? error.message),
-    ...(error.errors === undefined ? {} : { errors: fieldsOf(error, error.errors) }),
+    ...(error.errors === undefined || error.errors.length === 0
+      ? {}
+      : { errors: fieldsOf(error, error.errors) }),
   };
   const wait = error.status === 423 || error.status === 503 ? 1 : undefined;
   const retryAfterSec = error.retryAfterSec ?? wait;

@@ -29,6 +29,7 @@ export abstract class QueuesController {
     summary: 'List queues',
     query: LIST_NAMED,
     answers: [[200, component('JobQueueList', 'a page of queues')]],
+    errors: [503],
   })
   async list(call: Call<unknown, PageQuery>): Promise<object> {
     const list = {
@@ -47,7 +48,7 @@ export abstract class QueuesController {
     summary: 'Get a queue',
     params: QUEUE_NAME,
     answers: [[200, QUEUE]],
-    errors: [404],
+    errors: [404, 503],
   })
   async get(call: Call): Promise<object> {
     return queueToWire(await this.queues.get(call.param('name'), call.scope));

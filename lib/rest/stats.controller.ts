@@ -15,6 +15,7 @@ export abstract class StatsController {
     summary: 'Counts of jobs by status, type and queue',
     description: 'Counts go to 10,000 a cell and are a second old at most.',
     answers: [[200, component('JobsStats', 'the counts')]],
+    errors: [503],
   })
   async get(call: Call): Promise<JsonObject> {
     return statsToWire(await this.stats.stats(call.scope));

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import http from 'node:http';
 import { describe, expect, it } from 'vitest';
 import type { JobsIdentity } from '../../lib/jobs.options.js';
 import { newId } from '../../lib/model/id.js';
@@ -195,6 +197,41 @@ describe.each(SERVERS)('requests on %s', (server) => {
     const batch = await host.post('/jobs/batch', { jobs: [] }, header);
     expect(fieldsOf(batch)).toEqual(['Idempotency-Key']);
     expect(calls).toHaveLength(2);
+  });
+
+  it('reads an idempotency key of any characters from the header', async () => {
+    const { fakes, calls } = spies();
+    const host = await openFakes({ server, fakes });
+    // Before a body of bytes, Node writes headers byte by byte.
+    const send = async (headerBytes: string, key?: string): Promise<number> => {
+      const request = http.request({
+        port: host.port,
+        host: '127.0.0.1',
+        path: '/jobs',
+        method: 'POST',
+        headers: { 'Idempotency-Key': headerBytes, 'Content-Type': 'application/json' },
+      });
+      request.end(Buffer.from(JSON.stringify({ type: 'a:b', idempotency_key: key })));
+      const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+      response.resume();
+      return response.statusCode ?? 0;
+    };
+    for (const key of ['ключ', 'é', '😀'.repeat(255)]) {
+      expect(await send(Buffer.from(key).toString('latin1'), key)).toBe(202);
+    }
+    // Latin-1, as HTTP had it once.
+    expect(await send('é', 'é')).toBe(202);
+    expect(await send(Buffer.from('ж'.repeat(256)).toString('latin1'))).toBe(400);
+    expect(calls).toHaveLength(4);
+  });
+
+  it('links to where it is, whatever origin the request names', async () => {
+    const host = await openFakes({
+      server,
+      fakes: { jobs: { enqueue: async () => aJob({ id: ID }) } },
+    });
+    const answer = await host.post('http://elsewhere.example/jobs', { type: 'a:b' });
+    expect(answer).toMatchObject({ status: 202, headers: { location: `/jobs/${ID}` } });
   });
 
   it('answers with the outcome: 202 created, 200 there already, both with Location', async () => {
