@@ -1,28 +1,26 @@
 import type { Observable } from 'rxjs';
-import type { JobEntity } from '../entities/job.entity.js';
 import type { JobGroupEntity } from '../entities/job-group.entity.js';
 import { isJobsError } from '../model/errors.js';
 import { newId } from '../model/id.js';
-import type { Job, JobEvent, JobProgressEvent } from '../model/job.js';
-import type { JobStatus } from '../model/job-status.js';
-import type { JsonValue } from '../model/json.js';
-import type { ChangeResult, Created, Store } from '../store/store.js';
+import type { JobEvent } from '../model/job.js';
+import type { Store } from '../store/store.js';
+import { Announcer } from './announcer.js';
 import { expiry, promoter, reaper, retention } from './duties.js';
 import type { EngineLogger, EngineOptions } from './engine-options.js';
 import type { EngineParts } from './engine-parts.js';
 import { Enqueuer } from './enqueuer.js';
-import { EventBus, progressEvent } from './event-bus.js';
+import { EventBus } from './event-bus.js';
 import type { HandlerRegistry, RegisteredType } from './handlers.js';
 import { Heartbeat } from './heartbeat.js';
-import { hasHook, instanceFor } from './hooks.js';
-import { jobOf } from './job-view.js';
 import { LateRejections } from './late-rejections.js';
 import type { LogSink } from './log-writer.js';
 import { Loop } from './loop.js';
 import { Operations } from './operations.js';
+import { PausedQueues } from './paused-queues.js';
 import { QueueRunner } from './queue-runner.js';
 import { RemoteWatch } from './remote-watch.js';
 import { watchJob } from './watch.js';
+import { within } from './within.js';
 
 const OPEN_AGAIN_MS = 1000;
 /** Boot waits so long for the database, and then goes on without it. */
@@ -66,7 +64,7 @@ export class Engine {
   readonly #promoter: Loop;
   readonly #attend: Loop;
   readonly #loops: readonly Loop[];
-  #paused: ReadonlySet<string> = new Set();
+  readonly #paused: PausedQueues;
   #opening: Promise<void> | undefined;
   #isOpen = false;
   #openTimer: NodeJS.Timeout | undefined;
@@ -81,12 +79,17 @@ export class Engine {
     const { store, options, handlers, logger, sink, random = Math.random } = sources;
     this.#sources = sources;
     this.store = store;
+    const announcer = this.#announcer();
+    this.#paused = new PausedQueues(store, logger, {
+      paused: (queue) => this.#queues.get(queue)?.giveBackBuffer(),
+      resumed: (queue) => this.#queues.get(queue)?.wake(),
+    });
     this.enqueuer = new Enqueuer({
       store,
       options,
       handlers,
       isPaused: (queue) => this.#paused.has(queue),
-      enqueued: (created, type) => this.#enqueued(created, type),
+      enqueued: announcer.enqueued,
     });
     this.#parts = {
       store,
@@ -98,10 +101,10 @@ export class Engine {
       random,
       workerId: this.workerId,
       enqueuer: this.enqueuer,
-      changed: (job, from) => this.#changed(job, from),
-      stored: (result, type) => this.#stored(result, type),
-      progressed: (job) => this.#progressed(job),
-      announceProgress: (event) => this.#announceProgress(event),
+      changed: announcer.changed,
+      stored: announcer.stored,
+      progressed: announcer.progressed,
+      announceProgress: announcer.announceProgress,
     };
     this.queues = this.#queues;
     for (const [name, capacity] of options.queues) {
@@ -161,10 +164,13 @@ export class Engine {
     return this.#loops.filter((loop) => !loop.isAlive).map((loop) => loop.name);
   }
 
-  /** Adds a queue, until the engine starts; one that is there keeps its runner. */
+  /** Adds a queue, until the engine starts; one that is there gets the capacity. */
   addQueue(name: string, capacity: number): void {
-    if (!this.#queues.has(name)) {
+    const known = this.#queues.get(name);
+    if (known === undefined) {
       this.#queues.set(name, new QueueRunner(name, capacity, this.#parts));
+    } else {
+      known.resize(capacity);
     }
   }
 
@@ -252,14 +258,8 @@ export class Engine {
   }
 
   /** Takes note of the queues that are paused for the cluster. */
-  async refreshPaused(): Promise<void> {
-    const before = this.#paused;
-    this.#paused = await this.store.catalog.pausedQueues();
-    for (const name of before) {
-      if (!this.#paused.has(name)) {
-        this.queues.get(name)?.wake();
-      }
-    }
+  refreshPaused(): Promise<void> {
+    return this.#paused.refresh();
   }
 
   async #open(): Promise<void> {
@@ -352,6 +352,7 @@ export class Engine {
     await this.drain();
     this.#unhint?.();
     this.#remoteWatch.stop();
+    this.#paused.stop();
     this.#late.stop();
     this.bus.close();
     for (const queue of this.queues.values()) {
@@ -366,9 +367,25 @@ export class Engine {
     this.#isOpen = false;
   }
 
+  #announcer(): Announcer {
+    const { store, handlers, logger } = this.#sources;
+    return new Announcer({
+      store,
+      handlers,
+      logger,
+      bus: this.bus,
+      isWorking: () => this.#isWorking,
+      isPaused: (queue) => this.#paused.has(queue),
+      wakeQueue: (queue) => this.#queues.get(queue)?.wake(),
+      wakePromoter: () => this.#promoter.wake(),
+      progress: (event) => this.#queues.get(event.queue)?.announceProgress(event),
+    });
+  }
+
   /** Another connection may have written. */
   #hint(): void {
     this.#remoteWatch.hint();
+    this.#paused.hint();
     if (!this.#isWorking) {
       return;
     }
@@ -386,86 +403,4 @@ export class Engine {
       queue.wake();
     }
   }
-
-  #enqueued(created: Created, type: RegisteredType): void {
-    if (this.bus.isHeard(created.id) || hasHook(type, 'onJobStateUpdate')) {
-      this.#changed(created.job, 'initializing');
-    }
-    if (this.#isWorking) {
-      this.#wakeFor(created.job);
-    }
-  }
-
-  #wakeFor(job: JobEntity): void {
-    if (!this.#isWorking || job.status !== 'waiting') {
-      return;
-    }
-    if (job.ready === 1) {
-      // By the type's queue of today: the job may have been stored under another one.
-      const queue = this.#sources.handlers.get(job.type)?.queue ?? job.queue;
-      this.queues.get(queue)?.wake();
-    } else {
-      this.#promoter.wake();
-    }
-  }
-
-  #changed(job: JobEntity, from: JobStatus | undefined): void {
-    this.bus.status(job, from);
-    this.#stateUpdate(job);
-  }
-
-  #stored(result: ChangeResult, _type?: RegisteredType): void {
-    const { before, after } = result;
-    if (before.status !== after.status) {
-      this.#changed(after, before.status);
-    }
-    this.#wakeFor(after);
-  }
-
-  #progressed(job: JobEntity): void {
-    if (this.bus.isHeard(job.id)) {
-      this.bus.publish(job.queue, progressEvent(job));
-    }
-    this.#stateUpdate(job);
-  }
-
-  #announceProgress(event: JobProgressEvent): void {
-    this.queues.get(event.queue)?.announceProgress(event);
-  }
-
-  #stateUpdate(job: JobEntity): void {
-    const type = this.#sources.handlers.get(job.type);
-    const found = type === undefined ? undefined : instanceFor(type, 'onJobStateUpdate', job.id);
-    if (type === undefined || found === undefined) {
-      return;
-    }
-    // As it stands now: the handler may go on while the hook runs.
-    const stored = { ...job };
-    Promise.resolve(found)
-      .then((handler) => handler.onJobStateUpdate?.(this.#view(stored, type)))
-      .catch((error: unknown) =>
-        this.#sources.logger.error(
-          `onJobStateUpdate of job ${job.id} (${job.type}) threw: ${String(error)}`,
-        ),
-      );
-  }
-
-  #view(job: JobEntity, type: RegisteredType): Job {
-    return jobOf(job, {
-      isPaused: this.#paused.has(job.queue),
-      nowMs: this.store.estimateNowMs(),
-      params: type.params.instantiate(JSON.parse(job.params) as JsonValue),
-    });
-  }
-}
-
-/** Whether the promise settles within that time. */
-async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), Math.min(ms, 2 ** 31 - 1));
-  });
-  const done = await Promise.race([promise.then(() => true), late]);
-  clearTimeout(timer);
-  return done;
 }

@@ -16,6 +16,15 @@ export function isStream(value: unknown): value is Observable<unknown> | AsyncIt
   );
 }
 
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'then' in value &&
+    typeof value.then === 'function'
+  );
+}
+
 /** Reads an Observable or an async iterable; a throw of `emit` ends it with that error. */
 export function readStream(
   stream: Observable<unknown> | AsyncIterable<unknown>,
@@ -82,7 +91,12 @@ function readIterable(
     stop: (reason) => {
       stopped = reason;
       // A generator that is suspended at a yield ends now, one that awaits ends at its next yield.
-      void Promise.resolve(iterator.return?.()).catch(() => undefined);
+      // What it throws on the way is not the run's outcome.
+      new Promise((resolve) => resolve(iterator.return?.())).catch(ignored);
     },
   };
+}
+
+function ignored(): void {
+  // The run has its ending already: the reason it was stopped for.
 }

@@ -1,12 +1,15 @@
 import { hostname } from 'node:os';
 import type { HeldRun } from '../store/store.js';
-import { decideOutcome } from '../model/outcome.js';
 import { resolveBackoff } from '../model/retry-policy.js';
 import type { EngineParts } from './engine-parts.js';
 import type { Duty } from './loop.js';
 import type { QueueRunner } from './queue-runner.js';
+import { changeOfEnding } from './run-end.js';
 
 const BEAT_EVERY_MS = 10_000;
+const TIMEOUTS_EVERY_MS = 400;
+/** Longer than two looks are apart and a write takes from its time to its commit. */
+const TIMEOUTS_WITHIN_MS = 3000;
 const ANY_RULES = { backoff: resolveBackoff('fixed', 'backoff'), retryOnTimeout: false };
 
 /** Proof of life: renews the leases of everything this worker holds, and hears what is wanted of it. */
@@ -15,6 +18,7 @@ export class Heartbeat {
   readonly #runners: ReadonlyMap<string, QueueRunner>;
   readonly #version: string;
   #strangers = new Set<string>();
+  #timeoutsAt = -Infinity;
 
   constructor(parts: EngineParts, runners: ReadonlyMap<string, QueueRunner>, version: string) {
     this.#parts = parts;
@@ -66,11 +70,18 @@ export class Heartbeat {
     };
   }
 
-  /** Looks whether somebody wants a run of this worker stopped or unlocked. */
+  /** Looks whether somebody wants a run of this worker stopped, unlocked, or longer or shorter. */
   async attend(): Promise<void> {
-    if (this.#queues.some((queue) => queue.heldRunIds().length > 0)) {
-      this.#pass(await this.#parts.store.jobs.disturbed(this.#parts.workerId));
+    if (!this.#queues.some((queue) => queue.isHolding)) {
+      return;
     }
+    // Timeouts are compared a few times a second only, however often others write: the claims of
+    // this worker count as written as well.
+    const nowMs = performance.now();
+    const isDue = nowMs - this.#timeoutsAt >= TIMEOUTS_EVERY_MS;
+    this.#timeoutsAt = isDue ? nowMs : this.#timeoutsAt;
+    const withinMs = isDue ? TIMEOUTS_WITHIN_MS : 0;
+    this.#pass(await this.#parts.store.jobs.disturbed(this.#parts.workerId, withinMs));
   }
 
   async #renew(): Promise<void> {
@@ -104,13 +115,7 @@ export class Heartbeat {
           return undefined;
         }
         const ending = { kind: 'lost' as const, maxLost: options.lease.maxLost };
-        const outcome = decideOutcome(job, ending, ANY_RULES, nowMs, random);
-        return {
-          set: outcome.set,
-          ...(outcome.set.finishedAtMs === undefined && outcome.run !== undefined
-            ? { archiveRun: { outcome: outcome.run, error: outcome.runError } }
-            : {}),
-        };
+        return changeOfEnding(job, ending, ANY_RULES, { nowMs, random });
       });
       if (result?.changed === true) {
         this.#parts.stored(result);

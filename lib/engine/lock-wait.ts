@@ -47,7 +47,11 @@ export class LockWait {
     parts.changed(job, 'locked');
     const other = await parts.store.jobs.find(this.#otherId);
     if (other === undefined) {
-      throw notFound('job', this.#otherId);
+      throw new JobsError(
+        'not_found',
+        `Job ${this.#otherId} was deleted while job ${job.id} waited for it. This run goes on: catch the error, or let it fail.`,
+        { members: { resource: 'job' } },
+      );
     }
     return jobOf(other.job, { isPaused: other.isPaused, nowMs: parts.store.estimateNowMs() });
   }
@@ -103,7 +107,9 @@ export class LockWait {
               finish(resolve);
             }
           },
-          () => undefined, // A database that cannot be read now is asked again by the poll.
+          (error: unknown) =>
+            // The poll asks again.
+            parts.logger.debug(`Job ${this.#otherId} could not be looked at: ${String(error)}`),
         );
       };
       const timer = setInterval(look, POLL_MS);

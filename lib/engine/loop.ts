@@ -3,6 +3,9 @@ import type { EngineLogger } from './engine-options.js';
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const LONGEST_BACKOFF_MS = 15_000;
 
+/** How much later than planned a pass may end before the loop counts as stuck. */
+const LATE_MS = 5000;
+
 /** What a background duty does, again and again. */
 export interface Duty {
   readonly name: string;
@@ -22,8 +25,8 @@ export class Loop {
   #isWoken = false;
   #failures = 0;
   #isStopped = true;
-  /** When the latest pass succeeded, by this process's monotonic clock; 0 before the first. */
-  lastOkAt = 0;
+  /** When the pass that is due or under way should have ended, by the monotonic clock. */
+  #expectedAt = Infinity;
 
   constructor(duty: Duty, logger: EngineLogger, random: () => number) {
     this.#duty = duty;
@@ -35,9 +38,9 @@ export class Loop {
     return this.#duty.name;
   }
 
-  /** Whether the latest pass is not older than some passes should take. */
+  /** Whether the latest pass succeeded, and none is overdue. */
   get isAlive(): boolean {
-    return this.#isStopped || this.#failures === 0;
+    return this.#isStopped || (this.#failures === 0 && performance.now() < this.#expectedAt);
   }
 
   start(): void {
@@ -45,16 +48,16 @@ export class Loop {
     this.#arm(0);
   }
 
-  /** A pass as soon as possible; calls during a pass give one more. */
+  /** A pass as soon as possible; calls during a pass give one more. After a failure its back-off stands. */
   wake(): void {
     if (this.#isStopped) {
       return;
     }
     if (this.#pass !== undefined) {
       this.#isWoken = true;
-      return;
+    } else if (this.#failures === 0) {
+      this.#arm(0);
     }
-    this.#arm(0);
   }
 
   /** No more passes; resolves when the present one has ended. */
@@ -66,36 +69,39 @@ export class Loop {
 
   #arm(delayMs: number): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(
-      () => {
-        this.#pass = this.#run().finally(() => {
-          this.#pass = undefined;
-        });
-      },
-      Math.min(delayMs, LONGEST_TIMER_MS),
-    );
+    const waitMs = Math.min(delayMs, LONGEST_TIMER_MS);
+    this.#expectedAt = performance.now() + waitMs + LATE_MS;
+    this.#timer = setTimeout(() => {
+      this.#pass = this.#run();
+    }, waitMs);
     this.#timer.unref();
   }
 
   async #run(): Promise<void> {
     this.#isWoken = false;
-    let nextMs: number;
+    const nextMs = await this.#runOnce();
+    // In one step, so that no call of wake falls in between.
+    this.#pass = undefined;
+    if (!this.#isStopped) {
+      this.#arm(this.#isWoken && this.#failures === 0 ? 0 : nextMs);
+    }
+  }
+
+  /** One pass; in how many milliseconds the next is due. */
+  async #runOnce(): Promise<number> {
     try {
       const wantedMs = await this.#duty.runOnce();
       this.#failures = 0;
-      this.lastOkAt = performance.now();
-      nextMs = wantedMs ?? this.#duty.everyMs * (0.9 + this.#random() * 0.2);
+      return wantedMs ?? this.#duty.everyMs * (0.9 + this.#random() * 0.2);
     } catch (error) {
       this.#failures += 1;
-      nextMs = Math.min(100 * 2 ** this.#failures, LONGEST_BACKOFF_MS) * (0.5 + this.#random() / 2);
       if (this.#failures === 1) {
         this.#logger.warn(
           `The duty "${this.#duty.name}" failed and is tried again by itself: ${error instanceof Error ? error.message : String(error)}`,
         );
       }
-    }
-    if (!this.#isStopped) {
-      this.#arm(this.#isWoken ? 0 : nextMs);
+      const backoffMs = Math.min(100 * 2 ** this.#failures, LONGEST_BACKOFF_MS);
+      return backoffMs * (0.5 + this.#random() / 2);
     }
   }
 }

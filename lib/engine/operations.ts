@@ -1,16 +1,14 @@
 import type { JobEntity } from '../entities/job.entity.js';
 import { JobsError, notFound } from '../model/errors.js';
-import { isFinal } from '../model/job-status.js';
-import type { JsonValue } from '../model/json.js';
+import { isActive, isFinal } from '../model/job-status.js';
 import { toJsonText } from '../model/json-text.js';
 import { effectOf, type JobOperation, type OperationEffect } from '../model/operations.js';
 import { cutText, storableText } from '../model/text.js';
 import type { ChangeResult, JobChange } from '../store/store.js';
 import type { EngineParts } from './engine-parts.js';
 import { checkedInstant, checkedTags } from './enqueue-checks.js';
-import { instanceFor } from './hooks.js';
-import type { RegisteredType } from './handlers.js';
-import { jobOf } from './job-view.js';
+import { messageOf, resumeHooks, suspendHook, typeHere } from './operation-hooks.js';
+import { isRefused, refusal } from './operation-refusals.js';
 import { checkOptionKeys, PATCH_KEYS } from './option-keys.js';
 import { policyColumns, wholeNumber, type PolicyColumns } from './retry-policy-columns.js';
 import type { Duration } from '../model/duration.js';
@@ -31,8 +29,6 @@ export interface JobPatch {
   readonly retryDelay?: Duration;
   readonly tags?: readonly string[];
 }
-
-const RETRY_AFTER_SEC = 1;
 
 /** The operations on jobs that exist, for code and REST alike. */
 export class Operations {
@@ -69,14 +65,30 @@ export class Operations {
     return result.after;
   }
 
+  /** Cancels a job if it still waits; false when it does not. */
+  async cancelWaiting(id: string, options: OperationOptions): Promise<boolean> {
+    const result = await this.#change(id, options.tenantId, (job, nowMs) =>
+      job.status === 'waiting'
+        ? {
+            set: {
+              ...ended('canceled', nowMs),
+              cancelRequestedAtMs: nowMs,
+              ...this.#details(options.reason),
+            },
+          }
+        : undefined,
+    );
+    return result.changed;
+  }
+
   async suspend(id: string, options: OperationOptions): Promise<JobEntity> {
     const job = await this.#find(id, options.tenantId);
     const effect = effectOf('suspend', job.status);
-    if (effect === 'refused' || effect === 'later') {
+    if (isRefused(effect)) {
       throw refusal('suspend', job, effect);
     }
     if (effect !== 'same') {
-      await this.#suspendHook(job);
+      await suspendHook(this.#parts, job);
     }
     const result = await this.#operate(id, 'suspend', options, (_job, next) => ({
       set: {
@@ -93,13 +105,13 @@ export class Operations {
   async resume(id: string, options: OperationOptions): Promise<JobEntity> {
     const job = await this.#find(id, options.tenantId);
     const effect = effectOf('resume', job.status);
-    if (effect === 'refused' || effect === 'later') {
+    if (isRefused(effect)) {
       throw refusal('resume', job, effect);
     }
     if (effect === 'same') {
       return job;
     }
-    const type = this.#typeHere(job);
+    const type = typeHere(this.#parts, job);
     const { workerId, options: engine } = this.#parts;
     const begun = await this.#operate(id, 'resume', options, (_job, _effect, nowMs) => ({
       set: { status: 'resuming', workerId, leaseUntilMs: nowMs + engine.lease.durationMs },
@@ -108,7 +120,7 @@ export class Operations {
       return begun.after;
     }
     const policy: PolicyColumns = {};
-    const failure = await this.#resumeHooks(begun.after, type, policy);
+    const failure = await resumeHooks(this.#parts, begun.after, type, policy);
     const result = await this.#change(id, undefined, (stored, nowMs) =>
       stored.status !== 'resuming' || stored.sequence !== begun.after.sequence
         ? undefined
@@ -218,7 +230,7 @@ export class Operations {
       ...(patch.tags === undefined ? {} : { tags: checkedTags(patch.tags) }),
     };
     const result = await this.#change(id, options.tenantId, (job) =>
-      isFinal(job.status) ? undefined : { set },
+      isFinal(job.status) ? undefined : { set: { ...set, ...etaColumns(job, set.timeoutSec) } },
     );
     if (isFinal(result.before.status)) {
       throw new JobsError(
@@ -260,9 +272,7 @@ export class Operations {
     let effect: OperationEffect = 'same';
     const result = await this.#change(id, options.tenantId, (job, nowMs) => {
       effect = effectOf(operation, job.status);
-      return effect === 'same' || effect === 'refused' || effect === 'later'
-        ? undefined
-        : change(job, effect, nowMs);
+      return effect === 'same' || isRefused(effect) ? undefined : change(job, effect, nowMs);
     });
     if (isRefused(effect)) {
       throw refusal(operation, result.before, effect);
@@ -293,70 +303,6 @@ export class Operations {
     return found.job;
   }
 
-  #typeHere(job: JobEntity): RegisteredType {
-    const type = this.#parts.handlers.get(job.type);
-    if (type === undefined) {
-      throw new JobsError(
-        'type_not_here',
-        `This process has no handler of "${job.type}", whose hooks the operation runs. Call a process that provides its @JobType class, or provide it here.`,
-      );
-    }
-    return type;
-  }
-
-  async #suspendHook(job: JobEntity): Promise<void> {
-    const type = this.#typeHere(job);
-    if (!type.suspendable) {
-      throw new JobsError(
-        'not_suspendable',
-        `Jobs of type "${job.type}" cannot be suspended. Declare the type with suspendable: true, or cancel the job.`,
-      );
-    }
-    try {
-      const handler = await instanceFor(type, 'onJobSuspend', job.id);
-      await handler?.onJobSuspend?.(this.#view(job, type));
-    } catch (error) {
-      throw new JobsError(
-        'suspend_failed',
-        `Job ${job.id} refused to be suspended: ${messageOf(error)} Nothing was changed.`,
-        {
-          cause: error,
-        },
-      );
-    }
-  }
-
-  /** Runs the resume and init hooks, which may set the policy; what they threw, if they did. */
-  async #resumeHooks(
-    job: JobEntity,
-    type: RegisteredType,
-    policy: PolicyColumns,
-  ): Promise<{ readonly thrown: unknown } | undefined> {
-    try {
-      const view = this.#view(job, type);
-      const resuming = await instanceFor(type, 'onJobResume', job.id);
-      await resuming?.onJobResume?.(view);
-      const starting = await instanceFor(type, 'onJobInit', job.id);
-      await starting?.onJobInit?.({
-        ...view,
-        setRetryPolicy: (given) => {
-          Object.assign(policy, policyColumns(given));
-        },
-      });
-      return undefined;
-    } catch (error) {
-      return { thrown: error };
-    }
-  }
-
-  #view(job: JobEntity, type: RegisteredType): ReturnType<typeof jobOf> {
-    return jobOf(job, {
-      isPaused: false,
-      nowMs: this.#parts.store.estimateNowMs(),
-      params: type.params.instantiate(JSON.parse(job.params) as JsonValue),
-    });
-  }
-
   #details(reason: string | undefined): { details?: string } {
     return reason === undefined ? {} : { details: this.#errorText(reason) };
   }
@@ -371,36 +317,10 @@ function ended(status: 'canceled' | 'skipped' | 'failed', nowMs: number): Partia
   return { status, finishedAtMs: nowMs, leaseUntilMs: null, etaMs: null, lockedBy: null };
 }
 
-function isRefused(effect: OperationEffect): effect is 'refused' | 'later' {
-  return effect === 'refused' || effect === 'later';
-}
-
-const TARGETS: Readonly<Record<JobOperation, string>> = {
-  cancel: 'canceled',
-  suspend: 'suspended',
-  resume: 'waiting',
-  skip: 'skipped',
-  fail: 'failed',
-  retry: 'waiting',
-  delete: 'deleted',
-};
-
-function refusal(operation: JobOperation, job: JobEntity, effect: 'refused' | 'later'): JobsError {
-  const members = { from: job.status, to: TARGETS[operation] };
-  if (effect === 'later') {
-    return new JobsError(
-      operation === 'delete' ? 'job_active' : 'try_later',
-      `Job ${job.id} is ${job.status}, so "${operation}" must wait until that is over${operation === 'delete' ? '; cancel it first' : ''}. Try again.`,
-      { members, retryAfterSec: RETRY_AFTER_SEC },
-    );
-  }
-  return new JobsError(
-    'illegal_transition',
-    `Job ${job.id} is ${job.status}: "${operation}" would make it ${TARGETS[operation]}, which is not allowed from there.`,
-    { members },
-  );
-}
-
-function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
+/** Without progress to tell by, a running job is expected to end with its timeout. */
+function etaColumns(job: JobEntity, timeoutSec: number | undefined): Partial<JobEntity> {
+  const { progress, startedAtMs, status } = job;
+  return timeoutSec === undefined || progress > 0 || startedAtMs === null || !isActive(status)
+    ? {}
+    : { etaMs: timeoutSec > 0 ? startedAtMs + Math.round(timeoutSec * 1000) : null };
 }

@@ -1,9 +1,10 @@
 import { defer, filter, map, startWith, Subject, type Observable } from 'rxjs';
 import type { JobEntity } from '../entities/job.entity.js';
 import type { JobEvent, JobProgressEvent } from '../model/job.js';
-import { decideOutcome } from '../model/outcome.js';
 import type { EngineParts } from './engine-parts.js';
 import { Execution, type ExecutionHost } from './execution.js';
+import { changeOfEnding } from './run-end.js';
+import { markStarted } from './run-start.js';
 import { Slots } from './slots.js';
 
 /** The most jobs claimed ahead of the handlers. */
@@ -20,7 +21,6 @@ const MARK_AFTER_MS = 50;
 /** One queue of this worker: takes jobs, holds them ready, and keeps its handlers at capacity. */
 export class QueueRunner implements ExecutionHost {
   readonly name: string;
-  readonly capacity: number;
   readonly #parts: EngineParts;
   readonly #slots: Slots;
   readonly #running = new Map<string, Execution>();
@@ -42,9 +42,13 @@ export class QueueRunner implements ExecutionHost {
 
   constructor(name: string, capacity: number, parts: EngineParts) {
     this.name = name;
-    this.capacity = capacity;
     this.#parts = parts;
     this.#slots = new Slots(capacity, () => this.#pump());
+  }
+
+  /** Handlers at once in this process. */
+  get capacity(): number {
+    return this.#slots.capacity;
   }
 
   /** How many handlers are at work: now, and at each change. */
@@ -67,6 +71,10 @@ export class QueueRunner implements ExecutionHost {
     return this.#running.size;
   }
 
+  get isHolding(): boolean {
+    return this.#running.size > 0 || this.#unstored.size > 0 || this.#buffer.length > 0;
+  }
+
   /** Every run that this queue holds, buffered ones included. */
   heldRunIds(): readonly string[] {
     return [
@@ -84,6 +92,11 @@ export class QueueRunner implements ExecutionHost {
     return [...this.#running.values()].find((each) => each.job.id === jobId);
   }
 
+  /** Another capacity, before it starts. */
+  resize(capacity: number): void {
+    this.#slots.capacity = capacity;
+  }
+
   start(): void {
     this.#types = this.#parts.handlers.idsOf(this.name);
     this.#isStopped = false;
@@ -93,6 +106,11 @@ export class QueueRunner implements ExecutionHost {
   /** Takes no new jobs in this process; running ones go on. */
   pause(): void {
     this.#isPaused = true;
+    this.giveBackBuffer();
+  }
+
+  /** Jobs that are claimed and whose handlers have not been called go back in line. */
+  giveBackBuffer(): void {
     void this.#giveBackBuffer();
   }
 
@@ -306,7 +324,7 @@ export class QueueRunner implements ExecutionHost {
       this.#unmarked = new Set();
       for (const each of unmarked) {
         if (!each.isSettled) {
-          each.markStarted();
+          markStarted(each);
         }
       }
     }, MARK_AFTER_MS);
@@ -326,19 +344,7 @@ export class QueueRunner implements ExecutionHost {
         if (stored.runId !== job.runId || stored.leaseUntilMs === null || type === undefined) {
           return undefined;
         }
-        const { set, run, runError } = decideOutcome(
-          stored,
-          { kind: 'unstarted' },
-          type.rules,
-          nowMs,
-          random,
-        );
-        return {
-          set,
-          ...(run === undefined || set.finishedAtMs !== undefined
-            ? {}
-            : { archiveRun: { outcome: run, error: runError } }),
-        };
+        return changeOfEnding(stored, { kind: 'unstarted' }, type.rules, { nowMs, random });
       });
       if (result?.changed === true) {
         this.#parts.stored(result, type);

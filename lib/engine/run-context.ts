@@ -15,6 +15,7 @@ import { checkedInstant } from './enqueue-checks.js';
 import { RunLogger } from './log-writer.js';
 import { policyColumns } from './retry-policy-columns.js';
 import type { HandledRun } from './run.js';
+import { resultText } from './run-end.js';
 
 type Rescheduled = Extract<Ending, { kind: 'rescheduled' }>;
 
@@ -226,8 +227,7 @@ export class RunContext implements JobContext {
 
   async #completeIn(joined: JoinedTransaction, value: unknown): Promise<ChangeResult> {
     const { parts, job, runId, type } = this.#run;
-    const { result: bytes, depth } = parts.options.limits;
-    const result = value === undefined ? null : toJsonText(value, 'result', { bytes, depth });
+    const result = resultText(value, parts.options.limits);
     const changed = await joined.change(job.id, (stored, nowMs) =>
       stored.runId !== runId || isFinal(stored.status)
         ? undefined

@@ -15,7 +15,7 @@ export interface ServedRun {
   readonly signal: AbortSignal;
   /** Whether the run is over, so that nothing of it may be written. */
   readonly isSettled: boolean;
-  /** Milliseconds the handler has been at work. */
+  /** Milliseconds the handler has been at work; 0 before it is called. */
   readonly elapsedMs: number;
   /** Takes note of a status that was stored. */
   noted(status: JobStatus, sequence?: number): void;

@@ -1,12 +1,12 @@
 /** The handlers that a queue may have at work in this process. */
 export class Slots {
-  readonly #capacity: number;
+  capacity: number;
   readonly #onFree: () => void;
   readonly #waiting: (() => void)[] = [];
   #used = 0;
 
   constructor(capacity: number, onFree: () => void) {
-    this.#capacity = capacity;
+    this.capacity = capacity;
     this.#onFree = onFree;
   }
 
@@ -15,20 +15,23 @@ export class Slots {
   }
 
   get free(): number {
-    return this.#capacity - this.#used;
+    return this.capacity - this.#used;
   }
 
   /** Takes a slot if there is one; handlers that come back from a lock are served first. */
   tryTake(): boolean {
-    if (this.#used >= this.#capacity || this.#waiting.length > 0) {
+    if (this.#used >= this.capacity || this.#waiting.length > 0) {
       return false;
     }
     this.#used += 1;
     return true;
   }
 
-  /** Waits for a slot, in line. */
+  /** Waits for a slot, in line; rejects with the signal's reason. */
   take(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) {
+      return Promise.reject(signal.reason as Error);
+    }
     if (this.tryTake()) {
       return Promise.resolve();
     }

@@ -108,7 +108,7 @@ export function decideOutcome(
       return timedOut(job, rules, nowMs, random);
     default:
       return job.status === 'suspending'
-        ? suspended(job, ending)
+        ? suspended(job, ending, nowMs)
         : interrupted(job, ending, rules, nowMs, random);
   }
 }
@@ -141,14 +141,7 @@ function interrupted(
     case 'later':
       return again('released', null, { runAtMs: nowMs + ending.delayMs });
     case 'rescheduled':
-      return again('released', null, {
-        runAtMs: ending.runAtMs ?? nowMs + ending.delayMs,
-        retries: 0,
-        lost: 0,
-        error: null,
-        ...(ending.state === undefined ? {} : { state: ending.state }),
-        ...(ending.params === undefined ? {} : { params: ending.params }),
-      });
+      return again('released', null, rescheduled(ending, nowMs));
     case 'lost':
       return job.lost >= ending.maxLost
         ? ended('failed', 'lost', nowMs, WORKER_LOST, { error: WORKER_LOST, lost: job.lost + 1 })
@@ -190,7 +183,22 @@ function again(
   };
 }
 
-function suspended(job: RunState, ending: Ending): Outcome {
+/** The same job again, with a fresh budget. */
+function rescheduled(
+  ending: Extract<Ending, { kind: 'rescheduled' }>,
+  nowMs: number,
+): Partial<RunEndColumns> {
+  return {
+    runAtMs: ending.runAtMs ?? nowMs + ending.delayMs,
+    retries: 0,
+    lost: 0,
+    error: null,
+    ...(ending.state === undefined ? {} : { state: ending.state }),
+    ...(ending.params === undefined ? {} : { params: ending.params }),
+  };
+}
+
+function suspended(job: RunState, ending: Ending, nowMs: number): Outcome {
   if (ending.kind === 'unstarted') {
     // No handler was called, so this was no run.
     const set = { ...released('suspended'), revision: job.revision - 1 };
@@ -198,7 +206,14 @@ function suspended(job: RunState, ending: Ending): Outcome {
   }
   const error =
     ending.kind === 'failed' ? ending.error : ending.kind === 'lost' ? WORKER_LOST : null;
-  return { run: 'suspended', runError: error, set: released('suspended') };
+  // What the handler asked for holds from the resume on.
+  const asked =
+    ending.kind === 'rescheduled'
+      ? rescheduled(ending, nowMs)
+      : ending.kind === 'later'
+        ? { runAtMs: nowMs + ending.delayMs }
+        : {};
+  return { run: 'suspended', runError: error, set: { ...released('suspended'), ...asked } };
 }
 
 function released(status: 'waiting' | 'suspended'): RunEndColumns {

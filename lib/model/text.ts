@@ -19,6 +19,15 @@ export function cutText(text: string, maxBytes: number): string {
 
 /** What was thrown, as text with its stack: an Error, a string, null, a cyclic object, anything. */
 export function describeThrown(thrown: unknown): string {
+  try {
+    return described(thrown);
+  } catch {
+    // Its getters throw, or its traps do.
+    return 'Thrown: something whose text cannot be read.';
+  }
+}
+
+function described(thrown: unknown): string {
   if (thrown instanceof Error) {
     const head = `${thrown.name}: ${thrown.message}`;
     const stack = typeof thrown.stack === 'string' ? thrown.stack : '';

@@ -77,9 +77,8 @@ export class QueuesService {
     for (;;) {
       const ids = await this.#engine.store.jobs.waitingIn(name, BATCH, options.tenantId);
       const outcomes = await Promise.all(ids.map((id) => this.#cancel(id, options)));
-      const done = outcomes.filter(Boolean).length;
-      canceled += done;
-      if (ids.length < BATCH || done === 0) {
+      canceled += outcomes.filter(Boolean).length;
+      if (ids.length < BATCH) {
         return canceled;
       }
     }
@@ -87,12 +86,10 @@ export class QueuesService {
 
   async #cancel(id: string, options: ReasonOptions): Promise<boolean> {
     try {
-      const job = await this.#engine.operations.cancel(id, options);
-      return job.status === 'canceled';
+      return await this.#engine.operations.cancelWaiting(id, options);
     } catch (error) {
-      // It was deleted or started meanwhile.
       if (isJobsError(error) && error.code === 'not_found') {
-        return false;
+        return false; // It was deleted meanwhile.
       }
       throw error;
     }

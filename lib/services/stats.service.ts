@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Engine } from '../engine/engine.js';
+import { within } from '../engine/within.js';
 import { JOB_STATUSES, type JobStatus } from '../model/job-status.js';
 import { JOBS_CATALOG, JOBS_ENGINE } from '../jobs.tokens.js';
 import type { Catalog } from './catalog.service.js';
@@ -26,12 +27,16 @@ export interface HealthCheck {
 
 /** Whether the jobs of this process work. */
 export interface JobsHealth {
-  /** `down`: the database cannot be used; `degraded`: a background duty fails. */
+  /** `down`: the database cannot be read or written; `degraded`: a background duty fails or is late. */
   readonly status: 'ok' | 'degraded' | 'down';
   readonly checks: Readonly<Record<string, HealthCheck>>;
 }
 
 const CACHE_MS = 1000;
+/** A database that does not answer by then is as good as none. */
+const ANSWER_MS = 2000;
+/** From here on callers that write are refused as well. */
+const STUCK_MS = 5000;
 const MOST_CACHED = 100;
 const MINUTE_MS = 60_000;
 
@@ -63,23 +68,39 @@ export class StatsService {
     return stats;
   }
 
-  /** Whether the database answers and the background duties run. */
+  /** Whether the database answers, takes writes, and the background duties run. */
   async health(): Promise<JobsHealth> {
-    const checks: Record<string, HealthCheck> = {};
-    try {
-      await this.#engine.open();
-      await this.#engine.store.ping();
-      checks['database'] = { status: 'up', message: 'answers' };
-    } catch {
-      checks['database'] = { status: 'down', message: 'cannot be reached or read' };
-      return { status: 'down', checks };
-    }
-    const { failing } = this.#engine;
-    checks['duties'] =
+    const { failing, store } = this.#engine;
+    const database = await this.#database();
+    const stuckMs = database.status === 'up' ? store.stuckMs() : 0;
+    const writes: HealthCheck =
+      stuckMs < STUCK_MS
+        ? { status: 'up', message: 'go through' }
+        : {
+            status: 'down',
+            message: `nothing could be written for ${Math.round(stuckMs / 1000)} s: the database is locked, full or read-only`,
+          };
+    const duties: HealthCheck =
       failing.length === 0
         ? { status: 'up', message: 'all run' }
-        : { status: 'down', message: `failing, and tried again: ${failing.join(', ')}` };
-    return { status: failing.length === 0 ? 'ok' : 'degraded', checks };
+        : { status: 'down', message: `failing or late, and tried again: ${failing.join(', ')}` };
+    const isUsable = database.status === 'up' && writes.status === 'up';
+    return {
+      status: !isUsable ? 'down' : duties.status === 'up' ? 'ok' : 'degraded',
+      checks: database.status === 'up' ? { database, writes, duties } : { database },
+    };
+  }
+
+  async #database(): Promise<HealthCheck> {
+    const answer = this.#engine.open().then(() => this.#engine.store.ping());
+    try {
+      return (await within(answer, ANSWER_MS))
+        ? { status: 'up', message: 'answers' }
+        : { status: 'down', message: `does not answer within ${ANSWER_MS / 1000} s` };
+    } catch {
+      // The reason names files and statements: it is in the log, and no caller's business.
+      return { status: 'down', message: 'cannot be reached or read' };
+    }
   }
 
   async #count({ tenantId }: Scope): Promise<JobsStats> {

@@ -208,8 +208,11 @@ export interface JobStore {
   lock(id: string, runId: string, otherId: string): Promise<LockRefusal | ChangeResult>;
   /** Extends the leases of all runs of a worker and tells how they stand. */
   renew(workerId: string, leaseMs: number): Promise<readonly HeldRun[]>;
-  /** The runs of a worker that somebody wants to stop or unlock. */
-  disturbed(workerId: string): Promise<readonly HeldRun[]>;
+  /**
+   * The runs of a worker that somebody wants to stop or unlock, and those with a timeout whose jobs
+   * were written within that time: it may be another timeout.
+   */
+  disturbed(workerId: string, withinMs: number): Promise<readonly HeldRun[]>;
   /** Ids of at most so many jobs whose lease is over. */
   expiredLeases(limit: number): Promise<readonly string[]>;
   /** Ids of at most so many jobs that have not started by their `expires_at`. */
@@ -320,6 +323,8 @@ export interface Store {
   estimateNowMs(): number;
   /** Resolves when every write so far is done. */
   settled(): Promise<void>;
+  /** For how many milliseconds writes have waited without one being done; 0 when none waits. */
+  stuckMs(): number;
   /** Tells when another connection may have written; may tell too often, and is only a hint. */
   onRemoteChange(listener: () => void): () => void;
   /** Writes through the caller's `EntityManager`. */

@@ -23,13 +23,14 @@ export type Patience =
   /** The engine's own work: tried again until it succeeds or the store closes. */
   | 'engine';
 
+/** Methods, not functions: what goes into the queue is handed back only to its own kind and promise. */
 interface Pending {
-  readonly kind: BatchKind<never, unknown>;
+  readonly kind: BatchKind<unknown, unknown>;
   readonly item: unknown;
   readonly patience: Patience;
   readonly since: number;
-  readonly resolve: (result: never) => void;
-  readonly reject: (error: unknown) => void;
+  resolve(result: unknown): void;
+  reject(error: unknown): void;
 }
 
 interface Work {
@@ -56,6 +57,8 @@ export class Writer {
   #scheduled = false;
   #writing = false;
   #attempt = 0;
+  /** Since when work waits without a commit; undefined while all goes well. */
+  #stuckSince: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
   #drained: (() => void)[] = [];
@@ -73,11 +76,11 @@ export class Writer {
         return;
       }
       this.#queue.push({
-        kind: kind as unknown as BatchKind<never, unknown>,
+        kind,
         item,
         patience,
         since: patience === 'caller' ? performance.now() : 0,
-        resolve: resolve as (result: never) => void,
+        resolve,
         reject,
       });
       this.#schedule();
@@ -95,6 +98,12 @@ export class Writer {
       },
     };
     return this.add(kind, undefined, patience);
+  }
+
+  /** For how long work has waited without a commit; 0 when nothing waits. */
+  get stuckMs(): number {
+    const isWaiting = this.#writing || this.#queue.length > 0;
+    return isWaiting && this.#stuckSince !== undefined ? performance.now() - this.#stuckSince : 0;
   }
 
   /** Resolves when nothing waits to be written, or after so long. */
@@ -149,6 +158,7 @@ export class Writer {
       return;
     }
     this.#writing = true;
+    this.#stuckSince ??= performance.now();
     outcome.then(
       (results) => {
         this.#writing = false;
@@ -163,7 +173,7 @@ export class Writer {
 
   /** Takes what shares the next transaction off the queue, grouped by kind. */
   #take(): Work[] {
-    const groups = new Map<BatchKind<never, unknown>, Pending[]>();
+    const groups = new Map<BatchKind<unknown, unknown>, Pending[]>();
     const later: Pending[] = [];
     for (const pending of this.#queue) {
       const group = groups.get(pending.kind);
@@ -192,10 +202,11 @@ export class Writer {
 
   #committed(work: readonly Work[], results: readonly unknown[]): void {
     this.#attempt = 0;
+    this.#stuckSince = undefined;
     for (const [index, { items }] of work.entries()) {
-      const outcomes = results[index] as readonly never[];
+      const outcomes = results[index] as readonly unknown[];
       for (let at = 0; at < items.length; at += 1) {
-        items[at]?.resolve(outcomes[at] as never);
+        items[at]?.resolve(outcomes[at]);
       }
     }
     this.#next();
@@ -203,6 +214,7 @@ export class Writer {
 
   #failed(work: readonly Work[], error: unknown): void {
     const cause = error instanceof ScriptFailure ? error.cause : error;
+    this.#stuckSince ??= performance.now();
     switch (this.#session.classify(cause)) {
       case 'busy':
         this.#putBack(work);
@@ -213,6 +225,8 @@ export class Writer {
         this.#unavailable(work, cause);
         return;
       case 'error':
+        // The work is at fault, not the database.
+        this.#stuckSince = undefined;
         this.#isolate(work, error, cause);
     }
   }
@@ -292,6 +306,7 @@ export class Writer {
   }
 
   #tellIdle(): void {
+    this.#stuckSince = undefined;
     const waiting = this.#drained;
     this.#drained = [];
     for (const resolve of waiting) {
@@ -300,8 +315,12 @@ export class Writer {
   }
 }
 
-function scriptOf(kind: BatchKind<never, unknown>, items: readonly Pending[]): Work['script'] {
-  return (nowMs) => kind.script(items.map((each) => each.item) as never[], nowMs);
+function scriptOf(kind: BatchKind<unknown, unknown>, items: readonly Pending[]): Work['script'] {
+  return (nowMs) =>
+    kind.script(
+      items.map((each) => each.item),
+      nowMs,
+    );
 }
 
 /** The same item under a kind of its own, so that it shares no statement. */
@@ -313,7 +332,7 @@ function alone(pending: Pending): Pending {
       name: kind.name,
       rank: kind.rank,
       maxItems: 1,
-      script: (items: readonly never[], nowMs: number) => kind.script(items, nowMs),
+      script: (items, nowMs) => kind.script(items, nowMs),
     },
   };
 }

@@ -8,6 +8,8 @@ import {
   type JobHandler,
   type JobsService,
 } from '../../lib/index.js';
+import type { Engine } from '../../lib/engine/engine.js';
+import { JOBS_ENGINE } from '../../lib/jobs.tokens.js';
 import { bootJobs } from '../support/boot.js';
 import { handlerGate } from '../support/gate.js';
 import { codeOf } from '../support/refusals.js';
@@ -223,6 +225,61 @@ describe('a paused queue', () => {
     await waitForEnd(one.jobs, id as string);
   });
 
+  it('gives back at once, in this process and in others, what is claimed and not started', async () => {
+    const narrow = { ...options, queues: { ...options.queues, narrow: 1 } };
+    const one = await bootJobs({ types, options: narrow });
+    const other = await bootJobs({
+      types,
+      options: { ...narrow, role: 'producer' },
+      database: one.database,
+    });
+    // A queue of quick runs is what makes the worker claim ahead.
+    await Promise.all(
+      (await enqueueMany(one.jobs, Quick, 60)).map((id) => waitForEnd(one.jobs, id)),
+    );
+    for (const app of [one, other]) {
+      await one.queues.pause('narrow');
+      const [held] = await enqueueMany(one.jobs, Held, 1);
+      const rest = await enqueueMany(one.jobs, Quick, 50);
+      await one.queues.resume('narrow');
+      const { release } = await gate.entry(held as string);
+      const claimed = async (): Promise<number> =>
+        (await one.jobs.list({ status: 'running', type: 'narrow:quick', limit: 1 })).total;
+      expect(await claimed()).toBe(50);
+      calls = [];
+      await app.queues.pause('narrow');
+      await until(async () => (await claimed()) === 0, 'the claims to be given back', 2000);
+      expect((await one.jobs.get(rest[0] as string)).waitingFor).toBe('paused');
+      release();
+      await waitForEnd(one.jobs, held as string);
+      expect(calls).toEqual([]);
+      await app.queues.resume('narrow');
+      const ended = await Promise.all(rest.map((id) => waitForEnd(one.jobs, id)));
+      expect(ended.every((job) => job.status === 'completed' && job.revision === 1)).toBe(true);
+    }
+  });
+
+  it('is what a new job waits for, also in a process that only enqueues', async () => {
+    const one = await bootJobs({ types, options });
+    const producer = await bootJobs({
+      types,
+      options: { ...options, role: 'producer' },
+      database: one.database,
+    });
+    await one.queues.pause('narrow');
+    await until(
+      async () => (await producer.jobs.enqueue(Quick)).waitingFor === 'paused',
+      'the producer to hear of it',
+      2000,
+    );
+    await one.queues.resume('narrow');
+    await until(
+      async () => (await producer.jobs.enqueue(Quick)).waitingFor !== 'paused',
+      'the producer to hear of it',
+      2000,
+    );
+  });
+
   it('lets go on what runs', async () => {
     const app = await bootJobs({ types, options });
     const [id] = await enqueueMany(app.jobs, Held, 1);
@@ -248,6 +305,18 @@ describe('a paused queue', () => {
     expect(await app.queues.cancelWaiting('narrow')).toBe(0);
     expect(await codeOf(app.queues.cancelWaiting('nowhere'))).toBe('not_found');
     expect(await codeOf(app.queues.pause('nowhere'))).toBe('not_found');
+  });
+
+  it('has only what waits canceled: a job that was taken meanwhile goes on', async () => {
+    const app = await bootJobs({ types, options });
+    const [id] = await enqueueMany(app.jobs, Held, 1);
+    const { ctx, release } = await gate.entry(id as string);
+    const engine = app.get<Engine>(JOBS_ENGINE);
+    expect(await engine.operations.cancelWaiting(id as string, {})).toBe(false);
+    expect(await app.queues.cancelWaiting('narrow')).toBe(0);
+    expect(ctx.signal.aborted).toBe(false);
+    release('done');
+    expect((await waitForEnd(app.jobs, id as string)).result).toBe('done');
   });
 });
 

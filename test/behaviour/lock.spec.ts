@@ -39,6 +39,16 @@ class Held implements JobHandler {
   }
 }
 
+@JobType({ group: 'compute', name: 'twice' })
+class Twice implements JobHandler {
+  async execute(ctx: JobContext<{ other: string; second: string }>): Promise<unknown> {
+    const first = ctx.lockOn(ctx.params.other);
+    const refused = await refusal(ctx.lockOn(ctx.params.second));
+    const { id, status } = await first;
+    return { code: refused.code, message: refused.message, id, status };
+  }
+}
+
 @JobType({ group: 'compute', name: 'tries' })
 class Tries implements JobHandler {
   async execute(ctx: JobContext<{ other: string }>): Promise<unknown> {
@@ -49,7 +59,15 @@ class Tries implements JobHandler {
   }
 }
 
-const types = [Parent, Child, FailingChild, Held, Tries];
+@JobType({ group: 'compute', name: 'forgets' })
+class Forgets implements JobHandler {
+  execute(ctx: JobContext<{ other: string }>): Promise<unknown> {
+    ctx.lockOn(ctx.params.other).catch(() => undefined);
+    return gate.hold(ctx as JobContext);
+  }
+}
+
+const types = [Parent, Child, FailingChild, Held, Tries, Twice];
 const one = { queues: { compute: 1 } };
 const two = { queues: { compute: 2 } };
 
@@ -240,6 +258,46 @@ describe('a locked job', () => {
       lockedBy: null,
       retries: 0,
     });
+  });
+
+  it('a second time while the first still waits is refused, and the first goes on', async () => {
+    const app = await bootJobs({ types, options: one });
+    const other = await app.jobs.enqueue(Held, undefined, { delay: '1h' });
+    const second = await app.jobs.enqueue(Held, undefined, { delay: '1h' });
+    const { id } = await app.jobs.enqueue(Twice, { other: other.id, second: second.id });
+    expect((await waitForStatus(app.jobs, id, 'locked')).lockedBy).toBe(other.id);
+    await app.jobs.unlock(id);
+    expect((await waitForEnd(app.jobs, id)).result).toEqual({
+      code: 'invalid_request',
+      message: expect.stringMatching(/await the first/) as string,
+      id: other.id,
+      status: 'waiting',
+    });
+  });
+
+  it('whose handler returns without waiting for it gives the slot back once', async () => {
+    const app = await bootJobs({ types: [...types, Forgets], options: one });
+    const other = await app.jobs.enqueue(Held, undefined, { delay: '1h' });
+    const { id } = await app.jobs.enqueue(Forgets, { other: other.id });
+    await waitForStatus(app.jobs, id, 'locked');
+    (await gate.entry(id)).release();
+    expect((await waitForEnd(app.jobs, id)).status).toBe('completed');
+    await app.jobs.cancel(other.id);
+    // Two handlers hold the queue's only slot, one after the other, and never at once.
+    const jobs = await Promise.all([app.jobs.enqueue(Held), app.jobs.enqueue(Held)]);
+    const { release } = await gate.entry(jobs[0].id);
+    expect((await app.jobs.get(jobs[1].id)).startedAt).toBeNull();
+    release();
+    (await gate.entry(jobs[1].id)).release();
+    await Promise.all(jobs.map((each) => waitForEnd(app.jobs, each.id)));
+  });
+
+  it('on a job that is deleted meanwhile says so, and an unlock afterwards changes nothing', async () => {
+    const { app, id, other } = await locked();
+    await app.jobs.delete(other);
+    const job = await waitForStatus(app.jobs, id, ['failed', 'waiting']);
+    expect(job.error).toMatch(new RegExp(`${other} was deleted while job ${id} waited`));
+    expect((await app.jobs.unlock(id)).status).not.toBe('locked');
   });
 
   it('that waits for a job that is deleted goes on', async () => {

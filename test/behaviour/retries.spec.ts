@@ -285,6 +285,31 @@ describe('what a handler may throw to steer', () => {
   });
 });
 
+describe('a later attempt', () => {
+  it('sees the error and the result that the earlier one left', async () => {
+    script = [
+      async (ctx) => {
+        await ctx.setResult({ part: 1 });
+        fail();
+      },
+      (ctx) => ({ error: ctx.job.error, result: ctx.job.result, attempt: ctx.attempt }),
+    ];
+    const { result } = await app.run(Plain, undefined, { maxRetries: 1, retryDelay: 0 });
+    expect(result).toMatchObject({
+      error: expect.stringMatching(/broke/) as string,
+      result: { part: 1 },
+      attempt: 2,
+    });
+  });
+
+  it('sees none after an explicit retry', async () => {
+    script = [fail, (ctx) => ({ error: ctx.job.error })];
+    const first = await app.run(Plain);
+    await app.jobs.retry(first.id);
+    expect((await waitForEnd(app.jobs, first.id)).result).toEqual({ error: null });
+  });
+});
+
 describe('shouldRetry', () => {
   it('is asked with the error and the job; false means failed', async () => {
     const thrown = { code: 'E_BAD' };
@@ -307,6 +332,16 @@ describe('shouldRetry', () => {
       retries: 2,
     });
     expect(asked.length / 2).toBeLessThanOrEqual(3);
+  });
+
+  it('that throws keeps the error that it was asked about', async () => {
+    script = [fail];
+    answer = () => {
+      throw new Error('no opinion');
+    };
+    const job = await app.run(Judged);
+    expect(job).toMatchObject({ status: 'failed', retries: 0 });
+    expect(job.error).toMatch(/broke[\s\S]*shouldRetry threw: Error: no opinion/);
   });
 
   it('that throws does not end the worker; the job fails or follows its budget', async () => {

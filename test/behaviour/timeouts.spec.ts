@@ -166,6 +166,17 @@ describe('a timeout', () => {
     expect(await waitForEnd(app.jobs, id)).toMatchObject({ status: 'timeout', timeout: 50 });
   });
 
+  it('that is changed in another process while the job runs applies within a second or two', async () => {
+    const app = await bootJobs({ types });
+    const other = await bootJobs({ types, options: { role: 'producer' }, database: app.database });
+    const { id } = await app.jobs.enqueue(Obedient, undefined, { timeout: '1h' });
+    await gate.entry(id);
+    const changed = await other.jobs.update(id, { timeout: '50ms' });
+    expect((changed.eta as Date).getTime() - (changed.startedAt as Date).getTime()).toBe(50);
+    const job = await waitForEnd(other.jobs, id, 2500);
+    expect(job).toMatchObject({ status: 'timeout', timeout: 50 });
+  });
+
   it('starts anew with each run', async () => {
     const app = await bootJobs({ types });
     const first = await app.run(Obedient);

@@ -113,12 +113,13 @@ export class JobScripts {
     return rows.map(heldOfRow);
   }
 
-  *disturbed(workerId: string): Script<readonly HeldRun[]> {
+  *disturbed(workerId: string, writtenSinceMs: number): Script<readonly HeldRun[]> {
     const rows = yield* query(
       `SELECT job_id, run_id, status, locked_by, timeout_sec FROM ${this.#t.jobs}
        WHERE lease_until_ms IS NOT NULL AND worker_id = ?
-         AND (status IN ('canceling', 'suspending') OR (status = 'locked' AND locked_by IS NULL))`,
-      [workerId],
+         AND (status IN ('canceling', 'suspending') OR (status = 'locked' AND locked_by IS NULL)
+           OR (timeout_sec > 0 AND updated_at_ms > ?))`,
+      [workerId, writtenSinceMs],
     );
     return rows.map(heldOfRow);
   }

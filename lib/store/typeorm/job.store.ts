@@ -87,7 +87,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
       (await writer()).write((now) => lockScript(scripts, id, runId, otherId, now), 'engine'),
     renew: async (workerId, leaseMs) =>
       (await writer()).write((now) => scripts.renew(workerId, leaseMs, now), 'engine'),
-    disturbed: (workerId) => read(() => scripts.disturbed(workerId)),
+    disturbed: (workerId, withinMs) => read((now) => scripts.disturbed(workerId, now - withinMs)),
     expiredLeases: (limit) => read((now) => duties.expiredLeases(limit, now)),
     overdue: (limit) => read((now) => duties.overdue(limit, now)),
     promote: async (limit) => {

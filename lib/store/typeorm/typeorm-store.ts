@@ -137,6 +137,10 @@ export class TypeOrmStore implements Store {
     return this.#writer?.idle() ?? Promise.resolve();
   }
 
+  stuckMs(): number {
+    return this.#writer?.stuckMs ?? 0;
+  }
+
   onRemoteChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -2,21 +2,33 @@ import type { FailureKind } from '../session.js';
 
 const BUSY = /^SQLITE_(BUSY|LOCKED)/;
 const UNAVAILABLE = /^SQLITE_(FULL|IOERR|READONLY|CANTOPEN|NOTADB|CORRUPT|PERM|NOMEM)/;
+/** In memory the one connection is shared: the application has a transaction open on it. */
+const IN_TRANSACTION = /cannot start a transaction within a transaction/;
 
 /** What an error of either SQLite driver means; TypeORM's wrapper is looked through. */
 export function classifySqliteError(thrown: unknown): FailureKind {
-  const code = sqliteCode(thrown);
-  if (code === undefined) {
+  const error = sqliteError(thrown);
+  if (error === undefined) {
     return 'error';
   }
-  return BUSY.test(code) ? 'busy' : UNAVAILABLE.test(code) ? 'unavailable' : 'error';
+  return BUSY.test(error.code) || IN_TRANSACTION.test(error.message)
+    ? 'busy'
+    : UNAVAILABLE.test(error.code)
+      ? 'unavailable'
+      : 'error';
 }
 
 /** The `SQLITE_…` code of an error of either driver. */
 export function sqliteCode(thrown: unknown): string | undefined {
+  return sqliteError(thrown)?.code;
+}
+
+function sqliteError(
+  thrown: unknown,
+): { readonly code: string; readonly message: string } | undefined {
   for (let error = thrown; typeof error === 'object' && error !== null;) {
     if ('code' in error && typeof error.code === 'string' && error.code.startsWith('SQLITE_')) {
-      return error.code;
+      return { code: error.code, message: 'message' in error ? String(error.message) : '' };
     }
     error = 'driverError' in error ? error.driverError : 'cause' in error ? error.cause : undefined;
   }

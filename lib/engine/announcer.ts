@@ -1,0 +1,124 @@
+import type { JobEntity } from '../entities/job.entity.js';
+import type { Job, JobProgressEvent } from '../model/job.js';
+import type { JobStatus } from '../model/job-status.js';
+import type { JsonValue } from '../model/json.js';
+import type { ChangeResult, Created, Store } from '../store/store.js';
+import type { EngineLogger } from './engine-options.js';
+import { progressEvent, type EventBus } from './event-bus.js';
+import type { HandlerRegistry, RegisteredType } from './handlers.js';
+import { hasHook, instanceFor } from './hooks.js';
+import { jobOf } from './job-view.js';
+
+/** Whom the announcer tells, and where it looks things up. */
+export interface Audience {
+  readonly store: Store;
+  readonly handlers: HandlerRegistry;
+  readonly bus: EventBus;
+  readonly logger: EngineLogger;
+  /** Whether this process takes jobs, so that there is anything to wake. */
+  isWorking(): boolean;
+  isPaused(queue: string): boolean;
+  /** A job of that queue may be claimed. */
+  wakeQueue(queue: string): void;
+  /** A job waits for its time. */
+  wakePromoter(): void;
+  progress(event: JobProgressEvent): void;
+}
+
+/**
+ * Tells, after the commit, everybody whom a change concerns: streams, hooks, queues. Whatever they
+ * throw is logged, because what tells them is in the middle of a run.
+ */
+export class Announcer {
+  readonly #to: Audience;
+
+  constructor(audience: Audience) {
+    this.#to = audience;
+  }
+
+  /** A job, as it stands in memory, changed its status. */
+  readonly changed = (job: JobEntity, from: JobStatus | undefined): void => {
+    try {
+      this.#to.bus.status(job, from);
+      this.#stateUpdate(job);
+    } catch (error) {
+      this.#threw(job, error);
+    }
+  };
+
+  /** The store made a change. */
+  readonly stored = ({ before, after }: ChangeResult): void => {
+    if (before.status !== after.status) {
+      this.changed(after, before.status);
+    }
+    this.#wakeFor(after);
+  };
+
+  /** A job was stored. Its row is made only for those who look at it. */
+  readonly enqueued = (created: Created, type: RegisteredType): void => {
+    if (this.#to.bus.isHeard(created.id) || hasHook(type, 'onJobStateUpdate')) {
+      this.changed(created.job, 'initializing');
+    }
+    if (this.#to.isWorking()) {
+      this.#wakeFor(created.job);
+    }
+  };
+
+  /** Progress or a result was stored. */
+  readonly progressed = (job: JobEntity): void => {
+    try {
+      if (this.#to.bus.isHeard(job.id)) {
+        this.#to.bus.publish(job.queue, progressEvent(job));
+      }
+      this.#stateUpdate(job);
+    } catch (error) {
+      this.#threw(job, error);
+    }
+  };
+
+  /** A handler reported something, stored or not. */
+  readonly announceProgress = (event: JobProgressEvent): void => this.#to.progress(event);
+
+  #wakeFor(job: JobEntity): void {
+    if (job.status !== 'waiting' || !this.#to.isWorking()) {
+      return;
+    }
+    if (job.ready === 1) {
+      // By the type's queue of today: the job may have been stored under another one.
+      this.#to.wakeQueue(this.#to.handlers.get(job.type)?.queue ?? job.queue);
+    } else {
+      this.#to.wakePromoter();
+    }
+  }
+
+  #stateUpdate(job: JobEntity): void {
+    const type = this.#to.handlers.get(job.type);
+    const found = type === undefined ? undefined : instanceFor(type, 'onJobStateUpdate', job.id);
+    if (type === undefined || found === undefined) {
+      return;
+    }
+    // As it stands now: the handler may go on while the hook runs.
+    const stored = { ...job };
+    Promise.resolve(found)
+      .then((handler) => handler.onJobStateUpdate?.(this.#view(stored, type)))
+      .catch((error: unknown) =>
+        this.#to.logger.error(
+          `onJobStateUpdate of job ${job.id} (${job.type}) threw: ${String(error)}`,
+        ),
+      );
+  }
+
+  #view(job: JobEntity, type: RegisteredType): Job {
+    return jobOf(job, {
+      isPaused: this.#to.isPaused(job.queue),
+      nowMs: this.#to.store.estimateNowMs(),
+      params: type.params.instantiate(JSON.parse(job.params) as JsonValue),
+    });
+  }
+
+  #threw(job: JobEntity, error: unknown): void {
+    this.#to.logger.error(
+      `Somebody who was told that job ${job.id} (${job.type}) is ${job.status} threw: ${String(error)}`,
+    );
+  }
+}

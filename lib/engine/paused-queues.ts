@@ -1,0 +1,68 @@
+import type { Store } from '../store/store.js';
+import type { EngineLogger } from './engine-options.js';
+
+/** Between looks while others write all the time. */
+const LEAST_INTERVAL_MS = 50;
+
+/** Who is told when a queue is paused, or is not any more. */
+export interface PauseListeners {
+  paused(queue: string): void;
+  resumed(queue: string): void;
+}
+
+/** The queues that are paused for the cluster, as this process last saw them. */
+export class PausedQueues {
+  readonly #store: Store;
+  readonly #logger: EngineLogger;
+  readonly #listeners: PauseListeners;
+  #names: ReadonlySet<string> = new Set();
+  #timer: NodeJS.Timeout | undefined;
+  #isStopped = false;
+
+  constructor(store: Store, logger: EngineLogger, listeners: PauseListeners) {
+    this.#store = store;
+    this.#logger = logger;
+    this.#listeners = listeners;
+  }
+
+  has(queue: string): boolean {
+    return this.#names.has(queue);
+  }
+
+  /** Looks now, and tells what is different from before. */
+  async refresh(): Promise<void> {
+    const before = this.#names;
+    const now = await this.#store.catalog.pausedQueues();
+    this.#names = now;
+    for (const name of before) {
+      if (!now.has(name)) {
+        this.#listeners.resumed(name);
+      }
+    }
+    for (const name of now) {
+      if (!before.has(name)) {
+        this.#listeners.paused(name);
+      }
+    }
+  }
+
+  /** Another connection has written: perhaps this. */
+  hint(): void {
+    if (this.#timer === undefined && !this.#isStopped) {
+      this.#timer = setTimeout(() => {
+        this.#timer = undefined;
+        this.refresh().catch((error: unknown) =>
+          this.#logger.debug(
+            `The paused queues could not be read, and are read again: ${String(error)}`,
+          ),
+        );
+      }, LEAST_INTERVAL_MS);
+      this.#timer.unref();
+    }
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+  }
+}

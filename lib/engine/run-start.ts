@@ -1,0 +1,31 @@
+import type { ServedRun } from './run.js';
+
+/** Reads what an earlier run left, which a claim does not return. */
+export async function recall({ job, parts, runId }: ServedRun): Promise<void> {
+  try {
+    const stored = await parts.store.jobs.find(job.id);
+    if (stored?.job.runId === runId) {
+      const { details, error, result } = stored.job;
+      Object.assign(job, { details, error, result });
+    }
+  } catch (error) {
+    parts.logger.debug(`Job ${job.id} runs without its earlier error: ${String(error)}`);
+  }
+}
+
+/** Writes the start of a handler that came from the buffer and is still at work. */
+export function markStarted(run: ServedRun): void {
+  const { job, parts, runId } = run;
+  parts.store.jobs
+    .report({
+      seq: job.seq,
+      runId,
+      startedAtMs: job.startedAtMs ?? parts.store.estimateNowMs(),
+      ...(job.etaMs === null ? {} : { etaMs: job.etaMs }),
+    })
+    .then(
+      (held) => (held || run.isSettled ? undefined : run.loseLease()),
+      (error: unknown) =>
+        parts.logger.warn(`The start of job ${job.id} was not stored: ${String(error)}`),
+    );
+}
