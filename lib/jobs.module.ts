@@ -10,6 +10,7 @@ import {
   type JobsModuleOptions,
 } from './jobs.options.js';
 import { JOBS_OPTIONS } from './jobs.tokens.js';
+import type { JobsError } from './model/errors.js';
 import type { Class, JobHandler } from './model/job-type.js';
 import { restParts } from './rest/rest.controllers.js';
 
@@ -52,7 +53,13 @@ const EXTRAS: readonly (keyof JobsModuleExtras)[] = [
 
 /** Carries the handlers of `forFeature`; another class than the runner, which must stay at the root. */
 @Module({})
-class JobsFeatureModule {}
+class JobsFeatureModule {
+  constructor(@Inject(ModulesContainer) modules: ModulesContainer) {
+    if (!isImported(JobsCoreModule, modules)) {
+      throw withoutRoot();
+    }
+  }
+}
 
 /** Background jobs in the application's own database. Import it once, in the root module. */
 @Module({})
@@ -63,6 +70,9 @@ export class JobsModule {
    * handlers end, everything they may use is still open.
    */
   constructor(@Inject(ModulesContainer) modules: ModulesContainer) {
+    if (!isImported(JobsCoreModule, modules)) {
+      throw withoutRoot();
+    }
     const runners = [...modules.values()].filter((module) => module.metatype === JobsModule);
     if (runners.length > 1) {
       throw invalid(
@@ -130,6 +140,17 @@ export class JobsModule {
       exports: [...(handlers as readonly Type[])],
     };
   }
+}
+
+function isImported(metatype: Type, modules: ModulesContainer): boolean {
+  return [...modules.values()].some((module) => module.metatype === metatype);
+}
+
+/** Without the core no job would ever run, and nothing would say so. */
+function withoutRoot(): JobsError {
+  return invalid(
+    'JobsModule is imported without its options: call JobsModule.forRoot (or forRootAsync) once, in the root module.',
+  );
 }
 
 function runner(
