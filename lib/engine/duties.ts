@@ -4,8 +4,9 @@ import type { EngineParts } from './engine-parts.js';
 import type { Duty } from './loop.js';
 
 const BATCH = 100;
-const PURGE_BATCH = 500;
+const PROMOTE_BATCH = 500;
 const PURGE_EVERY_MS = 60_000;
+const PURGE_PAUSE_MS = 20;
 const LONGEST_PROMOTE_WAIT_MS = 60_000;
 
 /** For jobs whose type this process does not know; nothing that the reaper decides depends on it. */
@@ -80,7 +81,7 @@ export function promoter(parts: EngineParts, wakeQueues: () => void): Duty {
     name: 'promoter',
     everyMs: LONGEST_PROMOTE_WAIT_MS,
     async runOnce() {
-      const { promoted, nextInMs } = await parts.store.jobs.promote(PURGE_BATCH);
+      const { promoted, nextInMs } = await parts.store.jobs.promote(PROMOTE_BATCH);
       if (promoted > 0) {
         wakeQueues();
       }
@@ -89,19 +90,29 @@ export function promoter(parts: EngineParts, wakeQueues: () => void): Duty {
   };
 }
 
-/** Deletes jobs that ended long ago, in small batches, so that no lock is held for long. */
+/** Deletes jobs that ended long ago, and what is left of deleted ones, with pauses for other work. */
 export function retention(parts: EngineParts): Duty {
   const { store, options } = parts;
   return {
     name: 'retention',
     everyMs: PURGE_EVERY_MS,
     async runOnce() {
-      let isFull = false;
+      let isMore = await store.jobs.sweep();
       for (const [status, ageMs] of options.retention) {
-        const deleted = await store.jobs.purge(status, ageMs, PURGE_BATCH);
-        isFull ||= deleted === PURGE_BATCH;
+        isMore = (await store.jobs.purge(status, ageMs)) || isMore;
       }
-      return isFull ? 50 : undefined;
+      return isMore ? PURGE_PAUSE_MS : undefined;
     },
   };
+}
+
+/** Deletes what is left of a job that was deleted just now; the duty goes on where this ends. */
+export async function sweepDeleted({ store, logger }: EngineParts): Promise<void> {
+  try {
+    while (await store.jobs.sweep()) {
+      await new Promise((resolve) => setTimeout(resolve, PURGE_PAUSE_MS));
+    }
+  } catch (error) {
+    logger.debug(`The history of deleted jobs is deleted later: ${String(error)}`);
+  }
 }

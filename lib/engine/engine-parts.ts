@@ -6,6 +6,7 @@ import type { EngineLogger, EngineOptions } from './engine-options.js';
 import type { Enqueuer } from './enqueuer.js';
 import type { EventBus } from './event-bus.js';
 import type { HandlerRegistry, RegisteredType } from './handlers.js';
+import type { LogBacklog } from './log-backlog.js';
 import type { LogSink } from './log-writer.js';
 
 /** What the parts of the engine share. */
@@ -16,6 +17,7 @@ export interface EngineParts {
   readonly bus: EventBus;
   readonly logger: EngineLogger;
   readonly sink: LogSink | undefined;
+  readonly logs: LogBacklog;
   readonly random: () => number;
   /** Id of this process as a worker, new at every start. */
   readonly workerId: string;

@@ -13,6 +13,7 @@ import { EventBus } from './event-bus.js';
 import type { HandlerRegistry, RegisteredType } from './handlers.js';
 import { Heartbeat } from './heartbeat.js';
 import { LateRejections } from './late-rejections.js';
+import { LogBacklog } from './log-backlog.js';
 import type { LogSink } from './log-writer.js';
 import { Loop } from './loop.js';
 import { Operations } from './operations.js';
@@ -98,6 +99,7 @@ export class Engine {
       bus: this.bus,
       logger,
       sink,
+      logs: new LogBacklog(store, logger, () => this.#wakeQueues()),
       random,
       workerId: this.workerId,
       enqueuer: this.enqueuer,
@@ -332,7 +334,12 @@ export class Engine {
       );
       runners.forEach((queue) => queue.abortAll());
       // Each is settled by force after its own grace; storing that may wait for the database.
-      isSettled = await within(empty, grace.signalMs + LAST_WRITES_MS);
+      isSettled = await within(empty, grace.signalMs + LAST_WRITES_MS / 2);
+      if (!isSettled) {
+        // Outcomes that wait for the lines before them: they matter more.
+        this.#parts.logs.giveUp(this.store.estimateNowMs());
+        isSettled = await within(empty, LAST_WRITES_MS / 2);
+      }
       if (!isSettled) {
         this.#sources.logger.error(
           '[drain_failed] Some runs could not be settled; their jobs come back when their leases end.',

@@ -329,6 +329,15 @@ export class Execution implements HandledRun, TimedRun {
       return;
     }
     this.#finish();
+    const lines = this.#context?.openLog?.end();
+    if (lines === undefined) {
+      this.#storeCompleted(result);
+    } else {
+      void lines.then(() => this.#storeCompleted(result));
+    }
+  }
+
+  #storeCompleted(result: string | null): void {
     const { job, parts } = this;
     parts.store.jobs
       .complete({ seq: job.seq, runId: this.runId, startedAtMs: job.startedAtMs ?? 0, result })
@@ -360,6 +369,7 @@ export class Execution implements HandledRun, TimedRun {
 
   async #storeAndEnd(ending: Ending): Promise<void> {
     try {
+      await this.#context?.openLog?.end();
       await settleRun(this, ending);
     } catch (error) {
       this.#tellUnsettled(error);

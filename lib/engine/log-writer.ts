@@ -2,8 +2,9 @@ import { LOG_LEVELS, type LogLevel } from '../model/job.js';
 import type { JobLogger } from '../model/job-type.js';
 import type { JsonObject } from '../model/json.js';
 import { cutText, storableText } from '../model/text.js';
-import type { Store } from '../store/store.js';
-import type { EngineLogger, EngineOptions } from './engine-options.js';
+import type { LogLine, Store } from '../store/store.js';
+import type { EngineOptions } from './engine-options.js';
+import type { LogBacklog, PendingLines } from './log-backlog.js';
 
 /** A line on its way to the log files. */
 export interface LogFileLine {
@@ -27,27 +28,65 @@ export interface LogTarget {
   readonly store: Store;
   readonly options: EngineOptions;
   readonly sink: LogSink | undefined;
-  readonly logger: EngineLogger;
+  readonly logs: LogBacklog;
 }
 
 /** Whose lines they are. */
 export interface LoggedRun {
+  readonly seq: number;
   readonly jobId: string;
   readonly runId: string;
   readonly type: string;
 }
 
-/** The logger of one run: nothing is written once the run has ended. Lines that do not fit say so; none blocks the handler. */
+const WARN = LOG_LEVELS.indexOf('warn');
+
+/** The logger of one run: nothing is written once the run has ended. Lines that do not fit say so; none blocks or fails the handler. */
 export class RunLogger implements JobLogger {
   readonly #target: LogTarget;
-  readonly #run: LoggedRun;
+  readonly #pending: PendingLines;
   readonly #isEnded: () => boolean;
-  #lines = 0;
+  readonly #least: number;
+  #kept = 0;
+  #isLimited = false;
 
   constructor(target: LogTarget, run: LoggedRun, isEnded: () => boolean) {
     this.#target = target;
-    this.#run = run;
+    this.#pending = {
+      ...run,
+      lines: [],
+      leftOut: 0,
+      isHeld: false,
+      isReported: false,
+      waiting: [],
+    };
     this.#isEnded = isEnded;
+    this.#least = LOG_LEVELS.indexOf(target.options.logs.level);
+  }
+
+  /** The run is over. Resolves when what is written from then on comes after its last line. */
+  end(): Promise<void> | undefined {
+    return this.#target.logs.end(this.#pending, this.#target.store.estimateNowMs());
+  }
+
+  /** Waits when more is logged than written; undefined when there is room. */
+  room(): Promise<void> | undefined {
+    return this.#target.logs.room(this.#pending);
+  }
+
+  /** Stores what was logged so far, and keeps back what is logged in a transaction of the handler. */
+  hold(): Promise<void> {
+    return this.#target.logs.hold(this.#pending);
+  }
+
+  /** What was logged since {@link hold}. */
+  get held(): readonly LogLine[] {
+    return this.#pending.lines;
+  }
+
+  /** The transaction is over, and that many of the lines were stored in it. */
+  release(stored: number): void {
+    this.#target.logs.release(this.#pending, stored);
   }
 
   trace(message: string, fields?: JsonObject): void {
@@ -74,38 +113,45 @@ export class RunLogger implements JobLogger {
     if (this.#isEnded()) {
       return;
     }
-    const { options, store, sink, logger } = this.#target;
-    const { limits } = options;
-    const line = cutText(storableText(String(message)), limits.logLine);
+    const { options, store, sink } = this.#target;
+    const rank = LOG_LEVELS.indexOf(level);
+    const isKept = rank >= this.#least && !this.#isLimited;
+    if (!isKept && sink === undefined) {
+      return;
+    }
+    const { logLine, logLines } = options.limits;
+    const text = lineText(message, logLine);
     const nowMs = store.estimateNowMs();
-    sink?.write({
-      at: new Date(nowMs),
-      level,
-      ...this.#run,
-      message: line,
-      fields: fields ?? null,
-    });
-    if (LOG_LEVELS.indexOf(level) < LOG_LEVELS.indexOf(options.logs.level)) {
-      return;
+    if (sink !== undefined) {
+      const { jobId, runId, type } = this.#pending;
+      const line = { at: new Date(nowMs), level, jobId, runId, type, message: text };
+      sink.write({ ...line, fields: fields ?? null });
     }
-    this.#lines += 1;
-    if (this.#lines > limits.logLines) {
-      return;
+    if (isKept) {
+      const isLimit = this.#kept >= logLines;
+      const line: LogLine = isLimit
+        ? [nowMs, WARN, `The log ends here: a run keeps ${logLines} lines.`, null]
+        : [nowMs, rank, text, fieldsText(fields, logLine)];
+      if (this.#target.logs.add(this.#pending, line)) {
+        this.#kept += 1;
+        this.#isLimited = isLimit;
+      }
     }
-    const isLast = this.#lines === limits.logLines;
-    store.history
-      .log({
-        jobId: this.#run.jobId,
-        runId: this.#run.runId,
-        atMs: nowMs,
-        level: LOG_LEVELS.indexOf(isLast ? 'warn' : level),
-        message: isLast ? `The log ends here: a run keeps ${limits.logLines} lines.` : line,
-        fields: isLast ? null : fieldsText(fields, limits.logLine),
-      })
-      .catch((error: unknown) => {
-        logger.error(`A log line of job ${this.#run.jobId} was lost: ${String(error)}`);
-      });
   }
+}
+
+function lineText(message: unknown, maxBytes: number): string {
+  let text: string;
+  try {
+    text = String(message);
+  } catch {
+    return 'The message has no text.';
+  }
+  // Most of an enormous text is never looked at.
+  return cutText(
+    storableText(text.length > maxBytes ? text.slice(0, maxBytes + 1) : text),
+    maxBytes,
+  );
 }
 
 function fieldsText(fields: JsonObject | undefined, maxBytes: number): string | null {

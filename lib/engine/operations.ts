@@ -5,6 +5,7 @@ import { toJsonText } from '../model/json-text.js';
 import { effectOf, type JobOperation, type OperationEffect } from '../model/operations.js';
 import { cutText, storableText } from '../model/text.js';
 import type { ChangeResult, JobChange } from '../store/store.js';
+import { sweepDeleted } from './duties.js';
 import type { EngineParts } from './engine-parts.js';
 import { checkedInstant, checkedTags } from './enqueue-checks.js';
 import { messageOf, resumeHooks, suspendHook, typeHere } from './operation-hooks.js';
@@ -261,6 +262,7 @@ export class Operations {
       remove: true,
     }));
     this.#parts.bus.removed(before.id);
+    void sweepDeleted(this.#parts);
   }
 
   async #operate(

@@ -220,6 +220,7 @@ export class QueueRunner implements ExecutionHost {
       while (
         this.#buffer.length > 0 &&
         this.#unstored.size < MOST_UNSTORED &&
+        !this.#parts.logs.isFull &&
         this.#slots.tryTake()
       ) {
         const job = this.#buffer.shift();

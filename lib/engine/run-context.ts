@@ -2,7 +2,7 @@ import { durationMs } from '../model/duration.js';
 import type { EnqueueOptions } from '../model/enqueue-options.js';
 import { JobsError } from '../model/errors.js';
 import type { EnqueuedJob, Job, RetryPolicy } from '../model/job.js';
-import type { JobContext, JobLogger, RescheduleOptions } from '../model/job-type.js';
+import type { JobContext, RescheduleOptions } from '../model/job-type.js';
 import { isFinal } from '../model/job-status.js';
 import type { JobTypeRef, ParamsInput, ParamsOf, ResultOf } from '../model/job-type.js';
 import type { JsonObject, JsonValue } from '../model/json.js';
@@ -34,7 +34,8 @@ export class RunContext implements JobContext {
   readonly #run: HandledRun;
   #params: { readonly value: unknown } | undefined;
   #job: Job | undefined;
-  #log: JobLogger | undefined;
+  #log: RunLogger | undefined;
+  #isTransacting = false;
   #joined: JoinedTransaction | undefined;
 
   constructor(execution: HandledRun) {
@@ -82,14 +83,22 @@ export class RunContext implements JobContext {
     return meta === null ? {} : (JSON.parse(meta) as JsonObject);
   }
 
-  get log(): JobLogger {
+  /** The log, if anything was logged. */
+  get openLog(): RunLogger | undefined {
+    return this.#log;
+  }
+
+  get log(): RunLogger {
     if (this.#log === undefined) {
       const { parts, job, runId } = this.#run;
       this.#log = new RunLogger(
         parts,
-        { jobId: job.id, runId, type: job.type },
+        { seq: job.seq, jobId: job.id, runId, type: job.type },
         () => this.#run.isSettled,
       );
+      if (this.#isTransacting) {
+        void this.#log.hold();
+      }
     }
     return this.#log;
   }
@@ -200,6 +209,10 @@ export class RunContext implements JobContext {
     // A transaction that outlived its run would hold the write lock of everybody.
     const over = new AbortController();
     this.#run.whenOver(() => over.abort());
+    // Lines cannot be written beside it, and must be there when it completes the job.
+    this.#isTransacting = true;
+    await this.#log?.hold();
+    let logged = 0;
     try {
       const result = await parts.store.transaction(
         { jobId: job.id, runId, over: over.signal },
@@ -208,6 +221,7 @@ export class RunContext implements JobContext {
           this.#run.progress.join(joined);
           const value = await work(manager);
           await this.#run.progress.writeJoined();
+          logged = complete ? await this.#logIn(joined) : 0;
           ended = complete ? await this.#completeIn(joined, value) : undefined;
           return value;
         },
@@ -218,11 +232,25 @@ export class RunContext implements JobContext {
       return result;
     } catch (error) {
       Object.assign(job, before);
+      logged = 0;
       throw error;
     } finally {
       this.#joined = undefined;
+      this.#isTransacting = false;
+      this.#log?.release(logged);
       this.#run.progress.leave();
     }
+  }
+
+  /** Stores what was logged in the transaction along with it; how many lines. */
+  async #logIn(joined: JoinedTransaction): Promise<number> {
+    const lines = this.#log?.held ?? [];
+    const { job, runId } = this.#run;
+    const { length } = lines;
+    if (length > 0) {
+      await joined.log([{ seq: job.seq, runId, lines: lines.slice(0, length) }]);
+    }
+    return length;
   }
 
   async #completeIn(joined: JoinedTransaction, value: unknown): Promise<ChangeResult> {
@@ -273,6 +301,8 @@ export class RunContext implements JobContext {
         `Run ${runId} holds job ${job.id} no more, so nothing was written. Stop the handler.`,
       );
     }
+    // A handler that logs faster than its lines are written is slowed down where it waits anyway.
+    await this.#log?.room();
   }
 }
 

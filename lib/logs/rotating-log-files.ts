@@ -17,6 +17,10 @@ export interface RotatingLogOptions {
   readonly maxAgeMs: number;
 }
 
+/** Above this, lines that wait for the file are left out, until there are few again. */
+const MOST_BYTES_WAITING = 32 * 1024 * 1024;
+const FEW_BYTES_WAITING = 4 * 1024 * 1024;
+
 interface Line {
   readonly at: Date;
   readonly level: LogLevel;
@@ -33,10 +37,14 @@ export class RotatingLogFiles {
   readonly #stream: RotatingFileStream;
   readonly #folder: string;
   readonly #name: string;
+  readonly #onTrouble: (message: string) => void;
+  #leftOut = 0;
+  #hasToldLeftOut = false;
 
   /** @throws Error when the folder cannot be made */
   constructor(options: RotatingLogOptions, onTrouble: (message: string) => void) {
     this.#options = options;
+    this.#onTrouble = onTrouble;
     this.#folder = path.dirname(path.resolve(options.path));
     this.#name = path.basename(options.path);
     mkdirSync(this.#folder, { recursive: true });
@@ -59,12 +67,38 @@ export class RotatingLogFiles {
 
   write(line: Line): void {
     if (LOG_LEVELS.indexOf(line.level) >= LOG_LEVELS.indexOf(this.#options.level)) {
+      const isFull =
+        this.#stream.writableLength > (this.#leftOut > 0 ? FEW_BYTES_WAITING : MOST_BYTES_WAITING);
+      if (isFull) {
+        this.#leaveOut();
+        return;
+      }
+      this.#noteGap(line.at);
       // JSON escapes line ends and control characters, so that a line stays a line.
       this.#stream.write(`${textOf(line)}\n`);
     }
   }
 
+  #leaveOut(): void {
+    this.#leftOut += 1;
+    if (!this.#hasToldLeftOut) {
+      this.#hasToldLeftOut = true;
+      this.#onTrouble(
+        `The log file ${this.#options.path} is not written as fast as jobs log; lines are left out of it, and it says how many.`,
+      );
+    }
+  }
+
+  #noteGap(at: Date): void {
+    if (this.#leftOut > 0) {
+      const message = `${this.#leftOut} lines were left out here: more was logged than could be written.`;
+      this.#leftOut = 0;
+      this.#stream.write(`${JSON.stringify({ at: at.toISOString(), level: 'warn', message })}\n`);
+    }
+  }
+
   close(): Promise<void> {
+    this.#noteGap(new Date());
     return new Promise((resolve) => this.#stream.end(() => resolve()));
   }
 

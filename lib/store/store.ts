@@ -221,8 +221,13 @@ export interface JobStore {
   promote(
     limit: number,
   ): Promise<{ readonly promoted: number; readonly nextInMs: number | undefined }>;
-  /** Deletes at most so many jobs that ended with that status before the age; how many. */
-  purge(status: FinalStatus, olderThanMs: number, limit: number): Promise<number>;
+  /**
+   * Deletes jobs that ended with that status before the age, oldest first, for some milliseconds;
+   * whether there are more.
+   */
+  purge(status: FinalStatus, olderThanMs: number): Promise<boolean>;
+  /** Deletes what is left of the history of deleted jobs, likewise; whether there is more. */
+  sweep(): Promise<boolean>;
   /** Ids of waiting jobs of a queue, oldest first. */
   waitingIn(queue: string, limit: number, tenantId?: string): Promise<readonly string[]>;
   /** How jobs stand, by id; an id that is missing has been deleted. */
@@ -251,15 +256,28 @@ export interface ResolvedJobQuery extends Omit<JobQuery, 'order' | 'cursor' | 's
   readonly type: readonly string[] | undefined;
 }
 
-/** A line to be stored. */
-export type LogDraft = Omit<JobLogEntity, 'seq'>;
+/** A line to be stored; `fields` is JSON text. */
+export type LogLine = readonly [
+  atMs: number,
+  level: number,
+  message: string,
+  fields: string | null,
+];
+
+/** Lines of one run, in order; stored only while it holds its job. */
+export interface RunLines {
+  /** The job's. */
+  readonly seq: number;
+  readonly runId: string;
+  readonly lines: readonly LogLine[];
+}
 
 /** The history of runs, and logs. */
 export interface HistoryStore {
   /** Runs that ended and left their job not final, oldest first. */
   runs(jobId: string): Promise<readonly JobRunEntity[]>;
-  /** Stores lines in order; calls share transactions. */
-  log(line: LogDraft): Promise<void>;
+  /** Stores lines, before the ends of runs that share the transaction. */
+  log(batch: readonly RunLines[]): Promise<void>;
   lines(
     jobId: string,
     query: {
@@ -300,6 +318,7 @@ export interface JoinedTransaction {
     refuses: (holder: KeyHolder, index: number) => boolean,
   ): Promise<readonly InsertResult[]>;
   report(report: RunReport): Promise<boolean>;
+  log(batch: readonly RunLines[]): Promise<void>;
   change(id: string, decide: Decide): Promise<ChangeResult | undefined>;
   /** Called after the outermost commit; never after a roll-back. */
   onCommit(listener: () => void): void;

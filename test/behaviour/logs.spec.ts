@@ -153,11 +153,33 @@ describe('a job log', () => {
     const runs = await app.jobs.runs(id);
     for (const run of runs) {
       const own = lines.filter((line) => line.runId === run.id);
-      expect(own.length).toBeGreaterThanOrEqual(50);
-      expect(own.length).toBeLessThanOrEqual(51);
-      expect(own[49]?.message === 'line 49' || /50/.test(own[49]?.message ?? '')).toBe(true);
-      expect(own.at(-1)?.message).toMatch(/50|limit/);
+      expect(own.map((line) => line.message)).toEqual([
+        ...Array.from({ length: 50 }, (_, n) => `line ${n}`),
+        'The log ends here: a run keeps 50 lines.',
+      ]);
+      expect(own.at(-1)?.level).toBe('warn');
     }
+  });
+
+  it('says nothing about its limit when exactly as many lines come', async () => {
+    const app = await bootJobs({ types, options: { limits: { logLines: 2 } } });
+    body = (ctx) => {
+      ctx.log.info('one');
+      ctx.log.info('two');
+      ctx.log.debug('of a level that is not kept');
+    };
+    expect(await messages(app, (await app.run(Logs)).id)).toEqual(['one', 'two']);
+  });
+
+  it('says so, too, when its limit is none at all', async () => {
+    const app = await bootJobs({ types, options: { limits: { logLines: 0 } } });
+    body = (ctx) => {
+      ctx.log.info('one');
+      ctx.log.info('two');
+    };
+    expect(await messages(app, (await app.run(Logs)).id)).toEqual([
+      'The log ends here: a run keeps 0 lines.',
+    ]);
   });
 
   it('takes anything for a line: control characters, NUL, a lone surrogate, no text at all', async () => {
@@ -178,6 +200,7 @@ describe('a job log', () => {
         ctx.log.info(message as string);
       }
       ctx.log.info('fields', { big: 1n } as unknown as Record<string, never>);
+      ctx.log.info(Object.create(null) as string);
       const cyclic: Record<string, never> = {};
       (cyclic as Record<string, unknown>)['self'] = cyclic;
       ctx.log.info('cyclic', cyclic);
@@ -187,7 +210,7 @@ describe('a job log', () => {
     expect(job.status).toBe('completed');
     const lines = await messages(app, job.id);
     expect(lines.at(-1)).toBe('good');
-    expect(lines).toHaveLength(hostile.length + 3);
+    expect(lines).toHaveLength(hostile.length + 4);
     expect(lines[1]).toMatch(/^a.b$/);
   });
 

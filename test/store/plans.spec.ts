@@ -4,6 +4,7 @@ import { initialSchema } from '../../lib/store/migrations/0001-initial.js';
 import { ClaimScript } from '../../lib/store/typeorm/claim.script.js';
 import { DutyScripts } from '../../lib/store/typeorm/duty.scripts.js';
 import { JobScripts } from '../../lib/store/typeorm/job.scripts.js';
+import { purge } from '../../lib/store/typeorm/purge.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
 import type { Script } from '../../lib/store/dialects/sql.js';
 
@@ -61,6 +62,6 @@ describe('the plan of', () => {
   });
 
   it('retention looks at the index of ended jobs', () => {
-    expect(planOf(duties.purge('completed', 1, 10))).toMatch(/ix_jobs_ended/);
+    expect(planOf(purge(tables, 'completed', 1))).toMatch(/ix_jobs_ended/);
   });
 });

@@ -1,10 +1,9 @@
-import type { FinalStatus } from '../../model/job-status.js';
 import { query, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/sqlite/row-numbers.js';
 import type { Standing } from '../store.js';
 import type { TableNames } from './table-names.js';
 
-/** What the background duties look for and delete. */
+/** What the background duties look for. */
 export class DutyScripts {
   readonly #t: TableNames;
 
@@ -30,26 +29,6 @@ export class DutyScripts {
       [nowMs, limit],
     );
     return rows.map((row) => String(row[0]));
-  }
-
-  *purge(status: FinalStatus, beforeMs: number, limit: number): Script<number> {
-    const rows = yield* query(
-      `DELETE FROM ${this.#t.jobs} WHERE seq IN (
-         SELECT seq FROM ${this.#t.jobs}
-         WHERE status = ? AND finished_at_ms IS NOT NULL AND finished_at_ms < ?
-         ORDER BY finished_at_ms LIMIT ?)
-       RETURNING job_id`,
-      [status, beforeMs, limit],
-    );
-    if (rows.length > 0) {
-      const ids = JSON.stringify(rows.map((row) => row[0]));
-      for (const table of [this.#t.runs, this.#t.logs]) {
-        yield* query(`DELETE FROM ${table} WHERE job_id IN (SELECT value FROM json_each(?))`, [
-          ids,
-        ]);
-      }
-    }
-    return rows.length;
   }
 
   *standings(ids: readonly string[]): Script<ReadonlyMap<string, Standing>> {

@@ -2,7 +2,7 @@ import type { JobLogEntity } from '../../entities/job-log.entity.js';
 import type { JobRunEntity } from '../../entities/run.entity.js';
 import type { Session } from '../dialects/session.js';
 import { query, type Script, type SqlValue } from '../dialects/sql.js';
-import type { HistoryStore, LogDraft } from '../store.js';
+import type { HistoryStore, RunLines } from '../store.js';
 import type { BatchKind, Writer } from '../writer.js';
 import type { TableNames } from './table-names.js';
 
@@ -12,15 +12,19 @@ export function historyStore(
   session: () => Session,
   writer: () => Writer,
 ): HistoryStore {
-  const logKind: BatchKind<LogDraft, undefined> = {
+  const logKind: BatchKind<readonly RunLines[], undefined> = {
     name: 'log',
-    rank: 20,
-    maxItems: 500,
-    script: (lines) => insertLines(tables, lines),
+    // Before anything that may end a run, which fences its lines off.
+    rank: 12,
+    maxItems: 4,
+    *script(batches) {
+      yield* insertLines(tables, batches.flat());
+      return batches.map(() => undefined);
+    },
   };
   return {
     runs: (jobId) => session().read(() => runs(tables, jobId)),
-    log: (line) => writer().add(logKind, line, 'engine'),
+    log: async (batch) => writer().add(logKind, batch, 'engine'),
     lines: (jobId, request) => session().read(() => lines(tables, jobId, request)),
   };
 }
@@ -46,14 +50,19 @@ function* runs(t: TableNames, jobId: string): Script<readonly JobRunEntity[]> {
   }));
 }
 
-function* insertLines(t: TableNames, drafts: readonly LogDraft[]): Script<readonly undefined[]> {
-  for (const line of drafts) {
-    yield* query(
-      `INSERT INTO ${t.logs} (job_id, run_id, at_ms, level, message, fields) VALUES (?, ?, ?, ?, ?, ?)`,
-      [line.jobId, line.runId, line.atMs, line.level, line.message, line.fields],
-    );
-  }
-  return drafts.map(() => undefined);
+/**
+ * Stores the lines of runs that still hold their jobs, in one statement: the runs are looked up in
+ * the order given, and each one's lines follow in theirs.
+ */
+export function* insertLines(t: TableNames, batch: readonly RunLines[]): Script<void> {
+  yield* query(
+    `INSERT INTO ${t.logs} (job_id, run_id, at_ms, level, message, fields)
+     SELECT job.job_id, job.run_id, line.value ->> 0, line.value ->> 1, line.value ->> 2, line.value ->> 3
+     FROM json_each(?) AS run CROSS JOIN ${t.jobs} AS job CROSS JOIN json_each(run.value, '$[2]') AS line
+     WHERE job.seq = run.value ->> 0 AND job.run_id = run.value ->> 1
+       AND job.status IN ('running', 'canceling', 'suspending', 'locked')`,
+    [JSON.stringify(batch.map(({ seq, runId, lines }) => [seq, runId, lines]))],
+  );
 }
 
 function* lines(

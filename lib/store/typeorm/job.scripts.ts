@@ -3,6 +3,7 @@ import { query, type Script, type SqlValue } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/sqlite/row-numbers.js';
 import type { ChangeResult, Completion, Decide, HeldRun, JobChange, RunReport } from '../store.js';
 import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from './job.columns.js';
+import { removeDeleted } from './purge.script.js';
 import type { TableNames } from './table-names.js';
 
 const ACTIVE = "('running', 'canceling', 'suspending', 'locked')";
@@ -188,8 +189,7 @@ export class JobScripts {
     if (rows.length === 0) {
       return undefined;
     }
-    yield* query(`DELETE FROM ${this.#t.runs} WHERE job_id = ?`, [job.id]);
-    yield* query(`DELETE FROM ${this.#t.logs} WHERE job_id = ?`, [job.id]);
+    yield* removeDeleted(this.#t, job.id);
     return job;
   }
 

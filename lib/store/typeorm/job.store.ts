@@ -1,5 +1,6 @@
 import { JobsError } from '../../model/errors.js';
 import type { Session } from '../dialects/session.js';
+import { query, type TimedScript } from '../dialects/sql.js';
 import type {
   ClaimRequest,
   Completion,
@@ -15,9 +16,12 @@ import type { InsertScript } from './insert.script.js';
 import type { JobScripts } from './job.scripts.js';
 import type { ListScripts } from './list.script.js';
 import { lockScript } from './lock.script.js';
+import { hasDeleted, purge, sweep } from './purge.script.js';
+import type { TableNames } from './table-names.js';
 
 /** What the jobs' part of the store is built from. */
 export interface JobStoreParts {
+  readonly tables: TableNames;
   readonly scripts: JobScripts;
   readonly claims: ClaimScript;
   readonly inserts: InsertScript;
@@ -66,6 +70,20 @@ export function jobStore(parts: JobStoreParts): JobStore {
   };
   const read: Session['read'] = async (script) => retryRead(parts.session(), script);
   const writer = async (): Promise<Writer> => Promise.resolve(parts.writer());
+  let slices = 0;
+  const deleting = async (script: TimedScript<boolean>): Promise<boolean> => {
+    const isMore = await (await writer()).write(script, 'engine');
+    slices += 1;
+    if (isMore && slices % SLICES_OF_A_CHECKPOINT === 0) {
+      // The automatic one would copy all that was deleted at once, and everybody would wait for it.
+      await new Promise((resolve) => setImmediate(resolve));
+      await parts
+        .session()
+        .run(query('PRAGMA wal_checkpoint(PASSIVE)'))
+        .catch(() => undefined);
+    }
+    return isMore;
+  };
   return {
     insert: (draft) => parts.writer().add(insertKind, draft, 'caller'),
     insertAll: async (drafts, refuses) =>
@@ -96,8 +114,10 @@ export function jobStore(parts: JobStoreParts): JobStore {
         ? (await writer()).write((now) => scripts.promote(limit, now), 'engine')
         : { promoted: 0, nextInMs: next };
     },
-    purge: async (status, olderThanMs, limit) =>
-      (await writer()).write((now) => duties.purge(status, now - olderThanMs, limit), 'engine'),
+    purge: (status, olderThanMs) =>
+      deleting((now) => purge(parts.tables, status, now - olderThanMs)),
+    sweep: async () =>
+      (await read(() => hasDeleted(parts.tables))) && deleting(() => sweep(parts.tables)),
     waitingIn: (queue, limit, tenantId) => read(() => lists.waitingIn(queue, limit, tenantId)),
     standings: (ids) => read(() => duties.standings(ids)),
     counts: (tenantId) => read(() => lists.counts(tenantId)),
@@ -106,6 +126,9 @@ export function jobStore(parts: JobStoreParts): JobStore {
     completedSince: (ageMs, tenantId) => read((now) => lists.completedSince(now - ageMs, tenantId)),
   };
 }
+
+/** Some thousand pages of the write-ahead log. */
+const SLICES_OF_A_CHECKPOINT = 4;
 
 const READ_TRIES = 200;
 

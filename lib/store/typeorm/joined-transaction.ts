@@ -2,8 +2,14 @@ import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner 
 import { JobsError } from '../../model/errors.js';
 import { classifySqliteError } from '../dialects/sqlite/sqlite-errors.js';
 import { NOW_SQL, type DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
-import { runScriptAsync, type Row, type Statement, type TimedScript } from '../dialects/sql.js';
-import type { JoinedTransaction } from '../store.js';
+import {
+  runScriptAsync,
+  type Row,
+  type Script,
+  type Statement,
+  type TimedScript,
+} from '../dialects/sql.js';
+import type { JoinedTransaction, RunLines } from '../store.js';
 import type { InsertScript } from './insert.script.js';
 import type { JobScripts } from './job.scripts.js';
 
@@ -69,7 +75,7 @@ export function joinTransaction(
   manager: EntityManager,
   scripts: JobScripts,
   inserts: InsertScript,
-  clock: DatabaseClock,
+  { clock, log }: { clock: DatabaseClock; log: (batch: readonly RunLines[]) => Script<void> },
   commits: CommitListeners,
 ): JoinedTransaction {
   const dataSource = dataSourceOf(manager);
@@ -94,6 +100,7 @@ export function joinTransaction(
       const [held] = await run((now) => scripts.report([report], now));
       return held === true;
     },
+    log: (batch) => run(() => log(batch)),
     change: (id, decide) => run((now) => scripts.change(id, decide, undefined, now)),
     onCommit: (listener) => commits.after(runner, dataSource, listener),
   };

@@ -2,12 +2,13 @@ import type { DataSource, EntityManager } from 'typeorm';
 import { JobsError } from '../../model/errors.js';
 import { DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
 import { classifySqliteError } from '../dialects/sqlite/sqlite-errors.js';
-import { query } from '../dialects/sql.js';
+import { query, type Script } from '../dialects/sql.js';
 import type {
   CatalogStore,
   HistoryStore,
   JobStore,
   JoinedTransaction,
+  RunLines,
   Store,
   TransactionRun,
 } from '../store.js';
@@ -17,7 +18,7 @@ import { catalogStore } from './catalog.store.js';
 import { DutyScripts } from './duty.scripts.js';
 import { openEngineConnection, type EngineConnection } from './engine-connection.js';
 import { HandlerTransactions } from './handler-transactions.js';
-import { historyStore } from './history.store.js';
+import { historyStore, insertLines } from './history.store.js';
 import { InsertScript } from './insert.script.js';
 import { jobStore } from './job.store.js';
 import { JobScripts } from './job.scripts.js';
@@ -71,6 +72,7 @@ export class TypeOrmStore implements Store {
     const session = () => this.#open().session;
     const writer = (): Writer => this.#openWriter();
     this.jobs = jobStore({
+      tables: this.#tables,
       scripts: this.#scripts,
       claims: new ClaimScript(this.#tables),
       inserts: this.#inserts,
@@ -154,7 +156,9 @@ export class TypeOrmStore implements Store {
         '`manager` belongs to another database than the one that JobsModule works on: pass the manager of a transaction there.',
       );
     }
-    return joinTransaction(manager, this.#scripts, this.#inserts, this.clock, this.#commits);
+    const { clock } = this;
+    const log = (batch: readonly RunLines[]): Script<void> => insertLines(this.#tables, batch);
+    return joinTransaction(manager, this.#scripts, this.#inserts, { clock, log }, this.#commits);
   }
 
   transaction<T>(

@@ -1,0 +1,100 @@
+import type { FinalStatus } from '../../model/job-status.js';
+import { query, type Script } from '../dialects/sql.js';
+import type { TableNames } from './table-names.js';
+
+/** One transaction deletes for about so long: other writers wait for it. */
+const SLICE_MS = 10;
+/** Rows of one statement, so that the time is looked at often enough: a job may be a megabyte. */
+const HISTORY_ROWS = 200;
+const JOB_ROWS = 5;
+
+/**
+ * Stands in for the job id of a line that says, as its message, which deleted job's lines and runs
+ * are still there. No job has it, so nobody is shown such a line.
+ */
+const DELETED = '';
+
+/** Deletes jobs that ended with the status before then, oldest first; whether there are more. */
+export function* purge(t: TableNames, status: FinalStatus, beforeMs: number): Script<boolean> {
+  const until = performance.now() + SLICE_MS;
+  do {
+    const rows = yield* query(
+      `SELECT seq, job_id FROM ${t.jobs}
+       WHERE status = ? AND finished_at_ms IS NOT NULL AND finished_at_ms < ?
+       ORDER BY finished_at_ms LIMIT ${JOB_ROWS}`,
+      [status, beforeMs],
+    );
+    if (rows.length === 0) {
+      return false;
+    }
+    const ids = rows.map((row) => String(row[1]));
+    // The job goes last, so that its history can be found until it is gone.
+    if (!(yield* removeHistory(t, ids, until))) {
+      return true;
+    }
+    yield* query(`DELETE FROM ${t.jobs} WHERE seq IN (SELECT value FROM json_each(?))`, [
+      JSON.stringify(rows.map((row) => row[0])),
+    ]);
+    if (rows.length < JOB_ROWS) {
+      return false;
+    }
+  } while (performance.now() < until);
+  return true;
+}
+
+/** Deletes the history of a job that has just been deleted, or notes what is left for {@link sweep}. */
+export function* removeDeleted(t: TableNames, jobId: string): Script<void> {
+  if (!(yield* removeHistory(t, [jobId], performance.now() + SLICE_MS))) {
+    yield* query(
+      `INSERT INTO ${t.logs} (job_id, run_id, at_ms, level, message) VALUES (?, '', 0, 0, ?)`,
+      [DELETED, jobId],
+    );
+  }
+}
+
+/** Whether history of deleted jobs is left. */
+export function* hasDeleted(t: TableNames): Script<boolean> {
+  const rows = yield* query(`SELECT 1 FROM ${t.logs} WHERE job_id = ? LIMIT 1`, [DELETED]);
+  return rows.length > 0;
+}
+
+/** Deletes what is left of deleted jobs; whether there is more. */
+export function* sweep(t: TableNames): Script<boolean> {
+  const rows = yield* query(
+    `SELECT seq, message FROM ${t.logs} WHERE job_id = ? LIMIT ${JOB_ROWS}`,
+    [DELETED],
+  );
+  const ids = rows.map((row) => String(row[1]));
+  if (!(yield* removeHistory(t, ids, performance.now() + SLICE_MS))) {
+    return true;
+  }
+  yield* query(`DELETE FROM ${t.logs} WHERE seq IN (SELECT value FROM json_each(?))`, [
+    JSON.stringify(rows.map((row) => row[0])),
+  ]);
+  return rows.length === JOB_ROWS;
+}
+
+/** Deletes lines and runs of jobs until the time is over; whether all are gone. */
+function* removeHistory(t: TableNames, ids: readonly string[], until: number): Script<boolean> {
+  const jobIds = JSON.stringify(ids);
+  for (const [table, key] of [
+    [t.logs, 'seq'],
+    [t.runs, 'run_id'],
+  ]) {
+    for (;;) {
+      yield* query(
+        `DELETE FROM ${table} WHERE ${key} IN (SELECT ${key} FROM ${table}
+           WHERE job_id IN (SELECT value FROM json_each(?)) LIMIT ${HISTORY_ROWS})`,
+        [jobIds],
+      );
+      const [changes] = yield* query('SELECT changes()');
+      if (Number(changes?.[0]) < HISTORY_ROWS) {
+        break;
+      }
+      if (performance.now() >= until) {
+        return false;
+      }
+    }
+  }
+  return true;
+}

@@ -1,0 +1,87 @@
+import Database from 'better-sqlite3';
+import { afterEach, describe, expect, it } from 'vitest';
+import { runScript, type Row, type Script } from '../../lib/store/dialects/sql.js';
+import { initialSchema } from '../../lib/store/migrations/0001-initial.js';
+import { purge, removeDeleted, sweep } from '../../lib/store/typeorm/purge.script.js';
+import { tableNames } from '../../lib/store/typeorm/table-names.js';
+
+const tables = tableNames();
+let database: InstanceType<typeof Database>;
+afterEach(() => database.close());
+
+/** Runs a script, and tells the rows that its largest statement changed. */
+function run<T>(script: Script<T>): { readonly result: T; readonly most: number } {
+  let most = 0;
+  const result = runScript(script, ({ sql, params }) => {
+    const statement = database.prepare(sql);
+    if (statement.reader) {
+      return statement.raw(true).all(...params) as Row[];
+    }
+    most = Math.max(most, statement.run(...params).changes);
+    return [];
+  });
+  return { result, most };
+}
+
+function count(table: string): number {
+  return database.prepare(`SELECT count(*) FROM ${table}`).pluck().get() as number;
+}
+
+/** Jobs that ended at 1, with so many lines and runs each. */
+function fill(jobs: number, lines: number, runs: number): void {
+  database = new Database(':memory:');
+  for (const statement of initialSchema(tables)) {
+    database.exec(statement);
+  }
+  const columns: string[] = database
+    .prepare(
+      `SELECT name FROM pragma_table_info('jobs') WHERE "notnull" = 1 AND dflt_value IS NULL`,
+    )
+    .pluck()
+    .all() as string[];
+  const names = columns.filter((name) => name !== 'job_id' && name !== 'status');
+  database.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${jobs})
+    INSERT INTO jobs (seq, job_id, status, finished_at_ms, ${names.join(', ')})
+    SELECT i, 'job ' || i, 'completed', 1, ${names.map(() => '0').join(', ')} FROM n`);
+  database.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${lines})
+    INSERT INTO job_logs (job_id, run_id, at_ms, level, message) SELECT job_id, '', 1, 2, 'a line' FROM jobs, n`);
+  database.exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${runs})
+    INSERT INTO job_runs (run_id, job_id, revision, updated_at_ms, outcome)
+    SELECT job_id || ' run ' || i, job_id, i, 1, 'failed' FROM jobs, n`);
+}
+
+describe('retention', () => {
+  it('deletes by the row, and a job after all of its history, in slices that end after some milliseconds', () => {
+    fill(2, 100_000, 300);
+    const first = run(purge(tables, 'completed', 2));
+    expect(first).toEqual({ result: true, most: 200 });
+    expect(count('job_logs')).toBeLessThan(200_000);
+    expect(count('job_logs')).toBeGreaterThan(0);
+    expect(count('jobs')).toBe(2);
+    while (run(purge(tables, 'completed', 2)).result) {
+      expect(count('jobs')).toBe(2);
+    }
+    expect(['job_logs', 'job_runs', 'jobs'].map(count)).toEqual([0, 0, 0]);
+  });
+
+  it('leaves younger jobs and those of another status, with their lines', () => {
+    fill(3, 10, 1);
+    database.exec(`UPDATE jobs SET finished_at_ms = 2 WHERE seq = 2`);
+    database.exec(`UPDATE jobs SET status = 'failed' WHERE seq = 3`);
+    expect(run(purge(tables, 'completed', 2)).result).toBe(false);
+    expect(['job_logs', 'job_runs', 'jobs'].map(count)).toEqual([20, 2, 2]);
+  });
+
+  it('ends what the deletion of a job left over, and nothing else', () => {
+    fill(2, 100_000, 300);
+    database.exec(`DELETE FROM jobs WHERE seq = 1`);
+    run(removeDeleted(tables, 'job 1'));
+    expect(count(`job_logs WHERE job_id = 'job 1'`)).toBeGreaterThan(0);
+    while (run(sweep(tables)).result) {
+      // Until it says that there is no more.
+    }
+    expect(count('job_logs')).toBe(100_000);
+    expect(count(`job_logs WHERE job_id = 'job 2'`)).toBe(100_000);
+    expect(count('job_runs')).toBe(300);
+  });
+});
