@@ -302,6 +302,7 @@ export class Engine {
       return;
     }
     this.#isWorking = true;
+    this.store.listenClosely();
     this.#late.start();
     // Background timers do not hold the process; a worker at its post does.
     this.#keepAlive = setInterval(() => undefined, 2 ** 30);

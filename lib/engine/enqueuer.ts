@@ -2,14 +2,13 @@ import type { JobEntity } from '../entities/job.entity.js';
 import type { EnqueueManyOutcome, EnqueueOptions } from '../model/enqueue-options.js';
 import type { EnqueueItem } from '../model/job-type.js';
 import { isJobsError, JobsError } from '../model/errors.js';
-import type { EnqueuedJob, EnqueueOutcome } from '../model/job.js';
-import type { JsonValue } from '../model/json.js';
+import type { EnqueuedJob, EnqueueOutcome, Job } from '../model/job.js';
 import type { Created, InsertResult, JoinedTransaction, KeyHolder, Store } from '../store/store.js';
 import { checkedKey, checkedTenant } from './enqueue-checks.js';
 import { Drafts, requestHash, type Prepared } from './drafts.js';
 import type { EngineOptions } from './engine-options.js';
 import type { HandlerRegistry, RegisteredType } from './handlers.js';
-import { jobOf } from './job-view.js';
+import { jobOf, jobOfCreated } from './job-view.js';
 import { checkOptionKeys, ENQUEUE_KEYS, ITEM_KEYS } from './option-keys.js';
 
 /** What only the engine itself may say about an enqueue. */
@@ -178,7 +177,7 @@ export class Enqueuer {
     if (found.requestHash !== requestHash(type.typeId, this.#drafts.received(params).value)) {
       throw conflict(found);
     }
-    return this.#view(found, 'replayed', JSON.parse(found.params) as JsonValue);
+    return this.#replayed(found);
   }
 
   #outcome(
@@ -187,30 +186,32 @@ export class Enqueuer {
     { draft, params }: Prepared,
     joined: JoinedTransaction | undefined,
   ): EnqueuedJob {
-    const { job } = result;
     if (result.outcome === 'taken') {
+      const { job } = result;
       if (job.requestHash !== draft.requestHash) {
         throw conflict(job);
       }
-      return this.#view(job, 'replayed', JSON.parse(job.params) as JsonValue);
+      return this.#replayed(job);
     }
     if (joined === undefined) {
       this.#parts.enqueued(result, type);
     } else {
       joined.onCommit(() => this.#parts.enqueued(result, type));
     }
-    return this.#view(job, 'created', params);
+    const isPaused = this.#parts.isPaused(draft.terms.queue);
+    return withOutcome(jobOfCreated(result, isPaused, params), 'created');
   }
 
-  #view(job: JobEntity, outcome: EnqueueOutcome, params: JsonValue): EnqueuedJob {
-    const view = jobOf(job, {
-      isPaused: this.#parts.isPaused(job.queue),
-      nowMs: this.#parts.store.estimateNowMs(),
-      params,
-    }) as EnqueuedJob & { outcome: EnqueueOutcome };
-    view.outcome = outcome;
-    return view;
+  #replayed(job: JobEntity): EnqueuedJob {
+    const isPaused = this.#parts.isPaused(job.queue);
+    const view = jobOf(job, { isPaused, nowMs: this.#parts.store.estimateNowMs() });
+    return withOutcome(view, 'replayed');
   }
+}
+
+/** Adds to a job, which is still nobody else's, what its enqueue did. */
+function withOutcome(job: Job, outcome: EnqueueOutcome): EnqueuedJob {
+  return Object.assign(job, { outcome });
 }
 
 function conflict({ id }: KeyHolder): JobsError {

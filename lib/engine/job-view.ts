@@ -2,6 +2,8 @@ import type { JobEntity } from '../entities/job.entity.js';
 import type { JobRunEntity } from '../entities/run.entity.js';
 import type { Job, JobRun, RunOutcome, WaitingFor } from '../model/job.js';
 import { isFinal } from '../model/job-status.js';
+import { isDue, startOf } from '../store/job-of-draft.js';
+import type { Created } from '../store/store.js';
 import type { JsonObject, JsonValue } from '../model/json.js';
 import { isActive } from '../model/job-status.js';
 
@@ -57,6 +59,59 @@ export function jobOf(stored: JobEntity, context: ViewContext): Job {
     upstreamJobId: stored.upstreamJobId,
     expiresAt: dateOrNull(stored.expiresAtMs),
     sequence: stored.sequence,
+  };
+}
+
+/**
+ * The same of a job that was just stored, without the detour over its row: half of what a bulk
+ * enqueue allocates.
+ */
+export function jobOfCreated(created: Created, isPaused: boolean, params: unknown): Job {
+  const { terms, idempotencyKey } = created.draft;
+  const due = isDue(terms, created.nowMs);
+  const startsNow = terms.runAtMs === undefined && due;
+  return {
+    id: created.id,
+    tenantId: terms.tenantId,
+    userId: terms.userId,
+    idempotencyKey,
+    type: terms.type,
+    typeVersion: terms.typeVersion,
+    group: terms.group,
+    queue: terms.queue,
+    channel: terms.channel,
+    kind: due ? 'generic' : 'scheduled',
+    priority: terms.priority,
+    status: 'waiting',
+    waitingFor: due ? (isPaused ? 'paused' : 'worker') : 'time',
+    scheduledAt: new Date(created.scheduledAtMs),
+    runAt: new Date(startsNow ? created.scheduledAtMs : startOf(terms, created.nowMs)),
+    updatedAt: new Date(created.scheduledAtMs),
+    startedAt: null,
+    finishedAt: null,
+    eta: null,
+    lockedBy: null,
+    progress: 0,
+    progressDetails: null,
+    completed: null,
+    total: null,
+    details: null,
+    timeout: Math.round(terms.timeoutSec * 1000),
+    maxRetries: terms.maxRetries,
+    retryDelay: Math.round(terms.retryDelaySec * 1000),
+    retries: 0,
+    lost: 0,
+    revision: 0,
+    error: null,
+    result: null,
+    params,
+    state: jsonOrNull(terms.state),
+    tags: terms.tags === null ? [] : (JSON.parse(terms.tags) as string[]),
+    meta: terms.meta === null ? {} : (JSON.parse(terms.meta) as JsonObject),
+    cancelRequestedAt: null,
+    upstreamJobId: terms.upstreamJobId,
+    expiresAt: dateOrNull(terms.expiresAtMs),
+    sequence: 1,
   };
 }
 

@@ -54,10 +54,12 @@ export function watchJob(
       },
       (error: unknown) => subscriber.error(error),
     );
+    const unlisten = parts.store.listenClosely();
     const unheard = parts.bus.onRemoved(id, () => subscriber.complete());
     return () => {
       unwatch();
       unheard();
+      unlisten();
     };
   });
 }

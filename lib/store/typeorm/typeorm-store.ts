@@ -148,6 +148,10 @@ export class TypeOrmStore implements Store {
     return () => this.#listeners.delete(listener);
   }
 
+  listenClosely(): () => void {
+    return this.#changes?.listenClosely() ?? (() => undefined);
+  }
+
   join(given: unknown): JoinedTransaction {
     const manager = given as EntityManager;
     if (dataSourceOf(manager).options.database !== this.#host.options.database) {
