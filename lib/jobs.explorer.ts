@@ -9,7 +9,14 @@ import {
 import { jobTypeOf } from './decorators/job-type.decorator.js';
 import type { AnyHandler, RegisteredType } from './engine/handlers.js';
 import { enhancerClasses, HandlerEnhancers, hasEnhancers } from './jobs.enhancers.js';
-import { checkName, count, invalid, type ResolvedOptions } from './jobs.options.js';
+import {
+  checkName,
+  count,
+  description,
+  flag,
+  invalid,
+  type ResolvedOptions,
+} from './jobs.options.js';
 import { JOBS_CATALOG, JOBS_OPTIONS } from './jobs.tokens.js';
 import { durationMs } from './model/duration.js';
 import type { JobHandler, JobTypeOptions } from './model/job-type.js';
@@ -125,7 +132,7 @@ export class JobsExplorer {
       group,
       name,
       queue: known.queueName,
-      description: declared.description ?? '',
+      description: description(declared.description, `${where}: description`),
       version: count(declared.version ?? 1, `${where}: version`),
       timeoutSec: this.#seconds(declared.timeout, defaults.timeoutMs, `${where}: timeout`),
       maxRetries:
@@ -142,9 +149,12 @@ export class JobsExplorer {
           declared.backoff === undefined
             ? defaults.backoff
             : resolveBackoff(declared.backoff, `${where}: backoff`),
-        retryOnTimeout: declared.retryOnTimeout ?? defaults.retryOnTimeout,
+        retryOnTimeout: flag(
+          declared.retryOnTimeout ?? defaults.retryOnTimeout,
+          `${where}: retryOnTimeout`,
+        ),
       },
-      suspendable: declared.suspendable ?? false,
+      suspendable: flag(declared.suspendable ?? false, `${where}: suspendable`),
       params: await paramsContract(typeId, declared.params),
       handlerClass,
       ...access,

@@ -4,6 +4,7 @@ import { jobTypeOf } from './decorators/job-type.decorator.js';
 import { JobsCoreModule, knownQueues } from './jobs.core.module.js';
 import { JobsLifecycle } from './jobs.lifecycle.js';
 import {
+  checkKeys,
   invalid,
   resolveOptions,
   type ApiOptions,
@@ -92,8 +93,9 @@ export class JobsModule {
 
   /** The same with options from a factory, a class or a provider that exists. */
   static forRootAsync(options: JobsModuleAsyncOptions): DynamicModule {
-    const { imports, inject, useFactory, useClass, useExisting, ...extras } = options;
+    const { imports, inject, useFactory, useClass, useExisting, ...extras } = options ?? {};
     const resolve = (late: JobsModuleLateOptions): ReturnType<typeof resolveOptions> => {
+      checkKeys('options', late);
       const misplaced = EXTRAS.find((key) => key in late);
       if (misplaced !== undefined) {
         throw invalid(
@@ -121,6 +123,9 @@ export class JobsModule {
     options: { readonly imports?: DynamicModule['imports'] } = {},
   ): DynamicModule {
     const unknown = Object.keys(options).find((key) => key !== 'imports');
+    if (!Array.isArray(handlers)) {
+      throw invalid('JobsModule.forFeature takes an array of classes with @JobType: give one.');
+    }
     if (unknown !== undefined) {
       throw invalid(
         `The option "${unknown}" of JobsModule.forFeature is unknown: it takes { imports }.`,
@@ -182,11 +187,21 @@ function restOf(api: false | ApiOptions | undefined): {
   return api === false ? { controllers: [], providers: [] } : restParts(api ?? {});
 }
 
+function oneWay(): JobsError {
+  return invalid(
+    'JobsModule.forRootAsync needs useFactory (a function), useClass or useExisting: give one of them.',
+  );
+}
+
 function asyncProviders(
   ways: Pick<JobsModuleAsyncOptions, 'inject' | 'useFactory' | 'useClass' | 'useExisting'>,
   resolve: (late: JobsModuleLateOptions) => ReturnType<typeof resolveOptions>,
 ): Provider[] {
   const { inject, useFactory, useClass, useExisting } = ways;
+  const given = [useFactory, useClass, useExisting].filter((way) => way !== undefined);
+  if (given.length > 1 || (useFactory !== undefined && typeof useFactory !== 'function')) {
+    throw oneWay();
+  }
   if (useFactory !== undefined) {
     return [
       {
@@ -198,16 +213,21 @@ function asyncProviders(
   }
   const token = useExisting ?? useClass;
   if (token === undefined) {
-    throw invalid(
-      'JobsModule.forRootAsync needs useFactory, useClass or useExisting: give one of them.',
-    );
+    throw oneWay();
   }
   return [
     ...(useClass === undefined ? [] : [{ provide: useClass, useClass }]),
     {
       provide: JOBS_OPTIONS,
       inject: [token],
-      useFactory: async (factory: JobsOptionsFactory) => resolve(await factory.createJobsOptions()),
+      useFactory: async (factory: JobsOptionsFactory) => {
+        if (typeof factory?.createJobsOptions !== 'function') {
+          throw invalid(
+            'The options factory of JobsModule.forRootAsync has no method createJobsOptions: add it.',
+          );
+        }
+        return resolve(await factory.createJobsOptions());
+      },
     },
   ];
 }

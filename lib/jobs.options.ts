@@ -240,6 +240,8 @@ const LATER: readonly string[] = ['dashboard', 'remoteTypes', 'workers', 'webhoo
  */
 export function resolveOptions(options: JobsModuleOptions): ResolvedOptions {
   checkKeys('options', options);
+  refuseNull(options);
+  flag(options.isGlobal ?? true, 'isGlobal');
   const queues = resolveQueues(options.queues ?? {});
   const { defaults = {}, lease = {}, grace = {}, limits = {}, logs = {}, database = {} } = options;
   checkKeys('defaults', defaults);
@@ -359,7 +361,7 @@ function resolveQueues(given: Readonly<Record<string, QueueOptions>>): ReadonlyM
     ['download', 10],
     ['default', 10],
   ]);
-  if (typeof given !== 'object' || given === null) {
+  if (typeof given !== 'object' || Array.isArray(given)) {
     throw invalid('queues is not an object: give capacities by queue name, such as { mail: 20 }.');
   }
   for (const [name, queue] of Object.entries(given)) {
@@ -420,7 +422,11 @@ export function resolveGroup(
       `The group "${group.name}" names the queue "${queueName}", which does not exist: add queues: { ${JSON.stringify(queueName)}: <capacity> } or use one of ${[...queues.keys()].join(', ')}.`,
     );
   }
-  return { name: group.name, queueName, description: group.description ?? '' };
+  return {
+    name: group.name,
+    queueName,
+    description: description(group.description, `The description of group "${group.name}"`),
+  };
 }
 
 function resolveChannels(channels: readonly string[] | '*'): readonly string[] | '*' {
@@ -489,7 +495,15 @@ function resolveApi(api: false | ApiOptions): ResolvedOptions['api'] {
   if (typeof path !== 'string') {
     throw invalid(`api.path is ${String(path)}: use a text such as 'admin'.`);
   }
-  for (const section of api.only ?? []) {
+  const { version } = api;
+  if (version !== undefined && !isVersion(version)) {
+    throw invalid(
+      "api.version is no version: use a text such as '1', an array of them, or VERSION_NEUTRAL.",
+    );
+  }
+  enhancers(api.guards, 'api.guards', 'canActivate');
+  enhancers(api.interceptors, 'api.interceptors', 'intercept');
+  for (const section of list(api.only, 'api.only')) {
     oneOf(section, ['jobs', 'catalog', 'queues', 'stats'] as const, 'api.only');
   }
   return { ...api, path };
@@ -505,7 +519,53 @@ function oneOf<T extends string>(value: unknown, words: readonly T[], what: stri
   return word;
 }
 
-function flag(value: unknown, what: string): boolean {
+function isVersion(version: unknown): boolean {
+  const versions: readonly unknown[] = Array.isArray(version) ? version : [version];
+  return (
+    versions.length > 0 &&
+    versions.every(
+      (each) =>
+        // VERSION_NEUTRAL is a symbol.
+        typeof each === 'symbol' || (typeof each === 'string' && each !== ''),
+    )
+  );
+}
+
+function list(value: unknown, what: string): readonly unknown[] {
+  if (value !== undefined && !Array.isArray(value)) {
+    throw invalid(`${what} is no array: give one.`);
+  }
+  return (value as readonly unknown[] | undefined) ?? [];
+}
+
+/** Each a class, or an instance that has the method. */
+function enhancers(value: unknown, what: string, method: string): void {
+  list(value, what).forEach((each, index) => {
+    const isInstance = typeof each === 'object' && each !== null && method in each;
+    if (typeof each !== 'function' && !isInstance) {
+      throw invalid(`${what}[${index}] is no class and has no ${method}: give one or the other.`);
+    }
+  });
+}
+
+/** Nobody means a default by null: `api: null` looks like an API that is switched off. */
+function refuseNull(options: object): void {
+  const found = Object.entries(options).find(([, value]) => value === null);
+  if (found !== undefined) {
+    throw invalid(`${found[0]} is null: leave it out for its default, or give a value.`);
+  }
+}
+
+/** @throws JobsError `invalid_options` for anything but a text, or nothing */
+export function description(value: unknown, what: string): string {
+  if (value !== undefined && typeof value !== 'string') {
+    throw invalid(`${what} is ${JSON.stringify(value)}: give a text.`);
+  }
+  return value ?? '';
+}
+
+/** @throws JobsError `invalid_options` for anything but true and false */
+export function flag(value: unknown, what: string): boolean {
   if (typeof value !== 'boolean') {
     throw invalid(`${what} is ${JSON.stringify(value)}: use true or false.`);
   }

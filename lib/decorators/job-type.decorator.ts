@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { JobsError } from '../model/errors.js';
 import type { Class, JobHandler, JobTypeOptions } from '../model/job-type.js';
 
 const JOB_TYPE = 'nestjs-jobs:type';
@@ -11,6 +12,13 @@ const INJECTABLE = '__injectable__';
  */
 export function JobType(options: JobTypeOptions): <T extends Class<JobHandler>>(target: T) => void {
   return (target) => {
+    if (typeof options !== 'object' || options === null) {
+      // Without options the class would count as no job type at all.
+      throw new JobsError(
+        'invalid_options',
+        `@JobType of ${target.name} has no options: give at least { name }.`,
+      );
+    }
     Reflect.defineMetadata(JOB_TYPE, options, target);
     if (Reflect.hasOwnMetadata(INJECTABLE, target) !== true) {
       Injectable()(target);

@@ -298,6 +298,20 @@ describe('forRootAsync', () => {
     );
   });
 
+  it.each<[string, object | undefined]>([
+    ['nothing', undefined],
+    ['no way', {}],
+    ['two ways', { useFactory: () => ({}), useClass: OptionsFactory }],
+    ['a factory that is none', { useFactory: 'options' }],
+    ['a class without createJobsOptions', { useClass: Settings }],
+    ['a factory that gives null', { useFactory: () => null }],
+    ['a factory that gives a text', { useFactory: () => 'options' }],
+  ])('with %s is a boot error of ours', async (_what, options) => {
+    const booting = (async () =>
+      boot([JobsModule.forRootAsync(options as JobsModuleAsyncOptions)]))();
+    expect(await codeOf(booting)).toBe('invalid_options');
+  });
+
   it('whose factory fails is a boot error with its reason', async () => {
     await expect(
       boot([
@@ -383,6 +397,12 @@ describe('forFeature', () => {
 
   it('without forRoot is a boot error that names it', async () => {
     await expect(boot([JobsModule.forFeature([Greet])])).rejects.toThrow(/forRoot/);
+  });
+
+  it('of anything but a list of handlers is refused', () => {
+    const wrong = Greet as object as [];
+    expect(() => JobsModule.forFeature(wrong)).toThrow(/array/);
+    expect(() => JobType(null as object | null as { name: string })(Greet)).toThrow(/Greet.*name/);
   });
 
   it('of a class that is no job type is a boot error that names it', async () => {
