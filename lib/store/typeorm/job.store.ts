@@ -127,8 +127,8 @@ export function jobStore(parts: JobStoreParts): JobStore {
   };
 }
 
-/** Some thousand pages of the write-ahead log. */
-const SLICES_OF_A_CHECKPOINT = 4;
+/** Some hundred pages of the write-ahead log. */
+const SLICES_OF_A_CHECKPOINT = 2;
 
 const READ_TRIES = 200;
 
