@@ -318,6 +318,11 @@ export class Engine {
     );
   }
 
+  /** Resolves when no attempt to connect is under way; how it ended was told by who began it. */
+  async #opened(): Promise<void> {
+    await Promise.allSettled([this.#opening]);
+  }
+
   async #drain(): Promise<void> {
     clearTimeout(this.#openTimer);
     if (!this.#isWorking) {
@@ -352,7 +357,13 @@ export class Engine {
     await within(Promise.all(this.#loops.map((loop) => loop.stop())), patienceMs);
     clearInterval(this.#keepAlive);
     this.#isWorking = false;
-    const forgotten = this.store.catalog.forgetWorker(this.workerId).catch(() => undefined);
+    const forgotten = this.store.catalog
+      .forgetWorker(this.workerId)
+      .catch((error: unknown) =>
+        this.#sources.logger.debug(
+          `Worker ${this.workerId} stays on the list for an hour: ${String(error)}`,
+        ),
+      );
     await within(forgotten, patienceMs);
   }
 
@@ -367,10 +378,7 @@ export class Engine {
       queue.close();
     }
     await this.#sources.sink?.close();
-    await within(
-      (this.#opening ?? Promise.resolve()).catch(() => undefined),
-      LAST_WRITES_MS,
-    );
+    await within(this.#opened(), LAST_WRITES_MS);
     await this.store.close();
     this.#isOpen = false;
   }

@@ -1,6 +1,7 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { describe, expect, it } from 'vitest';
 import {
+  CatalogService,
   InjectQueueWorker,
   JobType,
   QueueWorker,
@@ -115,6 +116,29 @@ describe('the capacity of a queue', () => {
       narrow: 3,
       wide: 7,
     });
+  });
+});
+
+describe('a queue that is registered by call', () => {
+  it('takes the place of the built-in one, in what is shown and in what runs', async () => {
+    @Injectable()
+    class Registers {
+      constructor(@Inject(CatalogService) readonly catalog: CatalogService) {}
+      onModuleInit(): void {
+        this.catalog.registerQueue('narrow', 2);
+        this.catalog.registerQueue('compute', 7);
+      }
+    }
+    const app = await bootJobs({ types, options, providers: [Registers, Panel] });
+    expect((await app.queues.get('compute')).capacity).toBe(7);
+    expect((await app.queues.get('narrow')).capacity).toBe(2);
+    expect(app.get(Panel).narrow.capacity).toBe(2);
+    const ids = await enqueueMany(app.jobs, Held, 3);
+    await gate.entry(ids[0] as string);
+    await gate.entry(ids[1] as string);
+    expect((await app.jobs.list({ status: 'running' })).total).toBe(2);
+    gate.open();
+    await Promise.all(ids.map((id) => waitForEnd(app.jobs, id)));
   });
 });
 

@@ -156,6 +156,17 @@ describe('what the end of a run makes of its job', () => {
     expect('state' in plain || 'params' in plain).toBe(false);
   });
 
+  it('what a suspending handler asked for holds when it is resumed', () => {
+    const suspending = job({ status: 'suspending', retries: 2 });
+    expect(decide(suspending, rescheduled)).toMatchObject({
+      run: 'suspended',
+      set: { status: 'suspended', runAtMs: NOW + 7000, state: '1', params: '{}', retries: 0 },
+    });
+    const { set } = decide(suspending, later);
+    expect(set).toMatchObject({ status: 'suspended', runAtMs: NOW + 5000 });
+    expect(set.retries).toBeUndefined();
+  });
+
   it('a timeout is retried only where the type says so, within the same budget', () => {
     expect(decide(job(), timeout, retrying)).toMatchObject({
       run: 'timeout',

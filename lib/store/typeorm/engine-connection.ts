@@ -19,10 +19,17 @@ export interface EngineConnection {
   close(): Promise<void>;
 }
 
-/** The two options a SQLite data source of either line has. */
+/** The options that count of a SQLite data source of either line. */
 interface SqliteOptions {
   readonly type: string;
   readonly database: string;
+  readonly prepareDatabase: ((database: unknown) => unknown) | undefined;
+}
+
+/** The same where any kind of data source may come. */
+interface AnyOptions {
+  readonly type: string;
+  readonly database?: unknown;
   readonly prepareDatabase?: (database: unknown) => unknown;
 }
 
@@ -76,21 +83,21 @@ export function isInMemory(database: string): boolean {
 
 /** @throws JobsError `invalid_options` for a database that is not served */
 export function sqliteOptions(options: DataSourceOptions): SqliteOptions {
-  if (!SQLITE_TYPES.includes(options.type)) {
+  const { type, database, prepareDatabase }: AnyOptions = options;
+  if (!SQLITE_TYPES.includes(type) || typeof database !== 'string') {
     throw new JobsError(
       'invalid_options',
-      `The data source is of type "${options.type}"; JobsModule works on better-sqlite3 (TypeORM 1.x and 0.3) and on sqlite (TypeORM 0.3). Give it such a data source by the option \`dataSource\`.`,
+      `The data source is of type "${type}"; JobsModule works on better-sqlite3 (TypeORM 1.x and 0.3) and on sqlite (TypeORM 0.3). Give it such a data source by the option \`dataSource\`.`,
     );
   }
-  return options as unknown as SqliteOptions;
+  return { type, database, prepareDatabase };
 }
 
 function engineOptions(host: DataSourceOptions, own: object): DataSourceOptions {
   const { prepareDatabase } = sqliteOptions(host);
   // The engine waits for the lock by itself: a synchronous driver's busy timeout would block the
   // event loop, and with it the commit it waits for.
-  return {
-    ...host,
+  return Object.assign({}, host, {
     subscribers: [],
     migrations: [],
     synchronize: false,
@@ -104,7 +111,7 @@ function engineOptions(host: DataSourceOptions, own: object): DataSourceOptions 
       await prepareDatabase?.(database);
     },
     ...own,
-  } as unknown as DataSourceOptions;
+  });
 }
 
 function sessionOf(type: string, raw: unknown, clock: DatabaseClock): Session {

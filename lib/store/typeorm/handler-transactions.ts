@@ -31,6 +31,7 @@ export class HandlerTransactions {
 
   run<T>(run: TransactionRun, work: (manager: EntityManager) => Promise<T>): Promise<T> {
     const result = this.#turn.then(() => this.#transact(run, work));
+    // Its failure is the handler's; the next one's turn comes all the same.
     this.#turn = result.catch(() => undefined);
     return result;
   }

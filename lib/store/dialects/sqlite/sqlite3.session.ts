@@ -1,5 +1,12 @@
 import { ScriptFailure, type FailureKind, type Session } from '../session.js';
-import { runScriptAsync, type Row, type Script, type Statement, type TimedScript } from '../sql.js';
+import {
+  runScriptAsync,
+  type Row,
+  type Script,
+  type SqlValue,
+  type Statement,
+  type TimedScript,
+} from '../sql.js';
 import { NOW_SQL, type DatabaseClock } from './sqlite-clock.js';
 import { classifySqliteError } from './sqlite-errors.js';
 
@@ -11,7 +18,10 @@ export interface Sqlite3Database {
 interface Sqlite3Statement {
   all(
     params: readonly unknown[],
-    callback: (error: Error | null, rows: object[] | undefined) => void,
+    callback: (
+      error: Error | null,
+      rows: readonly Readonly<Record<string, SqlValue>>[] | undefined,
+    ) => void,
   ): unknown;
   reset(callback: () => void): unknown;
   finalize(callback?: (error: Error | null) => void): unknown;
@@ -76,6 +86,7 @@ export class Sqlite3Session implements Session {
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#turn.then(work);
+    // Its failure is the caller's; the next one's turn comes all the same.
     this.#turn = result.catch(() => undefined);
     return result;
   }
@@ -102,7 +113,7 @@ export class Sqlite3Session implements Session {
     return new Promise((resolve, reject) => {
       prepared.all(statement.params, (error, rows) => {
         if (error === null) {
-          resolve((rows ?? []).map((row) => Object.values(row) as unknown as Row));
+          resolve((rows ?? []).map((row) => Object.values(row)));
         } else {
           // A BEGIN that met a lock stays half-way, and while it does, reads beside it keep the
           // snapshot of the first of them.

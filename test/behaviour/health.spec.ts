@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest';
+import { JobType, type JobHandler } from '../../lib/index.js';
+import { bootJobs } from '../support/boot.js';
+import { codeOf } from '../support/refusals.js';
+import { until } from '../support/waiting.js';
+
+@JobType({ name: 'plain' })
+class Plain implements JobHandler {
+  execute(): string {
+    return 'done';
+  }
+}
+
+describe('health', () => {
+  it('is ok while all works', async () => {
+    const app = await bootJobs({ types: [Plain] });
+    await app.run(Plain);
+    expect(await app.stats.health()).toEqual({
+      status: 'ok',
+      checks: {
+        database: { status: 'up', message: 'answers' },
+        writes: { status: 'up', message: 'go through' },
+        duties: { status: 'up', message: 'all run' },
+      },
+    });
+  });
+
+  it('notices that nothing can be written, says so, and notices that it can again', async () => {
+    const app = await bootJobs({
+      types: [Plain],
+      options: { lease: { duration: '2s', sweep: '300ms' } },
+    });
+    const runner = app.dataSource.createQueryRunner();
+    await runner.query('BEGIN IMMEDIATE');
+    const enqueued = app.jobs.enqueue(Plain);
+    const refused = codeOf(enqueued);
+    const health = await until(
+      async () => {
+        const now = await app.stats.health();
+        return now.status === 'down' && now;
+      },
+      'the trouble to be noticed',
+      9000,
+    );
+    expect(health.checks['database']?.status).toBe('up');
+    expect(health.checks['writes']).toMatchObject({
+      status: 'down',
+      message: expect.stringMatching(/nothing could be written for \d+ s/) as string,
+    });
+    expect(await refused).toBe('database_busy');
+    // Duties that write are late as well.
+    await until(
+      async () => (await app.stats.health()).checks['duties']?.message.includes('lease renewal'),
+      'the late renewal',
+    );
+    await runner.query('ROLLBACK');
+    await runner.release();
+    await until(async () => (await app.stats.health()).status === 'ok', 'health again');
+    expect((await app.run(Plain)).result).toBe('done');
+  }, 30_000);
+});
