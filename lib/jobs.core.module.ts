@@ -7,14 +7,9 @@ import { HandlerRegistry } from './engine/handlers.js';
 import type { LogSink } from './engine/log-writer.js';
 import { JOBS_ENTITIES } from './entities/index.js';
 import { JobsExplorer } from './jobs.explorer.js';
-import {
-  checkName,
-  invalid,
-  queueCapacity,
-  resolveGroup,
-  type JobsModuleOptions,
-  type ResolvedOptions,
-} from './jobs.options.js';
+import { checkName, invalid } from './jobs.option-checks.js';
+import type { JobsModuleOptions, ResolvedOptions } from './jobs.options.js';
+import { queueCapacity, resolveGroup } from './jobs.resolve-options.js';
 import { getQueueWorkerToken, JOBS_CATALOG, JOBS_ENGINE, JOBS_OPTIONS } from './jobs.tokens.js';
 import { CatalogService, type Catalog } from './services/catalog.service.js';
 import { JobsService } from './services/jobs.service.js';

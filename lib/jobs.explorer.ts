@@ -9,14 +9,8 @@ import {
 import { jobTypeOf } from './decorators/job-type.decorator.js';
 import type { AnyHandler, RegisteredType } from './engine/handlers.js';
 import { enhancerClasses, HandlerEnhancers, hasEnhancers } from './jobs.enhancers.js';
-import {
-  checkName,
-  count,
-  description,
-  flag,
-  invalid,
-  type ResolvedOptions,
-} from './jobs.options.js';
+import { checkName, count, description, flag, invalid } from './jobs.option-checks.js';
+import type { ResolvedOptions } from './jobs.options.js';
 import { JOBS_CATALOG, JOBS_OPTIONS } from './jobs.tokens.js';
 import { durationMs } from './model/duration.js';
 import type { JobHandler, JobTypeOptions } from './model/job-type.js';

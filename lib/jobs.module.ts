@@ -3,13 +3,9 @@ import { ModulesContainer } from '@nestjs/core';
 import { jobTypeOf } from './decorators/job-type.decorator.js';
 import { JobsCoreModule, knownQueues } from './jobs.core.module.js';
 import { JobsLifecycle } from './jobs.lifecycle.js';
-import {
-  checkKeys,
-  invalid,
-  resolveOptions,
-  type ApiOptions,
-  type JobsModuleOptions,
-} from './jobs.options.js';
+import { checkKeys, invalid } from './jobs.option-checks.js';
+import type { ApiOptions, JobsModuleOptions } from './jobs.options.js';
+import { resolveOptions } from './jobs.resolve-options.js';
 import { JOBS_OPTIONS } from './jobs.tokens.js';
 import type { JobsError } from './model/errors.js';
 import type { Class, JobHandler } from './model/job-type.js';

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import ts from 'typescript';
 import { expect, it } from 'vitest';
-import { resolveOptions } from '../../lib/jobs.options.js';
+import { resolveOptions } from '../../lib/jobs.resolve-options.js';
 import { readPage, tableUnder, words } from './support/pages.js';
 
 const page = readPage('docs/reference/options.md');
