@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 
 /**
@@ -7,6 +8,11 @@ import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 @Injectable()
 export class Closing implements BeforeApplicationShutdown {
   readonly #controller = new AbortController();
+
+  constructor() {
+    // Each open stream listens: more than ten are no leak.
+    setMaxListeners(0, this.#controller.signal);
+  }
 
   get signal(): AbortSignal {
     return this.#controller.signal;

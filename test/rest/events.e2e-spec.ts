@@ -243,6 +243,23 @@ describe.each(SERVERS)('event streams on %s', (server) => {
     }
   });
 
+  it('takes many at once, without a warning of Node', async () => {
+    const warnings: string[] = [];
+    const note = (warning: Error): void => void warnings.push(warning.message);
+    process.on('warning', note);
+    const host = await openFakes({
+      server,
+      fakes: { jobs: { get: async () => aJob(), watch: () => NEVER } },
+    });
+    const paths = Array.from({ length: 30 }, () => `/jobs/${newId()}/events`);
+    const streams = await Promise.all(paths.map((path) => host.listen(path)));
+    // Warnings come a turn later; so does what is asked after them.
+    expect((await host.get('/health/jobs')).status).toBe(200);
+    process.off('warning', note);
+    expect(warnings).toEqual([]);
+    streams.forEach((stream) => stream.close());
+  });
+
   it('answers HEAD at once, without watching', async () => {
     let isWatched = false;
     const events$ = new Observable<JobEvent>(() => {
