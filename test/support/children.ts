@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import path from 'node:path';
 import {
   JobsError,
@@ -18,8 +18,8 @@ export interface ChildOptions {
   readonly typeorm?: object;
   /** A limit in blocks of 1024 bytes for every file that the child writes. */
   readonly fileLimit?: number;
-  /** Another user to run as, where this one may switch. */
-  readonly uid?: number;
+  /** Without the right of root to write what permissions forbid. */
+  readonly obeysPermissions?: boolean;
 }
 
 /** A line of the file that handlers of `default:marked` append to. */
@@ -49,6 +49,25 @@ export function marksOf(database: TestDatabase): string {
   return path.join(database.folder, 'marks.jsonl');
 }
 
+const WITHOUT_OVERRIDE = [
+  'setpriv',
+  '--bounding-set=-dac_override,-dac_read_search',
+  '--inh-caps=-all',
+];
+
+const NOBODY = 65_534;
+
+/** How to run as somebody whom file permissions bind; another user may not read this folder. */
+function ordinaryUser(): { readonly command: readonly string[]; readonly uid: number | undefined } {
+  if (process.getuid?.() !== 0) {
+    return { command: [], uid: undefined };
+  }
+  const [command = '', ...args] = WITHOUT_OVERRIDE;
+  return spawnSync(command, [...args, 'true']).status === 0
+    ? { command: WITHOUT_OVERRIDE, uid: undefined }
+    : { command: [], uid: NOBODY };
+}
+
 /** An application in a process of its own, running the built package of this line. */
 export class ChildApplication {
   readonly messages: Message[] = [];
@@ -72,14 +91,22 @@ export class ChildApplication {
     return app;
   }
 
-  static spawn({ database, options, typeorm, fileLimit, uid }: ChildOptions): ChildApplication {
+  static spawn({
+    database,
+    options,
+    typeorm,
+    fileLimit,
+    obeysPermissions,
+  }: ChildOptions): ChildApplication {
     const fixture = path.join(process.env['JOBS_TEST_FIXTURES'] ?? '', 'application.mjs');
     const settings = JSON.stringify({
       typeorm: database.options(typeorm),
       options: { ...QUICK, ...options },
       marks: marksOf(database),
     });
-    const node = [process.execPath, fixture, settings];
+    const { command: prefix, uid } =
+      obeysPermissions === true ? ordinaryUser() : { command: [], uid: undefined };
+    const node = [...prefix, process.execPath, fixture, settings];
     const command =
       fileLimit === undefined
         ? node
