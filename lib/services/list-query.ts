@@ -151,8 +151,8 @@ function readCursor(cursor: string, order: CheckedOrder): readonly (string | num
     );
   }
   return values.map((value, at) => {
-    const wanted = order.columns[at]?.column === 'id' ? 'string' : 'number';
-    if (typeof value !== wanted) {
+    const isId = order.columns[at]?.column === 'id';
+    if (isId ? !isUuid(value) : !Number.isSafeInteger(value)) {
       throw badCursor();
     }
     return value as string | number;

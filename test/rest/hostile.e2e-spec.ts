@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
 import { newId } from '../../lib/model/id.js';
 import { LIST_JOBS } from '../../lib/rest/schemas/requests.js';
-import { SERVERS, type Answer, type HttpApp, type Server } from '../support/http.js';
+import { field, SERVERS, type Answer, type HttpApp, type Server } from '../support/http.js';
 import { openReal } from './real.js';
 
 @JobType({ name: 'echo' })
@@ -212,10 +212,42 @@ describe.each(SERVERS)('hostile requests on %s', (server) => {
     expect(host.log.texts('error')).toEqual([]);
   });
 
+  it('refuses cursors that are made up, whatever is in them', async () => {
+    const host = await open();
+    await post(host, withParams('1'));
+    await post(host, withParams('2'));
+    const next = String(field(await host.get('/jobs?limit=1'), 'next_cursor'));
+    expect((await host.get(`/jobs?cursor=${next}`)).status).toBe(200);
+    const [order, at, id] = JSON.parse(Buffer.from(next, 'base64url').toString()) as unknown[];
+    const made = [
+      [order, at, 'x'],
+      [order, at, ''],
+      [order, at, "' OR 1=1 --"],
+      [order, at, `${String(id)}x`],
+      [order, at, null],
+      [order, 1.5, id],
+      [order, '1', id],
+      [order, at, id, id],
+      [order, at],
+      [],
+      {},
+      null,
+    ].map((each) => JSON.stringify(each));
+    for (const text of [...made, `["${String(order)}",1e400,"${String(id)}"]`, '[', '']) {
+      const answer = await host.get(`/jobs?cursor=${Buffer.from(text).toString('base64url')}`);
+      expect([text, answer]).toMatchObject([
+        text,
+        { status: 400, body: { code: 'invalid_request' } },
+      ]);
+      expectDiscreet(answer);
+    }
+    expect(host.log.texts('error')).toEqual([]);
+  });
+
   it('answers every fuzzed body and id with an error of the client, discreetly', async () => {
     const host = await open();
     const id = newId();
-    const field = fc.constantFrom(
+    const name = fc.constantFrom(
       'type',
       'params',
       'priority',
@@ -228,7 +260,7 @@ describe.each(SERVERS)('hostile requests on %s', (server) => {
       'x',
     );
     const body = fc.oneof(
-      fc.dictionary(field, fc.jsonValue({ maxDepth: 4 })),
+      fc.dictionary(name, fc.jsonValue({ maxDepth: 4 })),
       fc.jsonValue({ maxDepth: 3 }),
     );
     const path = fc.constantFrom(
