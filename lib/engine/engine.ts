@@ -5,6 +5,7 @@ import { newId } from '../model/id.js';
 import type { JobEvent } from '../model/job.js';
 import type { Store } from '../store/store.js';
 import { Announcer } from './announcer.js';
+import { drainQueues, LAST_WRITES_MS } from './drain.js';
 import { expiry, promoter, reaper, retention } from './duties.js';
 import type { EngineLogger, EngineOptions } from './engine-options.js';
 import type { EngineParts } from './engine-parts.js';
@@ -27,8 +28,6 @@ const OPEN_AGAIN_MS = 1000;
 /** Boot waits so long for the database, and then goes on without it. */
 const BOOT_PATIENCE_MS = 900;
 const DECLARE_PATIENCE_MS = 300;
-/** How long a stopping engine waits for the database to take what is left. */
-const LAST_WRITES_MS = 5000;
 const ATTEND_EVERY_MS = 500;
 /** Between looks for wanted stops while others write all the time. */
 const ATTEND_LEAST_MS = 25;
@@ -328,30 +327,7 @@ export class Engine {
     if (!this.#isWorking) {
       return;
     }
-    const runners = [...this.queues.values()];
-    const { grace } = this.#sources.options;
-    await within(Promise.all(runners.map((queue) => queue.stopClaiming())), LAST_WRITES_MS);
-    const empty = Promise.all(runners.map((queue) => queue.empty()));
-    let isSettled = await within(empty, grace.shutdownMs);
-    if (!isSettled) {
-      const running = runners.reduce((sum, queue) => sum + queue.running, 0);
-      this.#sources.logger.warn(
-        `[drain_grace_over] ${running} handlers were still at work after ${grace.shutdownMs / 1000} s; they are told to stop, and their jobs go back to waiting.`,
-      );
-      runners.forEach((queue) => queue.abortAll());
-      // Each is settled by force after its own grace; storing that may wait for the database.
-      isSettled = await within(empty, grace.signalMs + LAST_WRITES_MS / 2);
-      if (!isSettled) {
-        // Outcomes that wait for the lines before them: they matter more.
-        this.#parts.logs.giveUp(this.store.estimateNowMs());
-        isSettled = await within(empty, LAST_WRITES_MS / 2);
-      }
-      if (!isSettled) {
-        this.#sources.logger.error(
-          '[drain_failed] Some runs could not be settled; their jobs come back when their leases end.',
-        );
-      }
-    }
+    const isSettled = await drainQueues([...this.queues.values()], this.#parts);
     // A database that cannot be written must not keep the process from ending.
     const patienceMs = isSettled ? LAST_WRITES_MS : 0;
     await within(Promise.all(this.#loops.map((loop) => loop.stop())), patienceMs);

@@ -119,6 +119,36 @@ describe('ctx.transaction', () => {
     expect(typeof after).toBe('boolean');
   });
 
+  it('takes progress along: stored with the commit, gone with a roll-back', async () => {
+    const app = await boot();
+    body = async (ctx) => {
+      ctx.progress(0.1);
+      await ctx.transaction(async () => {
+        ctx.progress(0.9, 'inside');
+        await Promise.resolve();
+        throw new RollBack();
+      });
+    };
+    const lost = await app.run(Chosen);
+    expect(lost).toMatchObject({ status: 'failed', progress: 0.1, progressDetails: null });
+
+    body = (ctx) =>
+      ctx.transaction(
+        async () => {
+          ctx.progress({ completed: 5, total: 5, message: 'all' });
+          return Promise.resolve('done');
+        },
+        { complete: true },
+      );
+    expect(await app.run(Chosen)).toMatchObject({
+      status: 'completed',
+      completed: 5,
+      total: 5,
+      progressDetails: 'all',
+      result: 'done',
+    });
+  });
+
   it('with complete: true that throws leaves the job to its retry', async () => {
     const app = await boot();
     body = (ctx) =>

@@ -69,6 +69,19 @@ describe('enqueueMany', () => {
     expect(await total()).toBe(before);
   });
 
+  it('stores nothing when two of its own items ask for different things under one key', async () => {
+    const before = await total();
+    const error = await refusal(
+      app.jobs.enqueueMany([
+        { type: Named, params: { name: 'one' }, idempotencyKey: 'twin', ...later },
+        { type: Named, params: { name: 'other' }, idempotencyKey: 'twin', ...later },
+      ]),
+    );
+    expect(error.code).toBe('idempotency_conflict');
+    expect(`${error.message} ${JSON.stringify(error.errors)}`).toMatch(/jobs\.1/);
+    expect(await total()).toBe(before);
+  });
+
   it("with onConflict 'ignore' tells what became of each", async () => {
     const known = await app.jobs.enqueue(
       Named,

@@ -363,6 +363,28 @@ describe('an operation without effect', () => {
   });
 });
 
+describe('an id in upper case', () => {
+  it('names the same job in every operation', async () => {
+    const { id } = await jobs.enqueue(Deaf, undefined, FAR);
+    const upper = id.toUpperCase();
+    expect((await jobs.get(upper)).id).toBe(id);
+    expect((await jobs.update(upper, { priority: 3 })).priority).toBe(3);
+    expect((await jobs.suspend(upper)).status).toBe('suspended');
+    expect((await jobs.resume(upper)).status).toBe('waiting');
+    expect((await jobs.unlock(upper)).status).toBe('waiting');
+    expect((await jobs.cancel(upper)).status).toBe('canceled');
+    expect((await jobs.wait(upper)).status).toBe('canceled');
+    expect((await jobs.retry(upper)).id).toBe(id);
+    expect((await jobs.skip(upper)).status).toBe('skipped');
+    const failing = await jobs.enqueue(Deaf, undefined, FAR);
+    expect((await jobs.fail(failing.id.toUpperCase())).status).toBe('failed');
+    expect(await jobs.runs(upper)).toEqual(await jobs.runs(id));
+    expect(await jobs.logs(upper)).toEqual(await jobs.logs(id));
+    await jobs.delete(upper);
+    expect(await codeOf(jobs.get(id))).toBe('not_found');
+  });
+});
+
 describe('operations of another tenant', () => {
   it('find no job, whatever the operation', async () => {
     const { id } = await jobs.enqueue(Deaf, undefined, { ...FAR, tenantId: 'a' });
@@ -382,8 +404,9 @@ describe('operations of another tenant', () => {
       runs: jobs.runs(id, scope),
       logs: jobs.logs(id, scope),
     };
-    for (const [name, call] of Object.entries(calls)) {
-      expect([name, await codeOf(call)]).toEqual([name, 'not_found']);
+    const codes = Object.entries(calls).map(async ([name, call]) => [name, await codeOf(call)]);
+    for (const [name, code] of await Promise.all(codes)) {
+      expect([name, code]).toEqual([name, 'not_found']);
     }
     expect(await jobs.get(id, { tenantId: 'a' })).toMatchObject({ status: 'waiting', priority: 0 });
   });

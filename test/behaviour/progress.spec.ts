@@ -91,6 +91,47 @@ describe('ctx.progress', () => {
     expect(await app.jobs.runs(id)).toMatchObject([{ completed: 500, total: 1000 }]);
   });
 
+  it('stores the last of each of thousands of jobs that end at once', async () => {
+    body = (ctx) => {
+      ctx.progress({ completed: 1, total: 5, message: 'half' });
+      ctx.progress({ completed: 5, total: 5, message: 'all' });
+    };
+    const app = await bootJobs({ types, options: { queues: { default: 2000 } } });
+    const items = Array.from({ length: 1500 }, () => ({ type: Reports }));
+    const outcomes = await app.jobs.enqueueMany(items);
+    const jobs = await Promise.all(
+      outcomes.map((each) => waitForEnd(app.jobs, each.job?.id ?? '')),
+    );
+    const wrong = jobs.filter((job) => job.completed !== 5 || job.progressDetails !== 'all');
+    expect(wrong).toEqual([]);
+  });
+
+  it('keeps texts free of what databases refuse, and cuts them between characters', async () => {
+    const novel = `${'x'.repeat(999)}😀 and more`;
+    body = (ctx) => {
+      ctx.progress(0.5, 'a\0b\ud800c');
+      ctx.progress(0.6, novel);
+    };
+    const app = await bootJobs({ types });
+    const { progressDetails } = await app.run(Reports);
+    expect(progressDetails).not.toMatch(/\0|\ufffd|[\ud800-\udfff]/u);
+    expect(progressDetails?.startsWith('xxx')).toBe(true);
+    body = (ctx) => ctx.progress(0.5, 'a\0b\ud800c');
+    expect((await app.run(Reports)).progressDetails).toMatch(/^a.b.c$/u);
+  });
+
+  it('refuses counts that do not fit what was reported before, and keeps that', async () => {
+    const codes: unknown[] = [];
+    body = (ctx) => {
+      ctx.progress({ completed: 2, total: 10 });
+      codes.push(thrown(() => ctx.progress({ completed: 20 })));
+      codes.push(thrown(() => ctx.progress({ total: 1 })));
+    };
+    const app = await bootJobs({ types });
+    expect(await app.run(Reports)).toMatchObject({ completed: 2, total: 10 });
+    expect(codes).toEqual(['invalid_progress', 'invalid_progress']);
+  });
+
   it('stores the last of two quick reports although the run fails right after', async () => {
     const app = await bootJobs({ types });
     body = (ctx) => {

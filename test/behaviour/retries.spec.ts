@@ -310,7 +310,37 @@ describe('a later attempt', () => {
   });
 });
 
+describe('an UnrecoverableJobError of the application, with a name of its own', () => {
+  it('is not retried either', async () => {
+    class Bad extends UnrecoverableJobError {
+      override readonly name = 'Bad';
+    }
+    script = [
+      () => {
+        throw new Bad('as it is');
+      },
+    ];
+    const job = await app.run(Plain, undefined, { maxRetries: 2, retryDelay: 0 });
+    expect(job).toMatchObject({ status: 'failed', retries: 0, revision: 1 });
+    expect(job.error).toMatch(/Bad: as it is/);
+  });
+});
+
 describe('shouldRetry', () => {
+  it('is asked about a failure within a budget that was raised while the job ran', async () => {
+    const { id } = await app.jobs.enqueue(Judged, undefined, { maxRetries: 0, delay: '1h' });
+    script = [
+      async () => {
+        await app.jobs.update(id, { maxRetries: 2 });
+        fail();
+      },
+    ];
+    answer = false;
+    await app.jobs.update(id, { runAt: new Date() });
+    expect(await waitForEnd(app.jobs, id)).toMatchObject({ status: 'failed', retries: 0 });
+    expect(asked[1]).toBe(id);
+  });
+
   it('is asked with the error and the job; false means failed', async () => {
     const thrown = { code: 'E_BAD' };
     script = [

@@ -92,6 +92,15 @@ describe('cancel', () => {
     expect(await app.jobs.get(id)).toEqual(job);
   });
 
+  it('is settled by force after a grace of seconds as well, however often the cancel is seen', async () => {
+    // Longer than two looks at what is wanted, each of which sees the cancel again.
+    const app = await bootJobs({ types, options: { grace: { signal: '1300ms' } } });
+    const { id } = await app.jobs.enqueue(Deaf);
+    await gate.entry(id);
+    await app.jobs.cancel(id);
+    expect((await waitForEnd(app.jobs, id, 4000)).status).toBe('canceled');
+  });
+
   it('of a job that waits for its retry ends it', async () => {
     const app = await bootJobs({ types });
     const { id } = await app.jobs.enqueue(Deaf, undefined, { retryDelay: '1h' });
@@ -230,6 +239,19 @@ describe('shutdown', () => {
       lost: 0,
       result: null,
     });
+  });
+
+  it('during the grace after a timeout leaves the timeout what it is', async () => {
+    const app = await bootJobs({
+      types,
+      options: { grace: { shutdown: '50ms', signal: '600ms' } },
+    });
+    const { id } = await app.jobs.enqueue(Deaf, undefined, { timeout: '50ms' });
+    const { ctx } = await gate.entry(id);
+    await until(() => ctx.signal.aborted, 'the timeout');
+    await app.close();
+    const after = await bootJobs({ types, database: app.database, options: { role: 'producer' } });
+    expect(await after.jobs.get(id)).toMatchObject({ status: 'timeout', revision: 1 });
   });
 
   it('finishes what is canceling, and suspends what is suspending', async () => {

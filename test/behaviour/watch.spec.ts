@@ -252,6 +252,16 @@ describe('wait', () => {
     expect(await codeOf(app.jobs.wait(id, { timeout: 0 }))).toBe(code);
   });
 
+  it('ends with the application: wait says not_finished, watch completes', async () => {
+    const closing = await bootJobs({ types: [Held, Quick] });
+    const { id } = await closing.jobs.enqueue(Held, undefined, { delay: '1h' });
+    const waiting = codeOf(closing.jobs.wait(id));
+    const stream = all(closing.jobs.watch(id));
+    await closing.close();
+    expect(await within(waiting, 'the wait')).toBe('not_finished');
+    expect((await stream).map((event) => event.status)).toEqual(['waiting']);
+  });
+
   it('by many costs little: a thousand waiters of one job', async () => {
     const { id } = await app.jobs.enqueue(Held);
     const waiters = Promise.all(Array.from({ length: 1000 }, () => app.jobs.wait(id)));

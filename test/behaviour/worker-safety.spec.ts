@@ -75,11 +75,18 @@ const brokenIterable = {
   },
 };
 
-const brokenThen = Object.defineProperty({}, 'then', {
-  get() {
-    throw new Error('no then');
+const brokenThen: unknown = new Proxy(
+  {},
+  {
+    has: (_, key) => key === 'then',
+    get(_, key) {
+      if (key === 'then') {
+        throw new Error('no then');
+      }
+      return undefined;
+    },
   },
-});
+);
 
 const HOSTILE: Readonly<Record<string, { readonly make: () => unknown; readonly text: RegExp }>> = {
   'an iterable that cannot be iterated': { make: () => brokenIterable, text: /no iterator/ },

@@ -1,0 +1,157 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
+import { bootJobs, type BootedJobs } from '../support/boot.js';
+import { ChildApplication } from '../support/children.js';
+import { createDatabase } from '../support/databases.js';
+import { handlerGate } from '../support/gate.js';
+import { codeOf } from '../support/refusals.js';
+import { until, waitForEnd, within } from '../support/waiting.js';
+
+const gate = handlerGate();
+
+@JobType({ group: 'compute', name: 'quick' })
+class Quick implements JobHandler {
+  execute(): string {
+    return 'quick';
+  }
+}
+
+@JobType({ group: 'compute', name: 'held' })
+class Held implements JobHandler {
+  execute(ctx: JobContext): Promise<unknown> {
+    return gate.hold(ctx);
+  }
+}
+
+@JobType({ name: 'marked' })
+class Marked implements JobHandler {
+  execute(): void {}
+}
+
+const types = [Quick, Held];
+
+/** Holds the write lock of the database, as another program might; gives back how to let go. */
+async function lock(app: BootedJobs): Promise<() => Promise<void>> {
+  const runner = app.dataSource.createQueryRunner();
+  await until(
+    () =>
+      runner.query('BEGIN IMMEDIATE').then(
+        () => true,
+        () => false,
+      ),
+    'the lock',
+  );
+  return async () => {
+    await runner.query('ROLLBACK');
+    await runner.release();
+  };
+}
+
+describe('a database that somebody else keeps locked', () => {
+  it('does not hold up the boot; callers are told, and all works once it is free', async () => {
+    const first = await bootJobs({ types, options: { role: 'producer' } });
+    const unlock = await lock(first);
+    const booting = bootJobs({ types, database: first.database });
+    const app = await within(booting, 'boot', 4000);
+    const enqueued = codeOf(app.jobs.enqueue(Quick));
+    expect(await within(enqueued, 'the enqueue', 7000)).toBe('database_busy');
+    await unlock();
+    expect((await app.run(Quick)).result).toBe('quick');
+  }, 20_000);
+
+  it('does not keep the application from closing, with claims that are not started either', async () => {
+    const app = await bootJobs({
+      types,
+      options: {
+        queues: { compute: 1 },
+        grace: { shutdown: '100ms', signal: '100ms' },
+      },
+    });
+    const holder = await bootJobs({ types, options: { role: 'producer' }, database: app.database });
+    await Promise.all(Array.from({ length: 60 }, () => app.run(Quick)));
+    await app.queues.pause('compute');
+    const { id } = await app.jobs.enqueue(Held);
+    await app.jobs.enqueueMany(Array.from({ length: 50 }, () => ({ type: Quick })));
+    await app.queues.resume('compute');
+    await gate.entry(id);
+    expect((await app.jobs.list({ status: 'running' })).total).toBe(51);
+    const unlock = await lock(holder);
+    await within(app.close(), 'close', 11_000);
+    await unlock();
+    expect((await holder.jobs.list({ status: 'running' })).total).toBe(51);
+  }, 25_000);
+});
+
+describe('an application whose engine was not started', () => {
+  it('opens the database with its first call, whichever that is', async () => {
+    const first = await bootJobs({ types, options: { role: 'producer' } });
+    const { id } = await first.jobs.enqueue(Quick);
+    const idle = await bootJobs({
+      types,
+      options: { autoStart: false },
+      database: first.database,
+    });
+    await idle.jobs.delete(id);
+    expect(await codeOf(first.jobs.get(id))).toBe('not_found');
+  });
+});
+
+describe('a worker process whose database is not there at boot', () => {
+  it('stays, and works once it is', async () => {
+    const database = createDatabase();
+    // A file where the folder should be: neither driver can make the folder then.
+    const folder = path.join(database.folder, 'data');
+    writeFileSync(folder, 'in the way');
+    const file = path.join(folder, 'app.db');
+    const worker = await ChildApplication.start({
+      database,
+      options: { role: 'worker' },
+      typeorm: { database: file, manualInitialization: true },
+    });
+    await worker.call('process', 'alone');
+    rmSync(folder);
+    mkdirSync(folder);
+    const producer = await bootJobs({
+      types: [Marked],
+      options: { role: 'producer' },
+      database,
+      typeorm: { database: file },
+    });
+    const { id } = await producer.jobs.enqueue(Marked);
+    expect((await waitForEnd(producer.jobs, id)).status).toBe('completed');
+    expect(worker.exit).toBeUndefined();
+  }, 30_000);
+});
+
+describe('a job whose group has moved to another queue', () => {
+  it('wakes the queue of today when it is run again', async () => {
+    const groups = (queue: string) => ({
+      groups: [{ name: 'moving', queue }],
+      queues: { before: 1, after: 1 },
+    });
+    let isBroken = true;
+    @JobType({ group: 'moving', name: 'moves' })
+    class Moves implements JobHandler {
+      execute(): string {
+        if (isBroken) {
+          throw new Error('not yet');
+        }
+        return 'moved';
+      }
+    }
+    const before = await bootJobs({ types: [Moves], options: groups('before') });
+    const failed = await before.run(Moves);
+    expect(failed.status).toBe('failed');
+    await before.close();
+    isBroken = false;
+    const after = await bootJobs({
+      types: [Moves],
+      options: groups('after'),
+      database: before.database,
+    });
+    await after.jobs.retry(failed.id);
+    expect((await waitForEnd(after.jobs, failed.id, 2000)).result).toBe('moved');
+  });
+});
