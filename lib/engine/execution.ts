@@ -1,5 +1,4 @@
 import type { JobEntity } from '../entities/job.entity.js';
-import { JobsError } from '../model/errors.js';
 import type { Job } from '../model/job.js';
 import type { JobStatus } from '../model/job-status.js';
 import type { Ending } from '../model/outcome.js';
@@ -11,12 +10,12 @@ import type { EngineParts } from './engine-parts.js';
 import { isStream, isThenable, readStream, type OutputReader } from './handler-output.js';
 import type { AnyHandler, RegisteredType } from './handlers.js';
 import { jobOf } from './job-view.js';
-import { LockWait } from './lock-wait.js';
+import { LockWait, waitsAlready } from './lock-wait.js';
 import { ProgressRecorder } from './progress-recorder.js';
 import type { HandledRun } from './run.js';
 import { RunClock, type TimedRun } from './run-clock.js';
 import { RunContext } from './run-context.js';
-import { endingOf, noteCompleted, resultText, settleRun } from './run-end.js';
+import { endingOf, noteCompleted, resultText, settleRun, tellUnsettled } from './run-end.js';
 import { recall } from './run-start.js';
 import { runInContext } from './run-storage.js';
 
@@ -100,8 +99,7 @@ export class Execution implements HandledRun, TimedRun {
   /** Fires the signal; after the grace the run is settled by force. */
   abort(code: JobAbortCode): void {
     if (this.#isSettled || !outweighs(code, this.#abortReason?.code)) {
-      // Told again, as by each look at what is wanted, or something lighter: the grace counts from
-      // the first time.
+      // Told again, or something lighter: the grace counts from the first time.
       return;
     }
     // A cancel overrides a suspend; the signal itself can fire only once.
@@ -164,10 +162,7 @@ export class Execution implements HandledRun, TimedRun {
   /** Waits, slot released, for another job. @throws JobsError `invalid_request` while it waits */
   async lockOn(otherId: string): Promise<Job> {
     if (this.#lock !== undefined) {
-      throw new JobsError(
-        'invalid_request',
-        `Job ${this.job.id} waits for another job already, and can wait for one at a time: await the first ctx.lockOn before the second.`,
-      );
+      throw waitsAlready(this.job.id);
     }
     this.#lock = new LockWait(this, otherId);
     try {
@@ -354,7 +349,7 @@ export class Execution implements HandledRun, TimedRun {
           this.#host.ended(this);
         },
         (error: unknown) => {
-          this.#tellUnsettled(error);
+          tellUnsettled(this, error);
           this.#host.ended(this);
         },
       );
@@ -372,16 +367,10 @@ export class Execution implements HandledRun, TimedRun {
       await this.#context?.openLog?.end();
       await settleRun(this, ending);
     } catch (error) {
-      this.#tellUnsettled(error);
+      tellUnsettled(this, error);
     } finally {
       this.#host.ended(this);
     }
-  }
-
-  #tellUnsettled(error: unknown): void {
-    this.parts.logger.error(
-      `Job ${this.job.id} (${this.job.type}): the outcome of run ${this.runId} could not be stored; the job comes back when its lease ends. ${String(error)}`,
-    );
   }
 
   /** The run is over without an outcome of ours. */

@@ -126,6 +126,14 @@ export class LockWait {
   }
 }
 
+/** A second lock of a run beside the first. */
+export function waitsAlready(id: string): JobsError {
+  return new JobsError(
+    'invalid_request',
+    `Job ${id} waits for another job already, and can wait for one at a time: await the first ctx.lockOn before the second.`,
+  );
+}
+
 function circle(id: string, otherId: string): JobsError {
   return new JobsError(
     'lock_circle',
