@@ -101,16 +101,25 @@ export class InsertScript {
       ON CONFLICT (tenant_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING seq`;
   }
 
-  /** Stores drafts in their order. */
+  /**
+   * Stores drafts, one outcome each. Those that bring their ids along come first, before the others
+   * get numbers that could be theirs.
+   */
   *insert(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]> {
     const results: InsertResult[] = [];
+    for (let at = 0; at < drafts.length; at += 1) {
+      const draft = drafts[at] as JobDraft;
+      if (draft.id !== undefined) {
+        results[at] = yield* this.#insertAlone(draft, nowMs);
+      }
+    }
     let from = 0;
     for (let at = 0; at < drafts.length; at += 1) {
       const draft = drafts[at] as JobDraft;
-      if (draft.idempotencyKey !== null || draft.id !== undefined) {
+      if (draft.id !== undefined || draft.idempotencyKey !== null) {
         yield* this.#insertPlain(drafts, from, at, nowMs, results);
-        results.push(yield* this.#insertAlone(draft, nowMs));
         from = at + 1;
+        results[at] ??= yield* this.#insertAlone(draft, nowMs);
       }
     }
     yield* this.#insertPlain(drafts, from, drafts.length, nowMs, results);
@@ -216,7 +225,7 @@ export class InsertScript {
         }
         const created = new CreatedJob(draft, seq, idOfSeq(seq), msOfSeq(seq), nowMs);
         values.push(seq, created.id, draft.params);
-        results.push(created);
+        results[at] = created;
       }
       yield* query(this.#insertMany(at - start, startsNow), values);
       start = at;

@@ -1,0 +1,62 @@
+import { describe, expect, it } from 'vitest';
+import {
+  JobType,
+  type InitializingJob,
+  type JobHandler,
+  type JobsService,
+  type OnJobInit,
+} from '../../lib/index.js';
+import { seqOfId } from '../../lib/store/dialects/sqlite/row-numbers.js';
+import { bootJobs } from '../support/boot.js';
+
+let seen: string[] = [];
+let meanwhile: (id: string) => Promise<unknown> = () => Promise.resolve();
+
+@JobType({ name: 'seen' })
+class Seen implements JobHandler, OnJobInit {
+  async onJobInit(job: InitializingJob): Promise<void> {
+    seen.push(job.id);
+    await meanwhile(job.id);
+  }
+  execute(): void {}
+}
+
+@JobType({ name: 'other' })
+class Other implements JobHandler {
+  execute(): void {}
+}
+
+describe('the id that onJobInit saw', () => {
+  it('is the id of the job', async () => {
+    seen = [];
+    const app = await bootJobs({ types: [Seen, Other], options: { role: 'producer' } });
+    const { id } = await app.jobs.enqueue(Seen);
+    expect(seen).toEqual([id]);
+    expect((await app.jobs.get(id)).id).toBe(id);
+  });
+
+  it.each<[string, (jobs: JobsService) => Promise<string | undefined>]>([
+    ['enqueue', async (jobs) => (await jobs.enqueue(Seen)).id],
+    [
+      'enqueueMany',
+      async (jobs) => (await jobs.enqueueMany([{ type: Other }, { type: Seen }]))[1]?.job?.id,
+    ],
+  ])(
+    'is another one, seen by another call, when a process gave its place away: %s',
+    async (_, enqueue) => {
+      seen = [];
+      const app = await bootJobs({ types: [Seen, Other], options: { role: 'producer' } });
+      const { id: other } = await app.jobs.enqueue(Other);
+      meanwhile = async (id) => {
+        meanwhile = () => Promise.resolve();
+        await app.sql(`UPDATE jobs SET seq = ${seqOfId(id)} WHERE job_id = '${other}'`);
+      };
+      const id = await enqueue(app.jobs);
+      expect(seen).toHaveLength(2);
+      expect(seen[1]).toBe(id);
+      const { jobs, total } = await app.jobs.list({ type: 'default:seen' });
+      expect(total).toBe(1);
+      expect(jobs[0]?.id).toBe(id);
+    },
+  );
+});
