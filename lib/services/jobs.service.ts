@@ -99,18 +99,14 @@ export class JobsService {
   async list(query: JobQuery = {}): Promise<JobPage> {
     await this.#opened();
     const resolved = resolveQuery(query);
-    const { jobs, count } = await this.#engine.store.jobs.list(resolved.query);
-    const last = jobs.at(-1);
+    const { jobs, count, next } = await this.#engine.store.jobs.list(resolved.query);
     return {
       page: resolved.query.page,
       limit: resolved.query.limit,
       total: Math.min(count, COUNT_LIMIT),
       totalIsExact: count <= COUNT_LIMIT,
       order: resolved.order,
-      nextCursor:
-        last === undefined || jobs.length < resolved.query.limit
-          ? null
-          : cursorOf(last.job, resolved.query.order, resolved.order),
+      nextCursor: next === undefined ? null : cursorOf(next, resolved.order),
       jobs: jobs.map(({ job, isPaused }) => this.#view(job, isPaused)),
     };
   }

@@ -100,9 +100,8 @@ export function resolveQuery(given: JobQuery): CheckedQuery {
   };
 }
 
-/** A cursor behind a row of a list in that order. */
-export function cursorOf(job: JobEntity, order: ResolvedJobQuery['order'], text: string): string {
-  const values = order.map((by) => job[by.column] ?? 0);
+/** A cursor behind a row with those values of the order's columns. */
+export function cursorOf(values: readonly (string | number)[], text: string): string {
   return Buffer.from(JSON.stringify([text, ...values])).toString('base64url');
 }
 

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Engine } from '../engine/engine.js';
 import { isJobsError, notFound } from '../model/errors.js';
 import { JOBS_CATALOG, JOBS_ENGINE } from '../jobs.tokens.js';
+import type { WaitingJobs } from '../store/store.js';
 import type { Catalog } from './catalog.service.js';
 import type { ReasonOptions, Scope } from './scope.js';
 
@@ -18,7 +19,8 @@ export interface QueueInfo {
   readonly oldestWaitingAt: Date | null;
 }
 
-const BATCH = 500;
+/** One transaction cancels so many at the most. */
+const BATCH = 100;
 
 /** The queues, for the whole cluster. */
 @Injectable()
@@ -72,16 +74,19 @@ export class QueuesService {
 
   /** Cancels every job that waits in the queue; how many. @throws JobsError `not_found` */
   async cancelWaiting(name: string, options: ReasonOptions = {}): Promise<number> {
-    await this.get(name, options);
+    if (!this.#catalog.queues.has(name)) {
+      throw notFound('queue', name);
+    }
+    await this.#engine.open();
+    const { jobs } = this.#engine.store;
     let canceled = 0;
-    for (;;) {
-      const ids = await this.#engine.store.jobs.waitingIn(name, BATCH, options.tenantId);
+    for (let after: number | undefined = 0; after !== undefined;) {
+      const { ids, next }: WaitingJobs = await jobs.waitingIn(name, BATCH, after, options.tenantId);
       const outcomes = await Promise.all(ids.map((id) => this.#cancel(id, options)));
       canceled += outcomes.filter(Boolean).length;
-      if (ids.length < BATCH) {
-        return canceled;
-      }
+      after = next;
     }
+    return canceled;
   }
 
   async #cancel(id: string, options: ReasonOptions): Promise<boolean> {

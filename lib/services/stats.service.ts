@@ -40,12 +40,18 @@ const STUCK_MS = 5000;
 const MOST_CACHED = 100;
 const MINUTE_MS = 60_000;
 
+interface CachedStats {
+  readonly stats: Promise<JobsStats>;
+  /** When it was counted; undefined while it is. */
+  at: number | undefined;
+}
+
 /** Counts and health. */
 @Injectable()
 export class StatsService {
   readonly #engine: Engine;
   readonly #catalog: Catalog;
-  readonly #cache = new Map<string, { readonly at: number; readonly stats: Promise<JobsStats> }>();
+  readonly #cache = new Map<string, CachedStats>();
 
   constructor(@Inject(JOBS_ENGINE) engine: Engine, @Inject(JOBS_CATALOG) catalog: Catalog) {
     this.#engine = engine;
@@ -56,16 +62,19 @@ export class StatsService {
   stats(scope: Scope = {}): Promise<JobsStats> {
     const key = scope.tenantId === undefined ? '' : `t:${scope.tenantId}`;
     const cached = this.#cache.get(key);
-    if (cached !== undefined && performance.now() - cached.at < CACHE_MS) {
+    if (cached !== undefined && performance.now() - (cached.at ?? Infinity) < CACHE_MS) {
       return cached.stats;
     }
     if (this.#cache.size >= MOST_CACHED) {
       this.#cache.clear();
     }
-    const stats = this.#count(scope);
-    this.#cache.set(key, { at: performance.now(), stats });
-    stats.catch(() => this.#cache.delete(key));
-    return stats;
+    const counting: CachedStats = { stats: this.#count(scope), at: undefined };
+    this.#cache.set(key, counting);
+    counting.stats.then(
+      () => (counting.at = performance.now()),
+      () => this.#cache.delete(key),
+    );
+    return counting.stats;
   }
 
   /** Whether the database answers, takes writes, and the background duties run. */

@@ -152,11 +152,20 @@ export interface HeldRun {
 /** Why a lock was refused. */
 export type LockRefusal = 'unknown' | 'circle' | 'lost';
 
-/** A page of the list, before it is counted. */
+/** A page of the list. */
 export interface JobList {
   readonly jobs: readonly ListedJob[];
-  /** Counted up to 10,001. */
+  /** The true count, or some number above 10,000. */
   readonly count: number;
+  /** Where a full page ends: values of the order's columns; undefined for the last page. */
+  readonly next: readonly (string | number)[] | undefined;
+}
+
+/** Some of the jobs that wait. */
+export interface WaitingJobs {
+  readonly ids: readonly string[];
+  /** Behind which row there may be more. */
+  readonly next: number | undefined;
 }
 
 /** A job, and whether its queue is paused. */
@@ -228,8 +237,13 @@ export interface JobStore {
   purge(status: FinalStatus, olderThanMs: number): Promise<boolean>;
   /** Deletes what is left of the history of deleted jobs, likewise; whether there is more. */
   sweep(): Promise<boolean>;
-  /** Ids of waiting jobs of a queue, oldest first. */
-  waitingIn(queue: string, limit: number, tenantId?: string): Promise<readonly string[]>;
+  /** Waiting jobs of a queue behind a row, oldest first. */
+  waitingIn(
+    queue: string,
+    limit: number,
+    after: number,
+    tenantId: string | undefined,
+  ): Promise<WaitingJobs>;
   /** How jobs stand, by id; an id that is missing has been deleted. */
   standings(ids: readonly string[]): Promise<ReadonlyMap<string, Standing>>;
   /** Counts for an overview; types and queues over the newest jobs only. */

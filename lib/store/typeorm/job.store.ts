@@ -11,12 +11,14 @@ import type {
 } from '../store.js';
 import type { BatchKind, Writer } from '../writer.js';
 import type { ClaimScript } from './claim.script.js';
+import type { CountScripts } from './count.scripts.js';
 import type { DutyScripts } from './duty.scripts.js';
 import type { InsertScript } from './insert.script.js';
 import type { JobScripts } from './job.scripts.js';
 import type { ListScripts } from './list.script.js';
 import { lockScript } from './lock.script.js';
 import { hasDeleted, purge, sweep } from './purge.script.js';
+import { inSlices, Turns, type PacedScript } from './slices.js';
 import type { TableNames } from './table-names.js';
 
 /** What the jobs' part of the store is built from. */
@@ -26,6 +28,7 @@ export interface JobStoreParts {
   readonly claims: ClaimScript;
   readonly inserts: InsertScript;
   readonly lists: ListScripts;
+  readonly tallies: CountScripts;
   readonly duties: DutyScripts;
   readonly session: () => Session;
   readonly writer: () => Writer;
@@ -37,7 +40,7 @@ export interface JobStoreParts {
  * that one commit finishes a batch of jobs and claims the next.
  */
 export function jobStore(parts: JobStoreParts): JobStore {
-  const { scripts, claims, inserts, lists, duties } = parts;
+  const { scripts, claims, inserts, lists, tallies, duties } = parts;
   const insertKind: BatchKind<JobDraft, InsertResult> = {
     name: 'insert',
     rank: 10,
@@ -69,6 +72,8 @@ export function jobStore(parts: JobStoreParts): JobStore {
     },
   };
   const read: Session['read'] = async (script) => retryRead(parts.session(), script);
+  const turns = new Turns();
+  const sliced = <T>(script: PacedScript<T>): Promise<T> => inSlices(read, turns, script);
   const writer = async (): Promise<Writer> => Promise.resolve(parts.writer());
   let slices = 0;
   const deleting = async (script: TimedScript<boolean>): Promise<boolean> => {
@@ -90,7 +95,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
       (await writer()).write((now) => inserts.insertAll(drafts, refuses, now), 'caller'),
     find: (id, tenantId) => read(() => lists.find(id, tenantId)),
     findByKey: (tenantId, key) => read(() => lists.findByKey(tenantId, key)),
-    list: (request) => read(() => lists.list(request)),
+    list: (request) => sliced((_now, pace) => lists.list(request, pace)),
     claim: async (request) =>
       request.onlyIfReady && !(await read(() => claims.hasReady(request)))
         ? []
@@ -118,12 +123,16 @@ export function jobStore(parts: JobStoreParts): JobStore {
       deleting((now) => purge(parts.tables, status, now - olderThanMs)),
     sweep: async () =>
       (await read(() => hasDeleted(parts.tables))) && deleting(() => sweep(parts.tables)),
-    waitingIn: (queue, limit, tenantId) => read(() => lists.waitingIn(queue, limit, tenantId)),
+    waitingIn: (queue, limit, after, tenantId) =>
+      sliced((_now, pace) => tallies.waitingIn(queue, limit, after, tenantId, pace)),
     standings: (ids) => read(() => duties.standings(ids)),
-    counts: (tenantId) => read(() => lists.counts(tenantId)),
-    queueCounts: (queue, types, tenantId) => read(() => lists.queueCounts(queue, types, tenantId)),
-    oldestWaitingAtMs: (types, tenantId) => read(() => lists.oldestWaiting(types, tenantId)),
-    completedSince: (ageMs, tenantId) => read((now) => lists.completedSince(now - ageMs, tenantId)),
+    counts: (tenantId) => sliced((_now, pace) => tallies.counts(tenantId, pace)),
+    queueCounts: (queue, types, tenantId) =>
+      sliced((_now, pace) => tallies.queueCounts(queue, types, tenantId, pace)),
+    oldestWaitingAtMs: (types, tenantId) =>
+      sliced((_now, pace) => tallies.oldestWaiting(types, tenantId, pace)),
+    completedSince: (ageMs, tenantId) =>
+      sliced((now) => tallies.completedSince(now - ageMs, tenantId)),
   };
 }
 

@@ -14,6 +14,7 @@ import type {
 } from '../store.js';
 import { Writer } from '../writer.js';
 import { ClaimScript } from './claim.script.js';
+import { CountScripts } from './count.scripts.js';
 import { catalogStore } from './catalog.store.js';
 import { DutyScripts } from './duty.scripts.js';
 import { openEngineConnection, type EngineConnection } from './engine-connection.js';
@@ -78,6 +79,7 @@ export class TypeOrmStore implements Store {
       claims: new ClaimScript(this.#tables),
       inserts: this.#inserts,
       lists: new ListScripts(this.#tables),
+      tallies: new CountScripts(this.#tables),
       duties: new DutyScripts(this.#tables),
       session,
       writer,

@@ -1,0 +1,254 @@
+import { FINAL_STATUSES, JOB_STATUSES } from '../../model/job-status.js';
+import { query, type Row, type Script } from '../dialects/sql.js';
+import { msOfSeq } from '../dialects/sqlite/row-numbers.js';
+import type { JobCounts, WaitingJobs } from '../store.js';
+import { JobScan, type Picks, type Way } from './job-scan.js';
+import {
+  HELD,
+  rangesOf,
+  readyOf,
+  selection,
+  type Condition,
+  type Selection,
+} from './job-selection.js';
+import { COUNT_LIMIT, JobSources, LITTLE, MUCH, type Source } from './job-source.js';
+import type { Pace } from './slices.js';
+import type { TableNames } from './table-names.js';
+
+/** So many of the newest jobs are looked at to count by type and queue. */
+export const SAMPLE = 50_000;
+
+/** Entries of one statement. */
+const PART = 5000;
+
+const LATER: Condition = { sql: "status = 'waiting' AND ready = 0", params: [] };
+const SEQ: Picks = { columns: ['seq'] };
+const ALL_ROWS: Way = { low: 0, high: Number.MAX_SAFE_INTEGER, descending: true };
+
+/** What is counted, of a tenant or of all; each count goes to 10,000. */
+export class CountScripts {
+  readonly #t: TableNames;
+  readonly #sources: JobSources;
+
+  constructor(tables: TableNames) {
+    this.#t = tables;
+    this.#sources = new JobSources(tables);
+  }
+
+  /**
+   * Each status is counted in the index that holds just its rows; a tenant with few jobs, and what
+   * a tenant has of a status with many, by going through its own jobs, newest first. Types and
+   * queues are counted over the newest {@link SAMPLE} jobs, since nothing on the path of a job pays
+   * for an index of theirs.
+   */
+  *counts(tenantId: string | undefined, pace: Pace): Script<JobCounts> {
+    const scope = yield* this.#sources.scopeOf(tenantId);
+    const own = selection(scope, {}, [], []);
+    const newest = yield* this.#sources.choose(own, LITTLE.entries);
+    const isSmall =
+      newest.where !== undefined &&
+      (yield* this.#sources.size(newest.where, COUNT_LIMIT)) < COUNT_LIMIT;
+    const byStatus = new Map<string, number>();
+    const many: ReadonlySet<string> = isSmall
+      ? new Set<string>(JOB_STATUSES)
+      : yield* this.#countByIndex([...own.conditions.values()], byStatus, pace);
+    const byType = new Map<string, number>();
+    const byQueue = new Map<string, number>();
+    let sampled = 0;
+    const isMissing = (): boolean =>
+      [...many].some((status) => (byStatus.get(status) ?? 0) < COUNT_LIMIT);
+    const scan = new JobScan(this.#t, newest, ALL_ROWS, pace);
+    while (!scan.isDone && (sampled < SAMPLE || isMissing())) {
+      const isSample = sampled < SAMPLE;
+      for (const { status, type, queue, count } of yield* scan.tally()) {
+        sampled += count;
+        if (many.has(status)) add(byStatus, status, count);
+        if (isSample) {
+          add(byType, type, count);
+          add(byQueue, queue, count);
+        }
+      }
+    }
+    return {
+      byStatus: limited(byStatus),
+      byType: limited(byType),
+      byQueue: limited(byQueue),
+    };
+  }
+
+  /** How many jobs of a queue, which has these types, wait and are held by a worker. */
+  *queueCounts(
+    queue: string,
+    types: readonly string[],
+    tenantId: string | undefined,
+    pace: Pace,
+  ): Script<{ waiting: number; running: number }> {
+    const scope = yield* this.#sources.scopeOf(tenantId);
+    const ofQueue: Condition = { sql: 'queue = ?', params: [queue] };
+    const ready = readyOf(types);
+    const waiting =
+      types.length === 0
+        ? 0
+        : yield* this.#count(selection(scope, { ready }, [ready], ['ready']), pace);
+    const later = yield* this.#count(
+      selection(scope, { later: LATER, ofQueue }, rangesOf('waiting').slice(1), ['later']),
+      pace,
+    );
+    const held: Condition = { sql: `${HELD.sql} AND status <> 'resuming'`, params: [] };
+    const running = yield* this.#count(selection(scope, { held, ofQueue }, [HELD], []), pace);
+    return { waiting: Math.min(COUNT_LIMIT, waiting + later), running };
+  }
+
+  /** When the oldest job that could run now was enqueued; a long line is looked at from its head. */
+  *oldestWaiting(
+    types: readonly string[],
+    tenantId: string | undefined,
+    pace: Pace,
+  ): Script<number | undefined> {
+    const scope = yield* this.#sources.scopeOf(tenantId);
+    const tenant = [...selection(scope, {}, [], []).conditions.values()];
+    let oldest: number | undefined;
+    let isLong = false;
+    for (const type of types) {
+      const seqs = yield* this.#sources.first(readyOf([type]), COUNT_LIMIT);
+      isLong ||= seqs.length === COUNT_LIMIT;
+      const first = yield* this.#first({ seqs, rest: tenant }, pace);
+      oldest = first === undefined ? oldest : Math.min(first, oldest ?? first);
+    }
+    if (oldest === undefined && isLong) {
+      // Behind ten thousand of others.
+      const ready = readyOf(types);
+      const wanted = selection(scope, { ready }, [], []);
+      oldest = yield* this.#first(yield* this.#sources.choose(wanted, LITTLE.entries), pace);
+    }
+    return oldest === undefined ? undefined : msOfSeq(oldest);
+  }
+
+  /** How many jobs were completed since then. */
+  *completedSince(sinceMs: number, tenantId: string | undefined): Script<number> {
+    const scope = yield* this.#sources.scopeOf(tenantId);
+    const completed = "status = 'completed' AND finished_at_ms IS NOT NULL AND finished_at_ms >= ?";
+    if (scope === undefined) {
+      return yield* this.#sources.size({ sql: completed, params: [sinceMs] }, COUNT_LIMIT);
+    }
+    let count = 0;
+    for (let from: number | undefined = sinceMs; from !== undefined && count < COUNT_LIMIT;) {
+      const [row]: readonly Row[] = yield* query(
+        `SELECT finished_at_ms FROM ${this.#t.jobs} WHERE ${completed} ORDER BY finished_at_ms LIMIT 1 OFFSET ${PART}`,
+        [from],
+      );
+      const to: number | undefined =
+        row === undefined ? undefined : Math.max(Number(row[0]), from + 1);
+      const [counted] = yield* query(
+        `SELECT COUNT(*) FROM ${this.#t.jobs} WHERE ${completed} AND finished_at_ms < ? AND tenant_id = ?`,
+        [from, to ?? Number.MAX_SAFE_INTEGER, scope],
+      );
+      count += Number(counted?.[0]);
+      from = to;
+    }
+    return Math.min(count, COUNT_LIMIT);
+  }
+
+  /** Jobs that wait in a queue, behind a row, in the order in which they were enqueued. */
+  *waitingIn(
+    queue: string,
+    limit: number,
+    after: number,
+    tenantId: string | undefined,
+    pace: Pace,
+  ): Script<WaitingJobs> {
+    const scope = yield* this.#sources.scopeOf(tenantId);
+    const conditions = {
+      waiting: { sql: "status = 'waiting'", params: [] },
+      ofQueue: { sql: 'queue = ?', params: [queue] },
+    };
+    const wanted = selection(scope, conditions, rangesOf('waiting'), ['waiting']);
+    const source = yield* this.#sources.choose(wanted, MUCH.entries);
+    const way = { low: after + 1, high: Number.MAX_SAFE_INTEGER, descending: false };
+    const scan = new JobScan(this.#t, source, way, pace);
+    const seqs: number[] = [];
+    while (!scan.isDone && seqs.length < limit) {
+      const { picked } = yield* scan.next(SEQ);
+      seqs.push(...picked.map(([seq]) => seq ?? 0).sort((a, b) => a - b));
+    }
+    const page = seqs.slice(0, limit);
+    const rows = yield* query(
+      `SELECT job_id FROM ${this.#t.jobs} WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq`,
+      [JSON.stringify(page)],
+    );
+    return {
+      ids: rows.map((row) => String(row[0])),
+      next: page.length < limit ? undefined : page.at(-1),
+    };
+  }
+
+  /** The number of the first row. */
+  *#first(source: Source, pace: Pace): Script<number | undefined> {
+    const scan = new JobScan(this.#t, source, { ...ALL_ROWS, descending: false }, pace);
+    while (!scan.isDone) {
+      const { picked } = yield* scan.next(SEQ);
+      if (picked.length > 0) {
+        return Math.min(...picked.map(([seq]) => seq ?? 0));
+      }
+    }
+    return undefined;
+  }
+
+  *#count(wanted: Selection, pace: Pace): Script<number> {
+    let count = 0;
+    for (const effort of [LITTLE, MUCH]) {
+      const source = yield* this.#sources.choose(wanted, effort.entries);
+      const scan = new JobScan(this.#t, source, ALL_ROWS, pace);
+      const most = source.seqs === undefined ? effort.rows : Infinity;
+      count = source.isMany === true ? COUNT_LIMIT : 0;
+      while (!scan.isDone && count < COUNT_LIMIT && scan.seen < most) {
+        count += (yield* scan.next()).count;
+      }
+      if (scan.isDone || count >= COUNT_LIMIT) {
+        break;
+      }
+    }
+    return Math.min(count, COUNT_LIMIT);
+  }
+
+  /** Counts what indexes tell, and says of which statuses they hold too much to look through. */
+  *#countByIndex(
+    tenant: readonly Condition[],
+    byStatus: Map<string, number>,
+    pace: Pace,
+  ): Script<ReadonlySet<string>> {
+    const many = new Set<string>();
+    const few: number[] = [];
+    for (const status of ['waiting', 'suspended', ...FINAL_STATUSES] as const) {
+      if (tenant.length === 0) {
+        for (const range of rangesOf(status)) {
+          add(byStatus, status, yield* this.#sources.size(range, COUNT_LIMIT));
+        }
+        continue;
+      }
+      const seqs = yield* this.#sources.load(rangesOf(status), LITTLE.entries);
+      if (seqs === undefined) {
+        many.add(status);
+      } else {
+        few.push(...seqs);
+      }
+    }
+    few.push(...((yield* this.#sources.load([HELD], MUCH.entries)) ?? []));
+    const seqs = [...new Set(few)].sort((a, b) => a - b);
+    const scan = new JobScan(this.#t, { seqs, rest: tenant }, ALL_ROWS, pace);
+    while (!scan.isDone) {
+      for (const { status, count } of yield* scan.tally()) {
+        add(byStatus, status, count);
+      }
+    }
+    return many;
+  }
+}
+
+function add(counts: Map<string, number>, key: string, count: number): void {
+  counts.set(key, (counts.get(key) ?? 0) + count);
+}
+
+function limited(counts: ReadonlyMap<string, number>): Record<string, number> {
+  return Object.fromEntries([...counts].map(([key, count]) => [key, Math.min(count, COUNT_LIMIT)]));
+}

@@ -1,0 +1,207 @@
+import {
+  ACTIVE_STATUSES,
+  FINAL_STATUSES,
+  type FinalStatus,
+  type JobStatus,
+} from '../../model/job-status.js';
+import { isUuid } from '../../model/id.js';
+import { NIL_TENANT } from '../../model/tenant.js';
+import type { SqlValue } from '../dialects/sql.js';
+import { seqOfId, seqOfMs } from '../dialects/sqlite/row-numbers.js';
+import type { ResolvedJobQuery } from '../store.js';
+
+/** A part of a WHERE clause, with its bound values. */
+export interface Condition {
+  readonly sql: string;
+  readonly params: readonly SqlValue[];
+}
+
+/** Rows that one partial index holds, all of them. */
+export interface IndexRange extends Condition {
+  /** What the index is sorted by, where that is a number: long ranges are read in parts. */
+  readonly key?: 'finished_at_ms' | 'run_at_ms';
+}
+
+/** Which jobs a list or a count is about. */
+export interface Selection {
+  /** By name, so that a way to the rows can say which of them it has already met. */
+  readonly conditions: ReadonlyMap<string, Condition>;
+  /** Ranges that together hold every row that meets the conditions of those names. */
+  readonly ranges: readonly IndexRange[];
+  readonly rangesMeet: readonly string[];
+  /** The first and the last row number. */
+  readonly low: number;
+  readonly high: number;
+}
+
+/** Conditions that an index answers with rows in their order: `seq` follows the column in each. */
+export const ORDERED = ['upstreamJobId', 'userId', 'tenantId'] as const;
+
+const READY = 'ready = 1';
+const LATER: IndexRange = {
+  sql: "status = 'waiting' AND ready = 0",
+  params: [],
+  key: 'run_at_ms',
+};
+const HIGHEST_CHARACTER = '\u{10FFFF}';
+
+/** Every row that somebody holds. */
+export const HELD: IndexRange = { sql: 'lease_until_ms IS NOT NULL', params: [] };
+
+/** The rows of a status that has an index of its own; `waiting` has two. */
+export function rangesOf(status: 'waiting' | 'suspended' | FinalStatus): readonly IndexRange[] {
+  switch (status) {
+    case 'waiting':
+      return [{ sql: READY, params: [] }, LATER];
+    case 'suspended':
+      return [{ sql: "status = 'suspended'", params: [] }];
+    default:
+      return [
+        {
+          sql: 'status = ? AND finished_at_ms IS NOT NULL',
+          params: [status],
+          key: 'finished_at_ms',
+        },
+      ];
+  }
+}
+
+/** Ready jobs of some types. */
+export function readyOf(types: readonly string[], channel?: string): IndexRange {
+  const ofTypes = oneOf('type', types);
+  return channel === undefined
+    ? { sql: `${READY} AND ${ofTypes.sql}`, params: ofTypes.params }
+    : {
+        sql: `${READY} AND ${ofTypes.sql} AND channel = ?`,
+        params: [...ofTypes.params, channel],
+      };
+}
+
+export function oneOf(column: string, values: readonly SqlValue[]): Condition {
+  return { sql: `${column} IN (${values.map(() => '?').join(', ')})`, params: values };
+}
+
+/** All conditions as one value, which tempts the planner into no index. */
+export function allOf(conditions: readonly Condition[]): Condition {
+  return {
+    sql: `(${conditions.map((each) => each.sql).join(' AND ')}) IS TRUE`,
+    params: conditions.flatMap((each) => each.params),
+  };
+}
+
+/** A selection of jobs by conditions of any kind. */
+export function selection(
+  tenantId: string | undefined,
+  conditions: Readonly<Record<string, Condition>>,
+  ranges: readonly IndexRange[],
+  rangesMeet: readonly string[],
+): Selection {
+  const all = new Map(Object.entries(conditions));
+  if (tenantId !== undefined) {
+    addTenant(all, tenantId);
+  }
+  return { conditions: all, ranges, rangesMeet, low: 0, high: Number.MAX_SAFE_INTEGER };
+}
+
+/** What a list asks for; the tenant is undefined where it is the only one. */
+export function selectionOf(q: ResolvedJobQuery, tenantId: string | undefined): Selection {
+  const conditions = new Map<string, Condition>();
+  const add = (name: keyof ResolvedJobQuery, sql: string, ...params: SqlValue[]): void => {
+    conditions.set(name, { sql, params });
+  };
+  if (tenantId !== undefined) addTenant(conditions, tenantId);
+  if (q.status !== undefined) conditions.set('status', oneOf('status', q.status));
+  if (q.type !== undefined) conditions.set('type', oneOf('type', q.type));
+  if (q.group !== undefined) add('group', 'group_name = ?', q.group);
+  if (q.queue !== undefined) add('queue', 'queue = ?', q.queue);
+  if (q.channel !== undefined) add('channel', 'channel = ?', q.channel);
+  if (q.kind !== undefined) add('kind', 'kind = ?', q.kind);
+  if (q.userId !== undefined) add('userId', 'user_id = ?', q.userId);
+  if (q.upstreamJobId !== undefined) add('upstreamJobId', 'upstream_job_id = ?', q.upstreamJobId);
+  if (q.idempotencyKey !== undefined)
+    add('idempotencyKey', 'idempotency_key = ?', q.idempotencyKey);
+  if (q.q !== undefined) {
+    add(
+      'q',
+      `((seq = ? AND job_id = ?) OR substr(type, 1, length(?)) = ? OR substr(idempotency_key, 1, length(?)) = ?)`,
+      seqOfId(q.q.toLowerCase()) ?? -1,
+      q.q.toLowerCase(),
+      q.q,
+      q.q,
+      q.q,
+      q.q,
+    );
+  }
+  if (q.tag !== undefined)
+    add('tag', 'EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)', q.tag);
+  const low = q.scheduledAfter === undefined ? 0 : seqOfMs(q.scheduledAfter.getTime() + 1);
+  const high =
+    q.scheduledBefore === undefined
+      ? Number.MAX_SAFE_INTEGER
+      : seqOfMs(q.scheduledBefore.getTime()) - 1;
+  return { conditions, low, high, ...indexRanges(q, tenantId) };
+}
+
+/** The narrowest way into the table that the filters leave. */
+function indexRanges(
+  q: ResolvedJobQuery,
+  tenantId: string | undefined,
+): Pick<Selection, 'ranges' | 'rangesMeet'> {
+  if (q.idempotencyKey !== undefined) {
+    const sql = 'idempotency_key = ? AND idempotency_key IS NOT NULL';
+    const range =
+      tenantId === undefined
+        ? { sql, params: [q.idempotencyKey] }
+        : { sql: `${sql} AND tenant_id = ?`, params: [q.idempotencyKey, tenantId] };
+    return { ranges: [range], rangesMeet: ['idempotencyKey'] };
+  }
+  if (q.q !== undefined && isUuid(q.q)) {
+    // No type begins with an id: its group would have to be called so.
+    const byKey = 'idempotency_key IS NOT NULL AND idempotency_key >= ? AND idempotency_key < ?';
+    return {
+      ranges: [
+        { sql: 'seq = ?', params: [seqOfId(q.q.toLowerCase()) ?? -1] },
+        { sql: byKey, params: [q.q, q.q + HIGHEST_CHARACTER] },
+      ],
+      rangesMeet: [],
+    };
+  }
+  return q.status === undefined
+    ? { ranges: [], rangesMeet: [] }
+    : { ranges: statusRanges(q, q.status), rangesMeet: ['status'] };
+}
+
+function statusRanges(q: ResolvedJobQuery, statuses: readonly JobStatus[]): readonly IndexRange[] {
+  const has = new Set(statuses);
+  const ranges: IndexRange[] = [];
+  if (has.has('waiting')) {
+    const [ready, later] = rangesOf('waiting') as [IndexRange, IndexRange];
+    ranges.push(q.type === undefined ? ready : readyOf(q.type, q.channel), later);
+  }
+  if (has.has('suspended')) {
+    ranges.push(...rangesOf('suspended'));
+  }
+  const held = (['resuming', ...ACTIVE_STATUSES] as const).filter((status) => has.has(status));
+  if (held.length > 0) {
+    const status = oneOf('status', held);
+    ranges.push({ sql: `${HELD.sql} AND ${status.sql}`, params: status.params });
+  }
+  for (const status of FINAL_STATUSES.filter((each) => has.has(each))) {
+    ranges.push(...rangesOf(status));
+  }
+  // Nothing is ever stored as `initializing`: no range, no row.
+  return ranges.length > 0 ? ranges : [{ sql: 'seq = ?', params: [-1] }];
+}
+
+/** The nil tenant has no index: where it is one of several its jobs are found by looking. */
+function addTenant(conditions: Map<string, Condition>, tenantId: string): void {
+  if (tenantId === NIL_TENANT) {
+    conditions.set('nilTenant', { sql: 'tenant_id = ?', params: [tenantId] });
+  } else {
+    // The literal lets the planner use the partial index of tenants.
+    conditions.set('tenantId', {
+      sql: `tenant_id = ? AND tenant_id <> '${NIL_TENANT}'`,
+      params: [tenantId],
+    });
+  }
+}
