@@ -1,12 +1,17 @@
 import Database from 'better-sqlite3';
 import { afterAll, describe, expect, it } from 'vitest';
+import { newId } from '../../lib/model/id.js';
 import { initialSchema } from '../../lib/store/migrations/0001-initial.js';
 import { ClaimScript } from '../../lib/store/typeorm/claim.script.js';
 import { DutyScripts } from '../../lib/store/typeorm/duty.scripts.js';
 import { JobScripts } from '../../lib/store/typeorm/job.scripts.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
-import type { Script } from '../../lib/store/dialects/sql.js';
+import { runScript, type Row, type Script } from '../../lib/store/dialects/sql.js';
+import { resolveQuery } from '../../lib/services/list-query.js';
+import type { JobQuery } from '../../lib/index.js';
+import { CountScripts } from '../../lib/store/typeorm/count.scripts.js';
+import { ListScripts } from '../../lib/store/typeorm/list.script.js';
 
 const tables = tableNames();
 const database = new Database(':memory:');
@@ -25,6 +30,20 @@ function planOf(script: Script<unknown>): string {
     .prepare(`EXPLAIN QUERY PLAN ${step.value.sql}`)
     .all(...step.value.params);
   return rows.map((row) => String(Object.values(row as object).at(-1))).join('\n');
+}
+
+/** How SQLite goes about each statement of a script that finds no rows. */
+function plansOf(script: Script<unknown>): string {
+  const plans: string[] = [];
+  runScript(script, ({ sql, params }) => {
+    const rows: unknown[] = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...params);
+    plans.push(...rows.map((row) => String(Object.values(row as object).at(-1))));
+    return database
+      .prepare(sql)
+      .raw()
+      .all(...params) as Row[];
+  });
+  return plans.join('\n');
 }
 
 describe('the plan of', () => {
@@ -63,5 +82,71 @@ describe('the plan of', () => {
 
   it('retention looks at the index of ended jobs', () => {
     expect(planOf(purge(tables, 'completed', 1))).toMatch(/ix_jobs_ended/);
+  });
+
+  it.each<[string, JobQuery, string[]]>([
+    ['all jobs', {}, ['USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)']],
+    ['a tenant', { tenantId: 't' }, ['ix_jobs_tenant (tenant_id=? AND rowid>? AND rowid<?)']],
+    ['a user', { userId: 'u' }, ['ix_jobs_user (user_id=? AND rowid>? AND rowid<?)']],
+    [
+      'what a job enqueued',
+      { upstreamJobId: newId() },
+      ['ix_jobs_upstream (upstream_job_id=? AND rowid>? AND rowid<?)'],
+    ],
+    ['a key', { idempotencyKey: 'k' }, ['COVERING INDEX ix_jobs_key (idempotency_key=?)']],
+    [
+      'an id or a key that begins so',
+      { q: newId() },
+      ['ix_jobs_key (idempotency_key>? AND idempotency_key<?)', 'PRIMARY KEY (rowid=?)'],
+    ],
+    [
+      'waiting jobs',
+      { status: 'waiting' },
+      ['COVERING INDEX ix_jobs_ready', 'COVERING INDEX ix_jobs_due (run_at_ms>?)'],
+    ],
+    [
+      'waiting jobs of a type',
+      { status: 'waiting', type: 'a:a' },
+      ['COVERING INDEX ix_jobs_ready (type=?)', 'COVERING INDEX ix_jobs_due (run_at_ms>?)'],
+    ],
+    ['running jobs', { status: ['running', 'locked'] }, ['INDEX ix_jobs_lease']],
+    ['suspended jobs', { status: 'suspended' }, ['COVERING INDEX ix_jobs_suspended']],
+    [
+      'ended jobs',
+      { status: ['failed', 'timeout'], order: '-priority' },
+      ['COVERING INDEX ix_jobs_ended (status=? AND finished_at_ms>?)'],
+    ],
+  ])('a list of %s looks at its index', (_, asked, indexes) => {
+    const plan = plansOf(new ListScripts(tables).list(resolveQuery(asked).query, { lastMs: 1 }));
+    for (const index of indexes) {
+      expect(plan).toContain(index);
+    }
+    // Index entries alone: a partial index holds no other rows.
+    expect(plan.replaceAll(/SCAN jobs USING (COVERING )?INDEX \S+/g, '')).not.toMatch(/SCAN jobs/);
+  });
+
+  it('counts touch no row that an index or the tenant does not lead to', () => {
+    const counts = new CountScripts(tables);
+    const pace = { lastMs: 1 };
+    const tenant = plansOf(counts.counts('t', pace));
+    expect(tenant).toContain('ix_jobs_tenant (tenant_id=? AND rowid>? AND rowid<?)');
+    expect(tenant).not.toMatch(/SCAN jobs|ix_jobs_ended/);
+    const all = plansOf(counts.counts(undefined, pace));
+    expect(all).toMatch(/COVERING INDEX ix_jobs_ended \(status=\?/);
+    const queue = plansOf(counts.queueCounts('default', ['a:a'], undefined, pace));
+    expect(queue).toContain('COVERING INDEX ix_jobs_ready (type=?)');
+    expect(plansOf(counts.oldestWaiting(['a:a'], undefined, pace))).toContain(
+      'COVERING INDEX ix_jobs_ready (type=?)',
+    );
+    expect(plansOf(counts.completedSince(1, 't'))).toContain(
+      'ix_jobs_ended (status=? AND finished_at_ms>?)',
+    );
+    const waiting = plansOf(counts.waitingIn('default', 10, 0, undefined, pace));
+    expect(waiting).toContain('COVERING INDEX ix_jobs_ready');
+    for (const plan of [all, queue, waiting]) {
+      expect(plan.replaceAll(/SCAN jobs USING (COVERING )?INDEX \S+/g, '')).not.toMatch(
+        /SCAN jobs/,
+      );
+    }
   });
 });
