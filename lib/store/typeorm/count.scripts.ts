@@ -1,4 +1,4 @@
-import { FINAL_STATUSES, JOB_STATUSES } from '../../model/job-status.js';
+import { FINAL_STATUSES, JOB_STATUSES, type JobStatus } from '../../model/job-status.js';
 import { query, type Row, type Script } from '../dialects/sql.js';
 import { msOfSeq } from '../dialects/sqlite/row-numbers.js';
 import type { JobCounts, WaitingJobs } from '../store.js';
@@ -21,6 +21,7 @@ export const SAMPLE = 50_000;
 /** Entries of one statement. */
 const PART = 5000;
 
+const INDEXED = ['waiting', 'suspended', ...FINAL_STATUSES] as const;
 const LATER: Condition = { sql: "status = 'waiting' AND ready = 0", params: [] };
 const SEQ: Picks = { columns: ['seq'] };
 const ALL_ROWS: Way = { low: 0, high: Number.MAX_SAFE_INTEGER, descending: true };
@@ -49,26 +50,24 @@ export class CountScripts {
       newest.where !== undefined &&
       (yield* this.#sources.size(newest.where, COUNT_LIMIT)) < COUNT_LIMIT;
     const byStatus = new Map<string, number>();
-    const many: ReadonlySet<string> = isSmall
-      ? new Set<string>(JOB_STATUSES)
+    const many: ReadonlySet<JobStatus> = isSmall
+      ? new Set<JobStatus>(JOB_STATUSES)
       : yield* this.#countByIndex([...own.conditions.values()], byStatus, pace);
     const byType = new Map<string, number>();
     const byQueue = new Map<string, number>();
     let sampled = 0;
-    const isMissing = (): boolean =>
-      [...many].some((status) => (byStatus.get(status) ?? 0) < COUNT_LIMIT);
     const scan = new JobScan(this.#t, newest, ALL_ROWS, pace);
-    while (!scan.isDone && (sampled < SAMPLE || isMissing())) {
-      const isSample = sampled < SAMPLE;
+    while (!scan.isDone && sampled < SAMPLE) {
       for (const { status, type, queue, count } of yield* scan.tally()) {
         sampled += count;
-        if (many.has(status)) add(byStatus, status, count);
-        if (isSample) {
-          add(byType, type, count);
-          add(byQueue, queue, count);
+        if (many.has(status)) {
+          add(byStatus, status, count);
         }
+        add(byType, type, count);
+        add(byQueue, queue, count);
       }
     }
+    yield* this.#countRest(own, scan, [...many], byStatus, pace);
     return {
       byStatus: limited(byStatus),
       byType: limited(byType),
@@ -195,20 +194,58 @@ export class CountScripts {
   }
 
   *#count(wanted: Selection, pace: Pace): Script<number> {
-    let count = 0;
     for (const effort of [LITTLE, MUCH]) {
       const source = yield* this.#sources.choose(wanted, effort.entries);
-      const scan = new JobScan(this.#t, source, ALL_ROWS, pace);
       const most = source.seqs === undefined ? effort.rows : Infinity;
-      count = source.isMany === true ? COUNT_LIMIT : 0;
-      while (!scan.isDone && count < COUNT_LIMIT && scan.seen < most) {
-        count += (yield* scan.next()).count;
-      }
-      if (scan.isDone || count >= COUNT_LIMIT) {
-        break;
+      const count = source.isMany === true ? COUNT_LIMIT : yield* this.#countIn(source, most, pace);
+      if (count !== undefined) {
+        return count;
       }
     }
+    return 0;
+  }
+
+  /** Undefined when it takes a look at more rows than that. */
+  *#countIn(source: Source, mostRows: number, pace: Pace): Script<number | undefined> {
+    const scan = new JobScan(this.#t, source, ALL_ROWS, pace);
+    let count = 0;
+    while (!scan.isDone && count < COUNT_LIMIT) {
+      if (scan.seen >= mostRows) {
+        return undefined;
+      }
+      count += (yield* scan.next()).count;
+    }
     return Math.min(count, COUNT_LIMIT);
+  }
+
+  /** What the sample did not tell: from long indexes, and at last from the rest of the rows. */
+  *#countRest(
+    own: Selection,
+    scan: JobScan,
+    statuses: readonly JobStatus[],
+    byStatus: Map<string, number>,
+    pace: Pace,
+  ): Script<void> {
+    const isMissing = (status: JobStatus): boolean => (byStatus.get(status) ?? 0) < COUNT_LIMIT;
+    const missing = new Set<JobStatus>();
+    for (const status of scan.isDone ? [] : statuses.filter(isMissing)) {
+      const seqs = isIndexed(status)
+        ? yield* this.#sources.load(rangesOf(status), MUCH.entries)
+        : undefined;
+      if (seqs === undefined) {
+        missing.add(status);
+      } else {
+        const rest = [...own.conditions.values()];
+        byStatus.set(status, (yield* this.#countIn({ seqs, rest }, Infinity, pace)) ?? 0);
+      }
+    }
+    while (!scan.isDone && statuses.some((status) => missing.has(status) && isMissing(status))) {
+      for (const { status, count } of yield* scan.tally()) {
+        if (missing.has(status)) {
+          add(byStatus, status, count);
+        }
+      }
+    }
   }
 
   /** Counts what indexes tell, and says of which statuses they hold too much to look through. */
@@ -216,10 +253,10 @@ export class CountScripts {
     tenant: readonly Condition[],
     byStatus: Map<string, number>,
     pace: Pace,
-  ): Script<ReadonlySet<string>> {
-    const many = new Set<string>();
+  ): Script<ReadonlySet<JobStatus>> {
+    const many = new Set<JobStatus>();
     const few: number[] = [];
-    for (const status of ['waiting', 'suspended', ...FINAL_STATUSES] as const) {
+    for (const status of INDEXED) {
       if (tenant.length === 0) {
         for (const range of rangesOf(status)) {
           add(byStatus, status, yield* this.#sources.size(range, COUNT_LIMIT));
@@ -243,6 +280,10 @@ export class CountScripts {
     }
     return many;
   }
+}
+
+function isIndexed(status: JobStatus): status is (typeof INDEXED)[number] {
+  return INDEXED.some((each) => each === status);
 }
 
 function add(counts: Map<string, number>, key: string, count: number): void {

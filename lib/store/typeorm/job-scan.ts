@@ -1,3 +1,4 @@
+import type { JobStatus } from '../../model/job-status.js';
 import { query, type Script, type SqlValue } from '../dialects/sql.js';
 import { allOf, type Condition } from './job-selection.js';
 import type { Source } from './job-source.js';
@@ -34,7 +35,7 @@ export interface Hits {
 
 /** One group of the rows that were hit. */
 export interface Tally {
-  readonly status: string;
+  readonly status: JobStatus;
   readonly type: string;
   readonly queue: string;
   readonly count: number;
@@ -122,7 +123,7 @@ export class JobScan {
     return groups
       .filter((group) => group[3] === 1)
       .map((group) => ({
-        status: String(group[0]),
+        status: group[0] as JobStatus,
         type: String(group[1]),
         queue: String(group[2]),
         count: Number(group[4]),
