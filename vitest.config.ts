@@ -52,6 +52,7 @@ function resolveFrom(folder: string): Plugin {
 export default defineConfig({
   test: {
     globalSetup: ['scripts/test-setup.mjs'],
+    setupFiles: ['test/support/set-up.ts'],
     projects: [
       {
         extends: true,
@@ -68,10 +69,11 @@ export default defineConfig({
         ),
       },
     ],
-    // Native database drivers and child processes: a process per file is the stable choice. Most of what
-    // they do is wait, so three keep two cores busy.
+    // Processes, for native drivers. Most of what tests do is wait, so three keep two cores busy. The
+    // files of a process share its modules: loading Nest and TypeORM anew for each took most of the time.
     pool: 'forks',
     maxWorkers: 3,
+    isolate: false,
     testTimeout: 15_000,
     hookTimeout: 15_000,
   },

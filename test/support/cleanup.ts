@@ -29,17 +29,25 @@ export function dropLater(step: Step, lifetime: Lifetime): void {
   registries[lifetime].drop.push(step);
 }
 
-afterEach(async () => {
-  await runAll([
-    ...holds.map((hold) => hold.release),
-    ...take('test'),
-    ...holds.map((hold) => hold.reset),
-  ]);
-});
+/**
+ * Registers the clean-up for one test file. Files of a worker share their modules, so this cannot
+ * happen where the module is first loaded: `set-up.ts` calls it for each file.
+ */
+export function cleanUpAfterTests(): void {
+  afterEach(async () => {
+    await runAll([
+      ...holds.map((hold) => hold.release),
+      ...take('test'),
+      ...holds.map((hold) => hold.reset),
+    ]);
+  });
 
-afterAll(async () => {
-  await runAll([...holds.map((hold) => hold.release), ...take('file')]);
-});
+  afterAll(async () => {
+    const steps = [...holds.map((hold) => hold.release), ...take('file')];
+    holds.length = 0;
+    await runAll(steps);
+  });
+}
 
 function take(lifetime: Lifetime): Step[] {
   const registry = registries[lifetime];

@@ -23,6 +23,8 @@ export interface Session {
   ): Promise<readonly unknown[]> | readonly unknown[];
   /** Runs one script outside any transaction of ours, as migrations do. */
   run<T>(script: Script<T>): Promise<T>;
+  /** Does something else with the connection, while no work of ours has it. */
+  between<T>(work: () => Promise<T>): Promise<T>;
   /** What something thrown by this session means. */
   classify(thrown: unknown): FailureKind;
   /** Lets go of every statement, so that the connection can be closed. */

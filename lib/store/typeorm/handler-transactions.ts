@@ -1,5 +1,6 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { JobsError } from '../../model/errors.js';
+import type { Session } from '../dialects/session.js';
 import { query, type TimedScript } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/sqlite/row-numbers.js';
 import type { DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
@@ -20,13 +21,15 @@ export class HandlerTransactions {
   readonly #host: DataSource;
   readonly #tables: TableNames;
   readonly #clock: DatabaseClock;
+  readonly #session: () => Session;
   #dataSource: Promise<DataSource> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(host: DataSource, tables: TableNames, clock: DatabaseClock) {
+  constructor(host: DataSource, tables: TableNames, clock: DatabaseClock, session: () => Session) {
     this.#host = host;
     this.#tables = tables;
     this.#clock = clock;
+    this.#session = session;
   }
 
   run<T>(run: TransactionRun, work: (manager: EntityManager) => Promise<T>): Promise<T> {
@@ -79,7 +82,7 @@ export class HandlerTransactions {
   async #begin(runner: QueryRunner, run: TransactionRun): Promise<void> {
     const until = performance.now() + DEADLINE_MS;
     for (let delay = 1; ; delay = Math.min(delay * 2, LONGEST_DELAY_MS)) {
-      await runner.startTransaction();
+      await this.#start(runner, until);
       try {
         const holds = await runOn(runner, this.#clock, this.#fence(run));
         if (!holds || run.over.aborted) {
@@ -96,6 +99,35 @@ export class HandlerTransactions {
         }
       }
       await new Promise((resolve) => setTimeout(resolve, delay));
+    }
+  }
+
+  /**
+   * Opens the transaction. A database in memory has one connection: the transactions of the host and
+   * of the engine on it must be over first, or this one would be part of them.
+   */
+  async #start(runner: QueryRunner, until: number): Promise<void> {
+    if (!this.#isShared()) {
+      await runner.startTransaction();
+      return;
+    }
+    const started = (): Promise<boolean> =>
+      this.#session().between(async () => {
+        if (runner.isTransactionActive) {
+          return false;
+        }
+        await runner.startTransaction();
+        return true;
+      });
+    while (!(await started())) {
+      if (performance.now() > until) {
+        throw new JobsError(
+          'database_busy',
+          'Another transaction on the database in memory has been open for too long. Keep transactions short, or use a file.',
+          { retryAfterSec: 1 },
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1));
     }
   }
 

@@ -70,8 +70,8 @@ export class TypeOrmStore implements Store {
     this.#tables = tableNames(host.options.entityPrefix);
     this.#scripts = new JobScripts(this.#tables);
     this.#inserts = new InsertScript(this.#tables);
-    this.#handlers = new HandlerTransactions(host, this.#tables, this.clock);
     const session = () => this.#open().session;
+    this.#handlers = new HandlerTransactions(host, this.#tables, this.clock, session);
     const writer = (): Writer => this.#openWriter();
     this.jobs = jobStore({
       tables: this.#tables,

@@ -75,6 +75,10 @@ export class BetterSqlite3Session implements Session {
     }
   }
 
+  between<T>(work: () => Promise<T>): Promise<T> {
+    return work();
+  }
+
   classify(thrown: unknown): FailureKind {
     return classifySqliteError(thrown);
   }

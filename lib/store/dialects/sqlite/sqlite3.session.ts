@@ -70,6 +70,10 @@ export class Sqlite3Session implements Session {
     return this.#inTurn(() => runScriptAsync(script, this.#execute));
   }
 
+  between<T>(work: () => Promise<T>): Promise<T> {
+    return this.#inTurn(work);
+  }
+
   classify(thrown: unknown): FailureKind {
     return classifySqliteError(thrown);
   }

@@ -1,0 +1,3 @@
+import { cleanUpAfterTests } from './cleanup.js';
+
+cleanUpAfterTests();
