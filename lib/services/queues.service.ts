@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import type { Engine } from '../engine/engine.js';
 import { isJobsError, notFound } from '../model/errors.js';
@@ -19,8 +20,10 @@ export interface QueueInfo {
   readonly oldestWaitingAt: Date | null;
 }
 
-/** One transaction cancels so many at the most. */
-const BATCH = 100;
+/** So many are looked up at once. */
+const PAGE = 1000;
+/** So many are canceled in one turn of the event loop, and so in one transaction. */
+const BATCH = 50;
 
 /** The queues, for the whole cluster. */
 @Injectable()
@@ -81,9 +84,13 @@ export class QueuesService {
     const { jobs } = this.#engine.store;
     let canceled = 0;
     for (let after: number | undefined = 0; after !== undefined;) {
-      const { ids, next }: WaitingJobs = await jobs.waitingIn(name, BATCH, after, options.tenantId);
-      const outcomes = await Promise.all(ids.map((id) => this.#cancel(id, options)));
-      canceled += outcomes.filter(Boolean).length;
+      const { ids, next }: WaitingJobs = await jobs.waitingIn(name, PAGE, after, options.tenantId);
+      for (let at = 0; at < ids.length; at += BATCH) {
+        const batch = ids.slice(at, at + BATCH);
+        const outcomes = await Promise.all(batch.map((id) => this.#cancel(id, options)));
+        canceled += outcomes.filter(Boolean).length;
+        await nextTurn();
+      }
       after = next;
     }
     return canceled;

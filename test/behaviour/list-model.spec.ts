@@ -298,3 +298,21 @@ describe('counts of many jobs', () => {
     },
   );
 });
+
+describe('cancel-waiting', () => {
+  it('cancels what waits in the queue, ready or for later, page by page, and of the tenant alone', async () => {
+    const own = rows.filter(
+      (row) => row.tenant === 'small' && row.status === 'waiting' && row.queue === 'compute',
+    );
+    expect(own.length).toBeGreaterThan(1000);
+    const before = await app.sql<{ n: number }>(
+      "SELECT COUNT(*) AS n FROM jobs WHERE status = 'waiting'",
+    );
+    expect(await app.queues.cancelWaiting('compute', { tenantId: 'small' })).toBe(own.length);
+    const after = await app.sql<{ n: number }>(
+      "SELECT COUNT(*) AS n FROM jobs WHERE status = 'waiting'",
+    );
+    expect(after[0]?.n).toBe((before[0]?.n ?? 0) - own.length);
+    expect(await app.queues.cancelWaiting('compute', { tenantId: 'small' })).toBe(0);
+  });
+});

@@ -219,6 +219,23 @@ describe('a filter', () => {
     );
   });
 
+  it('by the nil tenant, who is everybody until there is another', async () => {
+    const other = await bootJobs({ types: [Alpha], options: { role: 'producer' } });
+    const nil = { tenantId: '00000000-0000-0000-0000-000000000000' };
+    const { id } = await other.jobs.enqueue(Alpha);
+    const found = async (): Promise<unknown[]> => {
+      const lists = [nil, { ...nil, status: 'waiting' as const }, { ...nil, order: '-priority' }];
+      const pages = await Promise.all(lists.map((query) => other.jobs.list(query)));
+      return pages.map(({ total, jobs }) => [total, jobs.map((job) => job.id)]);
+    };
+    const alone = [1, [id]];
+    expect(await found()).toEqual([alone, alone, alone]);
+    await other.jobs.enqueue(Alpha, undefined, { tenantId: 'acme' });
+    expect(await found()).toEqual([alone, alone, alone]);
+    expect((await other.stats.stats(nil)).byStatus.waiting).toBe(1);
+    expect((await other.queues.get('compute', nil)).waiting).toBe(1);
+  });
+
   it.each<[string, object]>([
     ['page 0', { page: 0 }],
     ['a negative page', { page: -1 }],
