@@ -93,7 +93,7 @@ function rowOf(n: number): Row {
     run_at: isLater ? now + HOUR_MS + (n % 100) : at,
     updated_at: now - ((n * 31) % 5000),
     started_at: isFinal || isHeld ? at + (n % 70) : null,
-    finished_at: isFinal ? now - (n % 900) : null,
+    finished_at: isFinal ? now + HOUR_MS - (n % 900) : null,
     lease: isHeld ? now + 24 * HOUR_MS : null,
     tag: n % 800 === 5 ? 'red' : null,
     upstream: n % 600 === 7 ? idOfSeq(seqOfMs(now)) : null,
@@ -282,6 +282,7 @@ describe('counts of many jobs', () => {
       }
       expect(stats.byType['download:beta'] ?? 0).toBe(count((row) => row.type === 'download:beta'));
       expect(stats.byQueue['compute'] ?? 0).toBe(count((row) => row.queue === 'compute'));
+      expect(stats.completedLastMinute).toBe(count((row) => row.status === 'completed'));
       const oldest = own.find((row) => row.ready === 1 && row.type === 'compute:alpha');
       expect(stats.oldestWaitingAt?.getTime()).toBe(oldest?.scheduled_at);
       const queue = await app.queues.get('compute', scope);

@@ -1,5 +1,5 @@
 import { FINAL_STATUSES, JOB_STATUSES, type JobStatus } from '../../model/job-status.js';
-import { query, type Row, type Script } from '../dialects/sql.js';
+import { query, type Row, type Script, type SqlValue } from '../dialects/sql.js';
 import { msOfSeq } from '../dialects/sqlite/row-numbers.js';
 import type { JobCounts, WaitingJobs } from '../store.js';
 import { JobScan, type Picks, type Way } from './job-scan.js';
@@ -130,17 +130,21 @@ export class CountScripts {
     if (scope === undefined) {
       return yield* this.#sources.size({ sql: completed, params: [sinceMs] }, COUNT_LIMIT);
     }
+    const behind = `${completed} AND (finished_at_ms > ? OR seq > ?)`;
     let count = 0;
-    for (let from: number | undefined = sinceMs; from !== undefined && count < COUNT_LIMIT;) {
-      const [row]: readonly Row[] = yield* query(
-        `SELECT finished_at_ms FROM ${this.#t.jobs} WHERE ${completed} ORDER BY finished_at_ms LIMIT 1 OFFSET ${PART}`,
-        [from],
+    for (let from: [number, number] | undefined = [sinceMs, -1]; from && count < COUNT_LIMIT;) {
+      const start: SqlValue[] = [from[0], ...from];
+      const [end]: readonly Row[] = yield* query(
+        `SELECT finished_at_ms, seq FROM ${this.#t.jobs} WHERE ${behind}
+         ORDER BY finished_at_ms, seq LIMIT 1 OFFSET ${PART - 1}`,
+        start,
       );
-      const to: number | undefined =
-        row === undefined ? undefined : Math.max(Number(row[0]), from + 1);
+      const to: [number, number] | undefined = end && [Number(end[0]), Number(end[1])];
+      const [lastMs, lastSeq] = to ?? [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
       const [counted] = yield* query(
-        `SELECT COUNT(*) FROM ${this.#t.jobs} WHERE ${completed} AND finished_at_ms < ? AND tenant_id = ?`,
-        [from, to ?? Number.MAX_SAFE_INTEGER, scope],
+        `SELECT COUNT(*) FROM ${this.#t.jobs}
+         WHERE ${behind} AND finished_at_ms <= ? AND (finished_at_ms < ? OR seq <= ?) AND tenant_id = ?`,
+        [...start, lastMs, lastMs, lastSeq, scope],
       );
       count += Number(counted?.[0]);
       from = to;
