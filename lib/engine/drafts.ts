@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { durationMs } from '../model/duration.js';
 import type { EnqueueOptions } from '../model/enqueue-options.js';
 import { isJobsError, JobsError } from '../model/errors.js';
-import { newId } from '../model/id.js';
+import { IdSequence } from '../model/id.js';
 import { canonicalJson, type JsonValue } from '../model/json.js';
 import { toJson, toJsonText, type StoredJson } from '../model/json-text.js';
 import type { JobDraft, JobTerms, Store } from '../store/store.js';
@@ -32,13 +32,30 @@ export interface Prepared {
 /** What one item may say, whoever stores it. */
 type ItemOptions = Omit<EnqueueOptions<unknown>, 'manager'>;
 
+/** What is needed to make drafts. */
+export interface DraftsParts {
+  readonly store: Store;
+  readonly options: EngineOptions;
+  readonly random: () => number;
+}
+
+/** What only the engine itself says about a draft. */
+export interface DraftOrigin {
+  readonly upstreamJobId?: string | undefined;
+  /** Whether the job brings its id along, as one that a hook has seen does. */
+  readonly withId?: boolean;
+}
+
 /** Makes drafts of requests: checks, defaults, the init hook. */
 export class Drafts {
-  readonly #parts: { readonly store: Store; readonly options: EngineOptions };
+  readonly #parts: DraftsParts;
   readonly #defaultTerms = new Map<RegisteredType, JobTerms>();
+  // Storing counts from 0 within a millisecond: these ids begin elsewhere, so that both seldom meet.
+  readonly #ids: IdSequence;
 
-  constructor(parts: { readonly store: Store; readonly options: EngineOptions }) {
+  constructor(parts: DraftsParts) {
     this.#parts = parts;
+    this.#ids = new IdSequence(2048 + Math.floor(parts.random() * 1024));
   }
 
   /** Checks everything and runs the init hook; synchronous when nothing in it is not. */
@@ -46,13 +63,13 @@ export class Drafts {
     type: RegisteredType,
     params: unknown,
     options: ItemOptions,
-    upstreamJobId?: string,
+    origin: DraftOrigin = {},
   ): Prepared | Promise<Prepared> {
     const received = this.received(params);
     const accepted = type.params.accept(params === undefined ? undefined : received.value);
     return accepted instanceof Promise
-      ? accepted.then((value) => this.#draft(type, value, received, options, upstreamJobId))
-      : this.#draft(type, accepted, received, options, upstreamJobId);
+      ? accepted.then((value) => this.#draft(type, value, received, options, origin))
+      : this.#draft(type, accepted, received, options, origin);
   }
 
   /** The params of a request as JSON. @throws JobsError `invalid_params`, `too_large` */
@@ -66,18 +83,21 @@ export class Drafts {
     params: JsonValue,
     received: StoredJson,
     options: ItemOptions,
-    upstreamJobId: string | undefined,
+    origin: DraftOrigin,
   ): Prepared | Promise<Prepared> {
     const { params: bytes, depth } = this.#parts.options.limits;
     const key = options.idempotencyKey;
     const hasInit = hasHook(type, 'onJobInit');
     const draft: JobDraft = {
-      id: hasInit ? newId(this.#parts.store.estimateNowMs()) : undefined,
+      id:
+        hasInit || origin.withId === true
+          ? this.#ids.next(this.#parts.store.estimateNowMs())
+          : undefined,
       idempotencyKey: key === undefined ? null : checkedKey(key),
       requestHash: key === undefined ? null : requestHash(type.typeId, received.value),
       params:
         params === received.value ? received.text : toJsonText(params, 'params', { bytes, depth }),
-      terms: this.#terms(type, options, upstreamJobId),
+      terms: this.#terms(type, options, origin.upstreamJobId),
     };
     return hasInit ? this.#init(type, draft, params) : { draft, params };
   }

@@ -5,6 +5,7 @@ import type { Duty } from './loop.js';
 
 const BATCH = 100;
 const PROMOTE_BATCH = 500;
+const EXPIRE_BATCH = 500;
 const PURGE_EVERY_MS = 60_000;
 const PURGE_PAUSE_MS = 20;
 const LONGEST_PROMOTE_WAIT_MS = 60_000;
@@ -56,21 +57,11 @@ export function expiry(parts: EngineParts): Duty {
     name: 'expiry',
     everyMs: Math.min(options.lease.sweepMs, 1000),
     async runOnce() {
-      const ids = await store.jobs.overdue(BATCH);
-      for (const id of ids) {
-        const result = await store.jobs.settle(id, (job, nowMs) =>
-          job.status === 'waiting' &&
-          job.revision === 0 &&
-          job.expiresAtMs !== null &&
-          job.expiresAtMs <= nowMs
-            ? { set: { status: 'skipped', details: 'expired', finishedAtMs: nowMs } }
-            : undefined,
-        );
-        if (result?.changed === true) {
-          parts.stored(result);
-        }
+      const expired = await store.jobs.expire(EXPIRE_BATCH);
+      for (const job of expired) {
+        parts.changed(job, 'waiting');
       }
-      return ids.length === BATCH ? 0 : undefined;
+      return expired.length === EXPIRE_BATCH ? 0 : undefined;
     },
   };
 }

@@ -88,6 +88,7 @@ export class Engine {
       store,
       options,
       handlers,
+      random,
       isPaused: (queue) => this.#paused.has(queue),
       enqueued: announcer.enqueued,
     });

@@ -8,6 +8,7 @@ import { checkedKey, checkedTenant } from './enqueue-checks.js';
 import { Drafts, requestHash, type Prepared } from './drafts.js';
 import type { EngineOptions } from './engine-options.js';
 import type { HandlerRegistry, RegisteredType } from './handlers.js';
+import { hasHook } from './hooks.js';
 import { jobOf, jobOfCreated } from './job-view.js';
 import { checkOptionKeys, ENQUEUE_KEYS, ITEM_KEYS } from './option-keys.js';
 
@@ -23,6 +24,7 @@ export interface EnqueuerParts {
   readonly store: Store;
   readonly options: EngineOptions;
   readonly handlers: HandlerRegistry;
+  readonly random: () => number;
   isPaused(queue: string): boolean;
   /** Tells that a job was stored, after the commit. */
   enqueued(created: Created, type: RegisteredType): void;
@@ -64,12 +66,15 @@ export class Enqueuer {
     if (replayed !== undefined) {
       return replayed;
     }
-    const preparing = this.#drafts.prepare(type, params, options, origin.upstreamJobId);
-    const prepared = preparing instanceof Promise ? await preparing : preparing;
-    const result = await (joined ?? this.#parts.store.jobs).insert(prepared.draft);
-    return result.outcome === 'id_taken'
-      ? this.enqueue(ref, params, options, origin)
-      : this.#outcome(type, result, prepared, joined);
+    for (let tries = 1; ; tries += 1) {
+      const preparing = this.#drafts.prepare(type, params, options, origin);
+      const prepared = preparing instanceof Promise ? await preparing : preparing;
+      const result = await (joined ?? this.#parts.store.jobs).insert(prepared.draft);
+      if (result.outcome !== 'id_taken') {
+        return this.#outcome(type, result, prepared, joined);
+      }
+      refuseAfter(tries);
+    }
   }
 
   /** Stores many jobs in one transaction: all or none, or with an outcome each. */
@@ -77,7 +82,10 @@ export class Enqueuer {
     items: readonly EnqueueItem[],
     onConflict: 'fail' | 'ignore',
     manager: unknown,
+    tries = 1,
   ): Promise<EnqueueManyOutcome[]> {
+    // Once one job of a call brings its id along all do, so that their order is the call's.
+    const withId = items.some((item) => this.#isSeen(item.type));
     const joined = manager === undefined ? undefined : this.#parts.store.join(manager);
     const outcomes: EnqueueManyOutcome[] = [];
     const accepted: Accepted[] = [];
@@ -93,7 +101,7 @@ export class Enqueuer {
           outcomes[index] = { outcome: 'replayed', job: replayed };
           continue;
         }
-        const preparing = this.#drafts.prepare(type, item.params, item);
+        const preparing = this.#drafts.prepare(type, item.params, item, { withId });
         const prepared = preparing instanceof Promise ? await preparing : preparing;
         accepted.push({ index, type, prepared });
       } catch (error) {
@@ -105,7 +113,8 @@ export class Enqueuer {
     }
     const results = await this.#insertAll(accepted, onConflict, joined);
     if (results[0]?.outcome === 'id_taken') {
-      return this.enqueueMany(items, onConflict, manager);
+      refuseAfter(tries);
+      return this.enqueueMany(items, onConflict, manager, tries + 1);
     }
     for (const [at, item] of accepted.entries()) {
       const result = results[at];
@@ -114,6 +123,12 @@ export class Enqueuer {
       }
     }
     return outcomes;
+  }
+
+  /** Whether a hook sees jobs of that type before they are stored. */
+  #isSeen(ref: unknown): boolean {
+    const type = this.#parts.handlers.find(ref);
+    return type !== undefined && hasHook(type, 'onJobInit');
   }
 
   async #insertAll(
@@ -212,6 +227,19 @@ export class Enqueuer {
 /** Adds to a job, which is still nobody else's, what its enqueue did. */
 function withOutcome(job: Job, outcome: EnqueueOutcome): EnqueuedJob {
   return Object.assign(job, { outcome });
+}
+
+const MOST_TRIES = 5;
+
+/** Whoever loses a place to a job of the same moment tries again, under another id. */
+function refuseAfter(tries: number): void {
+  if (tries >= MOST_TRIES) {
+    throw new JobsError(
+      'database_busy',
+      `Other jobs had the row of this one ${MOST_TRIES} times, so nothing was stored. Try again; check that the clocks of all machines are right.`,
+      { retryAfterSec: 1 },
+    );
+  }
 }
 
 function conflict({ id }: KeyHolder): JobsError {

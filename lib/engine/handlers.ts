@@ -58,9 +58,14 @@ export class HandlerRegistry {
     return this.#byId.get(typeId);
   }
 
+  /** By id or class. */
+  find(ref: unknown): RegisteredType | undefined {
+    return typeof ref === 'string' ? this.#byId.get(ref) : this.#byClass.get(ref);
+  }
+
   /** @throws JobsError `unknown_type` that lists the known ones */
   named(ref: unknown): RegisteredType {
-    const type = typeof ref === 'string' ? this.#byId.get(ref) : this.#byClass.get(ref);
+    const type = this.find(ref);
     if (type !== undefined) {
       return type;
     }

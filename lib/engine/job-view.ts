@@ -69,7 +69,6 @@ export function jobOf(stored: JobEntity, context: ViewContext): Job {
 export function jobOfCreated(created: Created, isPaused: boolean, params: unknown): Job {
   const { terms, idempotencyKey } = created.draft;
   const due = isDue(terms, created.nowMs);
-  const startsNow = terms.runAtMs === undefined && due;
   return {
     id: created.id,
     tenantId: terms.tenantId,
@@ -85,7 +84,7 @@ export function jobOfCreated(created: Created, isPaused: boolean, params: unknow
     status: 'waiting',
     waitingFor: due ? (isPaused ? 'paused' : 'worker') : 'time',
     scheduledAt: new Date(created.scheduledAtMs),
-    runAt: new Date(startsNow ? created.scheduledAtMs : startOf(terms, created.nowMs)),
+    runAt: new Date(startOf(terms, created.scheduledAtMs, created.nowMs)),
     updatedAt: new Date(created.scheduledAtMs),
     startedAt: null,
     finishedAt: null,

@@ -6,26 +6,52 @@ const TAIL_CHARS = 16;
 const pool = Buffer.alloc(POOL_BYTES);
 let hexPool = '';
 let used = 0;
-let lastMs = 0;
-let sequence = 0;
 let writtenMs = -1;
 let writtenTime = '';
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
+/** A clock that was set back by more is followed; until then ids go on from the last one. */
+export const FOLLOWED_AFTER_MS = 60_000;
+
+/** Ids of jobs say no earlier time: a clock that does is one that knows no date. */
+export const EARLIEST_ID_MS = Date.UTC(2024, 0, 1);
+
+/** Nor a later one, so that row numbers made of ids stay safe integers. */
+export const LATEST_ID_MS = Date.UTC(2093, 0, 1);
+
 /**
- * A UUID of version 7 (RFC 9562): ordered by time, and within this process strictly increasing.
- * Twelve bits after the time count within a millisecond; 62 bits are random.
+ * UUIDs of version 7 (RFC 9562) that increase as long as the clock does: twelve bits after the time
+ * count within a millisecond, 62 bits are random.
  */
-export function newId(nowMs: number = Date.now()): string {
-  if (nowMs > lastMs) {
-    lastMs = nowMs;
-    sequence = 0;
-  } else if (++sequence > 0xfff) {
-    lastMs += 1;
-    sequence = 0;
+export class IdSequence {
+  readonly #first: number;
+  #lastMs = 0;
+  #count = 0;
+
+  /** @param first where the count of each millisecond begins, below 4096 */
+  constructor(first = 0) {
+    this.#first = first;
   }
-  return uuidAt(lastMs, sequence);
+
+  next(nowMs: number): string {
+    const ms = Math.min(Math.max(nowMs, EARLIEST_ID_MS), LATEST_ID_MS);
+    if (ms > this.#lastMs || this.#lastMs - ms > FOLLOWED_AFTER_MS) {
+      this.#lastMs = ms;
+      this.#count = this.#first;
+    } else if (++this.#count > 0xfff) {
+      this.#lastMs += 1;
+      this.#count = this.#first;
+    }
+    return uuidAt(this.#lastMs, this.#count);
+  }
+}
+
+const ids = new IdSequence();
+
+/** An id for anything but a job: a worker, a run. */
+export function newId(nowMs: number = Date.now()): string {
+  return ids.next(nowMs);
 }
 
 /** A UUID of version 7 with that time and those twelve bits after it; the rest is random. */

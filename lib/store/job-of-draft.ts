@@ -13,9 +13,19 @@ export function isDue({ runAtMs, delayMs }: JobTerms, nowMs: number): boolean {
   return runAtMs === undefined ? delayMs === 0 : runAtMs <= nowMs;
 }
 
-/** When a job may start that was not told to start at once. */
-export function startOf({ runAtMs, delayMs }: JobTerms, nowMs: number): number {
-  return runAtMs ?? nowMs + delayMs;
+/** Whether a job was not told when to start. */
+export function startsNow({ runAtMs, delayMs }: JobTerms): boolean {
+  return runAtMs === undefined && delayMs === 0;
+}
+
+/**
+ * When a job may start. One that was not told starts when it was enqueued, in the order in which
+ * jobs were, yet never in what is the future by a clock that was set back.
+ */
+export function startOf(terms: JobTerms, scheduledAtMs: number, nowMs: number): number {
+  return startsNow(terms)
+    ? Math.min(scheduledAtMs, nowMs)
+    : (terms.runAtMs ?? nowMs + terms.delayMs);
 }
 
 /** The job as it is stored at that time of the database. */
@@ -40,8 +50,7 @@ export function jobOfDraft(draft: JobDraft, placement: Placement, nowMs: number)
   job.ready = due ? 1 : 0;
   job.sequence = 1;
   job.scheduledAtMs = placement.scheduledAtMs;
-  job.runAtMs =
-    terms.runAtMs === undefined && due ? placement.scheduledAtMs : startOf(terms, nowMs);
+  job.runAtMs = startOf(terms, placement.scheduledAtMs, nowMs);
   job.updatedAtMs = placement.scheduledAtMs;
   job.startedAtMs = null;
   job.finishedAtMs = null;

@@ -224,8 +224,8 @@ export interface JobStore {
   disturbed(workerId: string, withinMs: number): Promise<readonly HeldRun[]>;
   /** Ids of at most so many jobs whose lease is over. */
   expiredLeases(limit: number): Promise<readonly string[]>;
-  /** Ids of at most so many jobs that have not started by their `expires_at`. */
-  overdue(limit: number): Promise<readonly string[]>;
+  /** Skips at most so many jobs that have not started by their `expires_at`. */
+  expire(limit: number): Promise<readonly JobEntity[]>;
   /** Makes due jobs ready; says how many, and how long until the next one is due. */
   promote(
     limit: number,

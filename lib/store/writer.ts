@@ -187,14 +187,18 @@ export class Writer {
     }
     // What comes after a kind must not overtake items of it that do not fit into this transaction:
     // the end of a run would fence off a report of its own.
-    const barrier = Math.min(...later.map((pending) => pending.kind.rank));
+    let barrier = Infinity;
+    for (const { kind } of later) {
+      barrier = Math.min(barrier, kind.rank);
+    }
+    const held: Pending[] = [];
     for (const [kind, items] of groups) {
       if (kind.rank > barrier) {
         groups.delete(kind);
-        later.push(...items);
+        held.push(...items);
       }
     }
-    this.#queue = later;
+    this.#queue = held.length === 0 ? later : [...later, ...held];
     return [...groups.entries()]
       .sort(([a], [b]) => a.rank - b.rank)
       .map(([kind, items]) => ({ script: scriptOf(kind, items), items }));
@@ -244,7 +248,7 @@ export class Writer {
         guilty.items[0]?.reject(cause);
       } else {
         // One bad item must not fail its neighbours: each goes alone from here on.
-        this.#queue.unshift(...guilty.items.map(alone));
+        this.#queue = [...guilty.items.map(alone), ...this.#queue];
       }
     }
     this.#next();
@@ -255,7 +259,7 @@ export class Writer {
     for (const pending of items.filter((each) => each.patience === 'caller')) {
       pending.reject(unavailableError(cause));
     }
-    this.#queue.unshift(...items.filter((each) => each.patience === 'engine'));
+    this.#queue = [...items.filter((each) => each.patience === 'engine'), ...this.#queue];
     if (this.#closed) {
       this.close();
     } else if (this.#queue.length > 0) {
@@ -267,7 +271,7 @@ export class Writer {
   }
 
   #putBack(work: readonly Work[]): void {
-    this.#queue.unshift(...work.flatMap((each) => each.items));
+    this.#queue = [...work.flatMap((each) => each.items), ...this.#queue];
   }
 
   #refuseLate(): void {

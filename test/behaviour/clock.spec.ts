@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
+import { JOBS_ENGINE } from '../../lib/jobs.tokens.js';
+import type { TypeOrmStore } from '../../lib/store/typeorm/typeorm-store.js';
 import { bootJobs } from '../support/boot.js';
 import { handlerGate } from '../support/gate.js';
 import { until, waitForEnd } from '../support/waiting.js';
@@ -68,5 +70,23 @@ describe.each([
     expect(await app.jobs.get(held.id)).toMatchObject({ status: 'running', lost: 0, revision: 1 });
     release('done');
     expect((await waitForEnd(app.jobs, held.id)).result).toBe('done');
+  });
+});
+
+describe('with the clock of the database set back by 50 s', () => {
+  it('jobs that start now may start whenever they are claimed, and are no earlier than those before', async () => {
+    const app = await bootJobs({
+      types: [Held, Quick],
+      options: { role: 'producer', queues: { default: 1 } },
+    });
+    const before = await app.jobs.enqueue(Quick);
+    const { clock } = app.get<{ store: TypeOrmStore }>(JOBS_ENGINE).store;
+    clock.shiftMs = -50_000;
+    const after = await app.jobs.enqueue(Quick);
+    expect(after.scheduledAt.getTime()).toBeGreaterThanOrEqual(before.scheduledAt.getTime());
+    expect(after.runAt.getTime()).toBeLessThan(before.runAt.getTime() - 40_000);
+    expect(await app.jobs.get(after.id)).toMatchObject({ status: 'waiting', waitingFor: 'worker' });
+    await app.jobs.update(after.id, { priority: 1 });
+    expect(await app.jobs.get(after.id)).toMatchObject({ status: 'waiting', waitingFor: 'worker' });
   });
 });

@@ -59,4 +59,17 @@ describe('the id that onJobInit saw', () => {
       expect(jobs[0]?.id).toBe(id);
     },
   );
+
+  it('keeps the order of a call whose other jobs nobody has seen', async () => {
+    seen = [];
+    const app = await bootJobs({ types: [Seen, Other], options: { role: 'producer' } });
+    const outcomes = await app.jobs.enqueueMany(
+      Array.from({ length: 40 }, (_, at) => ({ type: at % 3 === 0 ? Seen : Other })),
+    );
+    const ids = outcomes.map((each) => each.job?.id);
+    expect(ids.toSorted()).toEqual(ids);
+    const { jobs } = await app.jobs.list({ order: 'scheduled_at', limit: 100 });
+    expect(jobs.map((job) => job.id)).toEqual(ids);
+    expect(seen).toHaveLength(14);
+  });
 });

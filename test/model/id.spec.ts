@@ -24,7 +24,7 @@ describe('an id', () => {
 
   it('carries its time in front', () => {
     // Later than whatever other tests of this process have asked for.
-    const later = Date.UTC(2200, 0, 1);
+    const later = Date.UTC(2090, 0, 1);
     const id = newId(later);
     expect(Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16)).toBe(later);
   });

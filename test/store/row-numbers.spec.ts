@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isUuid, newId } from '../../lib/model/id.js';
+import { IdSequence, isUuid, newId } from '../../lib/model/id.js';
 import {
   freeNumbers,
   idOfSeq,
@@ -52,6 +52,26 @@ describe('a row number', () => {
   });
 });
 
+describe('ids made before their jobs are stored', () => {
+  const timeOf = (id: string): number => msOfSeq(seqOfId(id) ?? -1);
+
+  it('follow a clock that is set back by more than a minute, and no other', () => {
+    const ids = new IdSequence();
+    expect(timeOf(ids.next(NOW))).toBe(NOW);
+    expect(timeOf(ids.next(NOW - MINUTE))).toBe(NOW);
+    expect(timeOf(ids.next(NOW - MINUTE - 1))).toBe(NOW - MINUTE - 1);
+    expect(timeOf(ids.next(NOW + 365 * 24 * 60 * MINUTE))).toBeGreaterThan(NOW);
+    expect(timeOf(ids.next(NOW))).toBe(NOW);
+  });
+
+  it('have a row number whatever the clock says', () => {
+    const ids = new IdSequence();
+    for (const clock of [0, Date.UTC(2010, 0, 1), Date.UTC(2500, 0, 1)]) {
+      expect(seqOfId(ids.next(clock))).toBeGreaterThanOrEqual(0);
+    }
+  });
+});
+
 describe('free row numbers', () => {
   it('begin with the present millisecond', () => {
     expect(free([], 10)).toBe(seqOfMs(NOW));
@@ -76,7 +96,9 @@ describe('free row numbers', () => {
     expect(free([edge - 10], 10)).toBe(edge - 9);
   });
 
-  it('are positive on a clock that knows no date', () => {
-    expect(free([], 1, 0)).toBe(1);
+  it('are there on a clock that knows no date, and on one beyond all dates', () => {
+    expect(Number.isSafeInteger(free([], 1000, Date.UTC(2500, 0, 1)) + 1000)).toBe(true);
+    expect(free([], 1, 0)).toBe(0);
+    expect(seqOfId(idOfSeq(0))).toBe(0);
   });
 });

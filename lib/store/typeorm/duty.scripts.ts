@@ -1,7 +1,13 @@
+import type { JobEntity } from '../../entities/job.entity.js';
 import { query, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/sqlite/row-numbers.js';
 import type { Standing } from '../store.js';
+import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import type { TableNames } from './table-names.js';
+
+/** Jobs that may expire unstarted, and have. */
+const OVERDUE = `expires_at_ms IS NOT NULL AND finished_at_ms IS NULL AND expires_at_ms <= ?
+  AND status = 'waiting' AND revision = 0`;
 
 /** What the background duties look for. */
 export class DutyScripts {
@@ -20,15 +26,26 @@ export class DutyScripts {
     return rows.map((row) => String(row[0]));
   }
 
-  *overdue(limit: number, nowMs: number): Script<readonly string[]> {
+  /** Whether there is anything to expire: most of the time there is not, and no lock is taken. */
+  *isAnyOverdue(nowMs: number): Script<boolean> {
+    const rows = yield* query(`SELECT 1 FROM ${this.#t.jobs} WHERE ${OVERDUE} LIMIT 1`, [nowMs]);
+    return rows.length > 0;
+  }
+
+  /**
+   * Skips overdue jobs, all in one statement: while they are ready, each claim looks at those that
+   * are ahead of what it may take.
+   */
+  *expire(limit: number, nowMs: number): Script<readonly JobEntity[]> {
     const rows = yield* query(
-      `SELECT job_id FROM ${this.#t.jobs}
-       WHERE expires_at_ms IS NOT NULL AND finished_at_ms IS NULL AND expires_at_ms <= ?
-         AND status = 'waiting' AND revision = 0
-       ORDER BY expires_at_ms LIMIT ?`,
-      [nowMs, limit],
+      `UPDATE ${this.#t.jobs} SET status = 'skipped', details = 'expired', ready = 0,
+         sequence = sequence + 1, finished_at_ms = ?, updated_at_ms = ?
+       WHERE seq IN (SELECT seq FROM ${this.#t.jobs} WHERE ${OVERDUE}
+         ORDER BY expires_at_ms LIMIT ? + 0)
+       RETURNING ${ALL_JOB_COLUMNS}`,
+      [nowMs, nowMs, nowMs, limit],
     );
-    return rows.map((row) => String(row[0]));
+    return rows.map(jobOfRow);
   }
 
   *standings(ids: readonly string[]): Script<ReadonlyMap<string, Standing>> {

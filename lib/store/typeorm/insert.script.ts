@@ -7,7 +7,7 @@ import {
   msOfSeqSql,
   seqOfId,
 } from '../dialects/sqlite/row-numbers.js';
-import { isDue, jobOfDraft, startOf } from '../job-of-draft.js';
+import { isDue, jobOfDraft, startOf, startsNow } from '../job-of-draft.js';
 import type { Created, InsertResult, JobDraft, JobTerms, KeyHolder } from '../store.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import type { TableNames } from './table-names.js';
@@ -101,25 +101,16 @@ export class InsertScript {
       ON CONFLICT (tenant_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING seq`;
   }
 
-  /**
-   * Stores drafts, one outcome each. Those that bring their ids along come first, before the others
-   * get numbers that could be theirs.
-   */
+  /** Stores drafts in their order. */
   *insert(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]> {
     const results: InsertResult[] = [];
-    for (let at = 0; at < drafts.length; at += 1) {
-      const draft = drafts[at] as JobDraft;
-      if (draft.id !== undefined) {
-        results[at] = yield* this.#insertAlone(draft, nowMs);
-      }
-    }
     let from = 0;
     for (let at = 0; at < drafts.length; at += 1) {
       const draft = drafts[at] as JobDraft;
       if (draft.id !== undefined || draft.idempotencyKey !== null) {
         yield* this.#insertPlain(drafts, from, at, nowMs, results);
         from = at + 1;
-        results[at] ??= yield* this.#insertAlone(draft, nowMs);
+        results.push(yield* this.#insertAlone(draft, nowMs));
       }
     }
     yield* this.#insertPlain(drafts, from, drafts.length, nowMs, results);
@@ -212,11 +203,9 @@ export class InsertScript {
     let seq = yield* freeNumbers(this.#t.jobs, to - from, nowMs);
     for (let start = from; start < to;) {
       const { terms } = drafts[start] as JobDraft;
-      const startsNow = terms.runAtMs === undefined && terms.delayMs === 0;
+      const isNow = startsNow(terms);
       const values = sharedOf(terms, null, null, isDue(terms, nowMs));
-      if (!startsNow) {
-        values.push(startOf(terms, nowMs));
-      }
+      values.push(isNow ? nowMs : startOf(terms, nowMs, nowMs));
       let at = start;
       for (; at < to && at - start < MOST_ROWS; at += 1, seq += 1) {
         const draft = drafts[at] as JobDraft;
@@ -225,9 +214,9 @@ export class InsertScript {
         }
         const created = new CreatedJob(draft, seq, idOfSeq(seq), msOfSeq(seq), nowMs);
         values.push(seq, created.id, draft.params);
-        results[at] = created;
+        results.push(created);
       }
-      yield* query(this.#insertMany(at - start, startsNow), values);
+      yield* query(this.#insertMany(at - start, isNow), values);
       start = at;
     }
   }
@@ -267,16 +256,16 @@ export class InsertScript {
     return taken.length > 0 ? undefined : seq;
   }
 
-  /** Jobs that start now start when they were enqueued; the others share one start. */
-  #insertMany(rows: number, startsNow: boolean): string {
-    const key = startsNow ? rows : -rows;
+  /** What {@link startOf} says, in SQL: jobs that start now, or others that share one start. */
+  #insertMany(rows: number, isNow: boolean): string {
+    const key = isNow ? rows : -rows;
     let sql = this.#statements.get(key);
     if (sql === undefined) {
       const shared = SHARED.map(() => '?').join(', ');
       const enqueued = msOfSeqSql('column1');
       const own = Array.from({ length: rows }, () => '(?, ?, ?)').join(', ');
       sql = `INSERT INTO ${this.#t.jobs} (${COLUMNS})
-        SELECT ${shared}, ${startsNow ? enqueued : '?'}, column1, column2, column3, ${enqueued}, ${enqueued} FROM (VALUES ${own})`;
+        SELECT ${shared}, ${isNow ? `MIN(${enqueued}, ?)` : '?'}, column1, column2, column3, ${enqueued}, ${enqueued} FROM (VALUES ${own})`;
       this.#statements.set(key, sql);
     }
     return sql;

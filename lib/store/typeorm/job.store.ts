@@ -112,7 +112,10 @@ export function jobStore(parts: JobStoreParts): JobStore {
       (await writer()).write((now) => scripts.renew(workerId, leaseMs, now), 'engine'),
     disturbed: (workerId, withinMs) => read((now) => scripts.disturbed(workerId, now - withinMs)),
     expiredLeases: (limit) => read((now) => duties.expiredLeases(limit, now)),
-    overdue: (limit) => read((now) => duties.overdue(limit, now)),
+    expire: async (limit) =>
+      (await read((now) => duties.isAnyOverdue(now)))
+        ? (await writer()).write((now) => duties.expire(limit, now), 'engine')
+        : [],
     promote: async (limit) => {
       const next = await read((now) => scripts.nextDue(now));
       return next === 0

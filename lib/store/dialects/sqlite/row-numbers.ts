@@ -1,9 +1,15 @@
-import { uuidAt, uuidParts } from '../../../model/id.js';
+import {
+  EARLIEST_ID_MS,
+  FOLLOWED_AFTER_MS,
+  LATEST_ID_MS,
+  uuidAt,
+  uuidParts,
+} from '../../../model/id.js';
 import { query, type Script } from '../sql.js';
 
-const EPOCH_MS = Date.UTC(2024, 0, 1);
+const EPOCH_MS = EARLIEST_ID_MS;
 const PER_MS = 4096;
-const MOST_AHEAD = 60_000 * PER_MS;
+const MOST_AHEAD = FOLLOWED_AFTER_MS * PER_MS;
 
 /**
  * A job's row number is the time in its id: the first sixty bits of the UUID, counted from 2024, so
@@ -17,7 +23,7 @@ export function seqOfId(id: string): number | undefined {
     return undefined;
   }
   const seq = (parts.ms - EPOCH_MS) * PER_MS + parts.twelveBits;
-  return seq > 0 && Number.isSafeInteger(seq) ? seq : undefined;
+  return seq >= 0 && Number.isSafeInteger(seq) ? seq : undefined;
 }
 
 /** A new id for the job of a row. */
@@ -46,10 +52,10 @@ export function msOfSeqSql(seq: string): string {
  * more than a minute behind; until then numbers go on from the last one.
  */
 export function* freeNumbers(table: string, count: number, nowMs: number): Script<number> {
-  const present = Math.max(1, seqOfMs(nowMs));
+  const present = Math.max(0, seqOfMs(Math.min(nowMs, LATEST_ID_MS)));
   const beyond = present + MOST_AHEAD;
   const last = yield* query(`SELECT MAX(seq) FROM ${table} WHERE seq < ?`, [beyond]);
-  const first = Math.max(present, Number(last[0]?.[0] ?? 0) + 1);
+  const first = Math.max(present, Number(last[0]?.[0] ?? -1) + 1);
   if (first + count <= beyond) {
     return first;
   }
