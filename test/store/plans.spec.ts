@@ -138,7 +138,7 @@ describe('the plan of', () => {
     expect(plansOf(counts.oldestWaiting(['a:a'], undefined, pace))).toContain(
       'COVERING INDEX ix_jobs_ready (type=?)',
     );
-    expect(plansOf(counts.completedSince(1, 't'))).toContain(
+    expect(plansOf(counts.completedSince(1, 't', pace))).toContain(
       'ix_jobs_ended (status=? AND finished_at_ms>?)',
     );
     const waiting = plansOf(counts.waitingIn('default', 10, 0, undefined, pace));

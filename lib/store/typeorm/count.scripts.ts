@@ -1,5 +1,5 @@
 import { FINAL_STATUSES, JOB_STATUSES, type JobStatus } from '../../model/job-status.js';
-import { query, type Row, type Script, type SqlValue } from '../dialects/sql.js';
+import { query, type Script } from '../dialects/sql.js';
 import { msOfSeq } from '../dialects/sqlite/row-numbers.js';
 import type { JobCounts, WaitingJobs } from '../store.js';
 import { JobScan, type Picks, type Way } from './job-scan.js';
@@ -9,6 +9,7 @@ import {
   readyOf,
   selection,
   type Condition,
+  type IndexRange,
   type Selection,
 } from './job-selection.js';
 import { COUNT_LIMIT, JobSources, LITTLE, MUCH, type Source } from './job-source.js';
@@ -17,9 +18,6 @@ import type { TableNames } from './table-names.js';
 
 /** So many of the newest jobs are looked at to count by type and queue. */
 export const SAMPLE = 50_000;
-
-/** Entries of one statement. */
-const PART = 5000;
 
 const INDEXED = ['waiting', 'suspended', ...FINAL_STATUSES] as const;
 const LATER: Condition = { sql: "status = 'waiting' AND ready = 0", params: [] };
@@ -124,32 +122,14 @@ export class CountScripts {
   }
 
   /** How many jobs were completed since then. */
-  *completedSince(sinceMs: number, tenantId: string | undefined): Script<number> {
+  *completedSince(sinceMs: number, tenantId: string | undefined, pace: Pace): Script<number> {
     const scope = yield* this.#sources.scopeOf(tenantId);
-    const completed = "status = 'completed' AND finished_at_ms IS NOT NULL AND finished_at_ms >= ?";
-    if (scope === undefined) {
-      return yield* this.#sources.size({ sql: completed, params: [sinceMs] }, COUNT_LIMIT);
-    }
-    const behind = `${completed} AND (finished_at_ms > ? OR seq > ?)`;
-    let count = 0;
-    for (let from: [number, number] | undefined = [sinceMs, -1]; from && count < COUNT_LIMIT;) {
-      const start: SqlValue[] = [from[0], ...from];
-      const [end]: readonly Row[] = yield* query(
-        `SELECT finished_at_ms, seq FROM ${this.#t.jobs} WHERE ${behind}
-         ORDER BY finished_at_ms, seq LIMIT 1 OFFSET ${PART - 1}`,
-        start,
-      );
-      const to: [number, number] | undefined = end && [Number(end[0]), Number(end[1])];
-      const [lastMs, lastSeq] = to ?? [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
-      const [counted] = yield* query(
-        `SELECT COUNT(*) FROM ${this.#t.jobs}
-         WHERE ${behind} AND finished_at_ms <= ? AND (finished_at_ms < ? OR seq <= ?) AND tenant_id = ?`,
-        [...start, lastMs, lastMs, lastSeq, scope],
-      );
-      count += Number(counted?.[0]);
-      from = to;
-    }
-    return Math.min(count, COUNT_LIMIT);
+    const recent: IndexRange = {
+      sql: "status = 'completed' AND finished_at_ms IS NOT NULL AND finished_at_ms >= ?",
+      params: [sinceMs],
+      key: 'finished_at_ms',
+    };
+    return yield* this.#count(selection(scope, { recent }, [recent], ['recent']), pace);
   }
 
   /** Jobs that wait in a queue, behind a row, in the order in which they were enqueued. */

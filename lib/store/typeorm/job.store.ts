@@ -135,7 +135,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
     oldestWaitingAtMs: (types, tenantId) =>
       sliced((_now, pace) => tallies.oldestWaiting(types, tenantId, pace)),
     completedSince: (ageMs, tenantId) =>
-      sliced((now) => tallies.completedSince(now - ageMs, tenantId)),
+      sliced((now, pace) => tallies.completedSince(now - ageMs, tenantId, pace)),
   };
 }
 
