@@ -46,7 +46,7 @@ export class Execution implements HandledRun, TimedRun {
   #host: ExecutionHost;
   #hasSlot = true;
   #isSettled = false;
-  #whenOver: () => void = () => undefined;
+  #ended: AbortController | undefined;
   #startedAt: number | undefined;
   #controller: AbortController | undefined;
   #abortReason: JobAbortError | undefined;
@@ -77,7 +77,6 @@ export class Execution implements HandledRun, TimedRun {
     return this.#controller.signal;
   }
 
-  /** Whether the run is over, so that nothing of it may be written. */
   get isSettled(): boolean {
     return this.#isSettled;
   }
@@ -199,8 +198,9 @@ export class Execution implements HandledRun, TimedRun {
     return cutText(storableText(describeThrown(thrown)), this.parts.options.limits.error);
   }
 
-  whenOver(listener: () => void): void {
-    this.#whenOver = listener;
+  get over(): AbortSignal {
+    this.#ended ??= new AbortController();
+    return this.#ended.signal;
   }
 
   /** Ends the run as completed in a transaction of the handler; nothing is left to settle. */
@@ -391,7 +391,7 @@ export class Execution implements HandledRun, TimedRun {
   /** From here on nothing of the handler is written, and its slot is free. */
   #finish(): void {
     this.progress.flush();
-    this.#whenOver();
+    this.#ended?.abort();
     this.#clock?.stop();
     this.#isSettled = true;
     this.releaseSlot();

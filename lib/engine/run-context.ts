@@ -190,12 +190,16 @@ export class RunContext implements JobContext {
     { complete = false }: { complete?: boolean } = {},
   ): Promise<T> {
     const { parts, job, runId } = this.#run;
-    if (this.#joined !== undefined) {
+    if (this.#isTransacting) {
       throw new JobsError(
         'invalid_request',
         `Job ${job.id} has a ctx.transaction open already: use its manager instead of a second one.`,
       );
     }
+    if (this.#run.isSettled) {
+      throw leaseLost(this.#run, 'its transaction was not begun');
+    }
+    const { over } = this.#run;
     let ended: ChangeResult | undefined;
     const before = {
       state: job.state,
@@ -206,16 +210,13 @@ export class RunContext implements JobContext {
       total: job.total,
       etaMs: job.etaMs,
     };
-    // A transaction that outlived its run would hold the write lock of everybody.
-    const over = new AbortController();
-    this.#run.whenOver(() => over.abort());
-    // Lines cannot be written beside it, and must be there when it completes the job.
-    this.#isTransacting = true;
-    await this.#log?.hold();
     let logged = 0;
+    this.#isTransacting = true;
     try {
+      // Lines cannot be written beside it, and must be there when it completes the job.
+      await this.#log?.hold();
       const result = await parts.store.transaction(
-        { jobId: job.id, runId, over: over.signal },
+        { jobId: job.id, runId, over },
         async (manager, joined) => {
           this.#joined = joined;
           this.#run.progress.join(joined);
@@ -296,14 +297,18 @@ export class RunContext implements JobContext {
       if (!isSettled) {
         this.#run.loseLease();
       }
-      throw new JobsError(
-        'lease_lost',
-        `Run ${runId} holds job ${job.id} no more, so nothing was written. Stop the handler.`,
-      );
+      throw leaseLost(this.#run, 'nothing was written');
     }
     // A handler that logs faster than its lines are written is slowed down where it waits anyway.
     await this.#log?.room();
   }
+}
+
+function leaseLost({ runId, job }: HandledRun, effect: string): JobsError {
+  return new JobsError(
+    'lease_lost',
+    `Run ${runId} holds job ${job.id} no more, so ${effect}. Stop the handler.`,
+  );
 }
 
 const RESCHEDULE_KEYS: readonly string[] = ['runAt', 'delay', 'state', 'params'];

@@ -38,8 +38,8 @@ export interface HandledRun extends ServedRun {
   lockOn(otherId: string): Promise<Job>;
   unlock(): boolean;
   timeoutChanged(timeoutSec: number): void;
-  /** Calls back once when the run is over; a later call replaces an earlier one. */
-  whenOver(listener: () => void): void;
+  /** Fires when the run, not over when it is asked for, is: what its handler holds open ends with it. */
+  readonly over: AbortSignal;
   /** The run was ended in a transaction of the handler. */
   settledElsewhere(result: ChangeResult): void;
   /** Ends the run as failed from outside its handler. */

@@ -243,6 +243,38 @@ describe('ctx.transaction', () => {
     expect(await countNotes(after)).toBe(0);
   });
 
+  it('is one at a time for a handler: a second one is refused while the first is being opened', async () => {
+    const app = await boot();
+    body = async (ctx) => {
+      const [first, second] = await Promise.all([
+        ctx.transaction(async (manager) => (await manager.save(Note, { text: 'x' })).text),
+        ctx.transaction((manager) => manager.save(Note, { text: 'y' })).catch(String),
+      ]);
+      // And again when the first is over.
+      await ctx.transaction((manager) => manager.save(Note, { text: 'z' }));
+      return [first, second];
+    };
+    const job = await app.run(Chosen);
+    expect(job.status).toBe('completed');
+    expect(job.result).toEqual(['x', expect.stringMatching(/has a ctx.transaction open already/)]);
+    expect(await countNotes(app)).toBe(2);
+  });
+
+  it('that hangs ends with its run, though a second one was asked for beside it', async () => {
+    const app = await boot({ grace: { shutdown: '50ms', signal: '50ms' } });
+    body = (ctx) =>
+      Promise.allSettled([
+        ctx.transaction(() => new Promise(() => undefined)),
+        ctx.transaction(() => Promise.resolve()),
+      ]);
+    const { id } = await app.jobs.enqueue(Chosen, undefined, { timeout: '100ms' });
+    expect((await waitForEnd(app.jobs, id)).status).toBe('timeout');
+    expect((await app.run(Plain)).status).toBe('completed');
+    const asked = performance.now();
+    await app.close();
+    expect(performance.now() - asked).toBeLessThan(3000);
+  });
+
   it('two at once take turns', async () => {
     const app = await boot();
     const spans: [number, number][] = [];

@@ -12,6 +12,8 @@ import type { TableNames } from './table-names.js';
 
 const LONGEST_DELAY_MS = 25;
 const DEADLINE_MS = 30_000;
+/** How long a closing store waits for the transactions of runs that are over. */
+const CLOSE_PATIENCE_MS = 2000;
 
 /**
  * Transactions of handlers: on a connection of their own, with the host's entities, one at a time.
@@ -24,6 +26,8 @@ export class HandlerTransactions {
   readonly #session: () => Session;
   #dataSource: Promise<DataSource> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
+  /** Ends what is open, and what would be begun from then on. */
+  readonly #closing = new AbortController();
 
   constructor(host: DataSource, tables: TableNames, clock: DatabaseClock, session: () => Session) {
     this.#host = host;
@@ -39,8 +43,11 @@ export class HandlerTransactions {
     return result;
   }
 
+  /** A transaction that is open still has some seconds, and then ends with its connection. */
   async close(): Promise<void> {
-    await this.#turn;
+    await this.#idle();
+    this.#closing.abort();
+    await this.#idle();
     const opened = this.#dataSource;
     this.#dataSource = undefined;
     if (opened !== undefined && !this.#isShared()) {
@@ -48,25 +55,49 @@ export class HandlerTransactions {
     }
   }
 
+  /** Resolves when no transaction is open or waits for its turn, or after so long. */
+  async #idle(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, CLOSE_PATIENCE_MS);
+    });
+    await Promise.race([this.#turn, late]);
+    clearTimeout(timer);
+  }
+
   async #transact<T>(
     run: TransactionRun,
     work: (manager: EntityManager) => Promise<T>,
   ): Promise<T> {
+    const end = new EndOfRun(run, this.#closing.signal);
+    try {
+      return await this.#transactUntil(end, run, work);
+    } finally {
+      end.forget();
+    }
+  }
+
+  async #transactUntil<T>(
+    end: EndOfRun,
+    run: TransactionRun,
+    work: (manager: EntityManager) => Promise<T>,
+  ): Promise<T> {
+    end.check();
     this.#dataSource ??= this.#isShared()
       ? Promise.resolve(this.#host)
       : openHandlerDataSource(this.#host);
     const dataSource = await this.#dataSource;
     const runner = dataSource.createQueryRunner();
-    await this.#begin(runner, run);
+    await this.#begin(runner, run, end);
     try {
-      const result = await Promise.race([work(runner.manager), overrun(run)]);
+      const result = await Promise.race([work(runner.manager), end.reached]);
       await runner.commitTransaction();
       return result;
     } catch (error) {
       if (runner.isTransactionActive) {
         await runner.rollbackTransaction();
       }
-      if (run.over.aborted && !this.#isShared()) {
+      if (end.isReached && !this.#isShared()) {
         // The handler may linger: with its connection closed, nothing it still does is written.
         this.#dataSource = undefined;
         await dataSource.destroy();
@@ -79,21 +110,19 @@ export class HandlerTransactions {
    * Takes the write lock with the fence: the first statement is an update that only the holder of
    * the job makes, so a snapshot that somebody overtook cannot come about, and a stale run ends here.
    */
-  async #begin(runner: QueryRunner, run: TransactionRun): Promise<void> {
+  async #begin(runner: QueryRunner, run: TransactionRun, end: EndOfRun): Promise<void> {
     const until = performance.now() + DEADLINE_MS;
     for (let delay = 1; ; delay = Math.min(delay * 2, LONGEST_DELAY_MS)) {
-      await this.#start(runner, until);
+      await this.#start(runner, until, end);
       try {
-        const holds = await runOn(runner, this.#clock, this.#fence(run));
-        if (!holds || run.over.aborted) {
-          throw new JobsError(
-            'lease_lost',
-            `Job ${run.jobId} is held by this run no more, so its transaction was not begun. Stop the handler.`,
-          );
+        if (!(await runOn(runner, this.#clock, this.#fence(run)))) {
+          throw end.error();
         }
+        end.check();
         return;
       } catch (error) {
         await runner.rollbackTransaction();
+        end.check();
         if (classifySqliteError(error) !== 'busy' || performance.now() > until) {
           throw error;
         }
@@ -106,7 +135,7 @@ export class HandlerTransactions {
    * Opens the transaction. A database in memory has one connection: the transactions of the host and
    * of the engine on it must be over first, or this one would be part of them.
    */
-  async #start(runner: QueryRunner, until: number): Promise<void> {
+  async #start(runner: QueryRunner, until: number, end: EndOfRun): Promise<void> {
     if (!this.#isShared()) {
       await runner.startTransaction();
       return;
@@ -120,6 +149,7 @@ export class HandlerTransactions {
         return true;
       });
     while (!(await started())) {
+      end.check();
       if (performance.now() > until) {
         throw new JobsError(
           'database_busy',
@@ -148,20 +178,49 @@ export class HandlerTransactions {
   }
 }
 
-/** Rejects when the run is over before its transaction. */
-function overrun(run: TransactionRun): Promise<never> {
-  return new Promise((_, reject) => {
-    const refuse = (): void =>
-      reject(
-        new JobsError(
-          'lease_lost',
-          `Run ${run.runId} of job ${run.jobId} is over, so its transaction was rolled back. Stop the handler.`,
-        ),
-      );
-    if (run.over.aborted) {
-      refuse();
-    } else {
-      run.over.addEventListener('abort', refuse, { once: true });
+/** When a transaction must be over: its run is, or the store closes. */
+class EndOfRun {
+  /** Rejects at the end. */
+  readonly reached: Promise<never>;
+  readonly #run: TransactionRun;
+  readonly #signals: readonly AbortSignal[];
+  #refuse: () => void = () => undefined;
+
+  constructor(run: TransactionRun, closing: AbortSignal) {
+    this.#run = run;
+    this.#signals = [run.over, closing];
+    this.reached = new Promise((_, reject) => {
+      this.#refuse = () => reject(this.error());
+    });
+    // It may be reached before anybody waits for it.
+    this.reached.catch(() => undefined);
+    for (const signal of this.#signals) {
+      signal.addEventListener('abort', this.#refuse, { once: true });
     }
-  });
+  }
+
+  get isReached(): boolean {
+    return this.#signals.some((signal) => signal.aborted);
+  }
+
+  /** @throws JobsError `lease_lost` when it is reached */
+  check(): void {
+    if (this.isReached) {
+      throw this.error();
+    }
+  }
+
+  error(): JobsError {
+    return new JobsError(
+      'lease_lost',
+      `Run ${this.#run.runId} of job ${this.#run.jobId} is over, so its transaction was not made, or rolled back. Stop the handler.`,
+    );
+  }
+
+  /** The transaction ended by itself. */
+  forget(): void {
+    for (const signal of this.#signals) {
+      signal.removeEventListener('abort', this.#refuse);
+    }
+  }
 }
