@@ -1,4 +1,10 @@
-import { Logger, Module, type DynamicModule, type Provider } from '@nestjs/common';
+import {
+  Logger,
+  Module,
+  type DynamicModule,
+  type InjectionToken,
+  type Provider,
+} from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSource } from 'typeorm';
@@ -48,7 +54,7 @@ export class JobsCoreModule {
       imports: [
         DiscoveryModule,
         // Registers the entities with a data source that loads them by itself; nothing is injected.
-        TypeOrmModule.forFeature(JOBS_ENTITIES, parts.dataSource),
+        entitiesOf(parts.dataSource),
         ...(parts.imports ?? []),
       ],
       providers: [
@@ -56,8 +62,18 @@ export class JobsCoreModule {
         { provide: JOBS_CATALOG, inject: [JOBS_OPTIONS], useFactory: catalogOf },
         {
           provide: JOBS_ENGINE,
-          inject: [JOBS_OPTIONS, JOBS_CATALOG, JobsExplorer, getDataSourceToken(parts.dataSource)],
-          useFactory: engineOf,
+          inject: [
+            JOBS_OPTIONS,
+            JOBS_CATALOG,
+            JobsExplorer,
+            { token: getDataSourceToken(parts.dataSource), optional: true },
+          ],
+          useFactory: (
+            options: ResolvedOptions,
+            catalog: Catalog,
+            explorer: JobsExplorer,
+            dataSource: DataSource | undefined,
+          ) => engineOf(options, catalog, explorer, dataSource ?? noDataSource(parts.dataSource)),
         },
         JobsExplorer,
         ...SERVICES,
@@ -81,6 +97,33 @@ function workerOf(engine: Engine, name: string): QueueWorker {
     throw invalid(`There is no queue "${name}": add it to the option queues.`);
   }
   return new QueueWorker(runner);
+}
+
+/** Registers the entities; without a data source the repositories' factories say what to do. */
+function entitiesOf(name: string | undefined): DynamicModule {
+  const module = TypeOrmModule.forFeature(JOBS_ENTITIES, name);
+  const providers = (module.providers ?? []).map((provider) =>
+    typeof provider === 'object' && 'useFactory' in provider
+      ? {
+          ...provider,
+          inject: (provider.inject ?? []).map((token) => ({
+            token: token as InjectionToken,
+            optional: true,
+          })),
+          useFactory: (dataSource: DataSource | undefined): unknown =>
+            provider.useFactory(dataSource ?? noDataSource(name)),
+        }
+      : provider,
+  );
+  return { ...module, providers };
+}
+
+function noDataSource(name: string | undefined): never {
+  throw invalid(
+    name === undefined
+      ? 'There is no data source for JobsModule: import TypeOrmModule.forRoot({ … }) in the root module, or name another by the option `dataSource`.'
+      : `dataSource is "${name}", and there is no data source of that name: import TypeOrmModule.forRoot({ name: '${name}', … }), or take the option away.`,
+  );
 }
 
 async function engineOf(

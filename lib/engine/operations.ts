@@ -133,6 +133,8 @@ export class Operations {
                     workerId: null,
                     leaseUntilMs: null,
                     ...policy,
+                    // Why it was suspended is over.
+                    details: null,
                     ...this.#details(options.reason),
                   }
                 : {

@@ -179,9 +179,12 @@ describe('forRoot', () => {
   });
 
   it('with a data source that is not there is a boot error that names it', async () => {
-    await expect(boot([JobsModule.forRoot({ ...QUICK, dataSource: 'missing' })])).rejects.toThrow(
-      /missing/,
-    );
+    await expect(
+      boot([JobsModule.forRoot({ ...QUICK, dataSource: 'missing' })]),
+    ).rejects.toMatchObject({
+      code: 'invalid_options',
+      message: expect.stringContaining('"missing"') as string,
+    });
   });
 
   it('works without autoLoadEntities, and with an entity prefix', async () => {
