@@ -20,7 +20,8 @@ import { settings } from './settings.js';
         { name: 'maintenance', queue: 'maintenance', description: 'Care for databases' },
       ],
       // Short, so that you need not wait long to see a killed process's job go on.
-      lease: { duration: '5s', sweep: '1s' },
+      // Kill it as often as you like: a job is given up after a hundred lost workers, not after three.
+      lease: { duration: '5s', sweep: '1s', maxLost: 100 },
       // Every handler here can stop at any time and go on later: Ctrl-C need not wait for it.
       grace: { shutdown: 0, signal: '5s' },
     }),

@@ -25,8 +25,10 @@ function run(): Reply {
 }
 
 function compact(): Compacted {
-  if (!statSync(file, { throwIfNoEntry: false })?.isFile())
-    throw new Error('there is no such file');
+  const found = statSync(file, { throwIfNoEntry: false });
+  if (found === undefined) throw new Error('there is no such file');
+  if (!found.isFile()) throw new Error('it is no file');
+  if (found.size === 0) throw new Error('it is empty: no database has been written to it yet');
   const before = bytesOnDisk();
   const database = new Database(file, { fileMustExist: true, timeout: 5000 });
   let pages: number;
