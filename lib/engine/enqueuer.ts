@@ -85,14 +85,14 @@ export class Enqueuer {
     tries = 1,
   ): Promise<EnqueueManyOutcome[]> {
     // Once one job of a call brings its id along all do, so that their order is the call's.
-    const withId = items.some((item) => this.#isSeen(item.type));
+    const withId = items.some((item: EnqueueItem | null) => this.#isSeen(item?.type));
     const joined = manager === undefined ? undefined : this.#parts.store.join(manager);
     const outcomes: EnqueueManyOutcome[] = [];
     const accepted: Accepted[] = [];
     for (const [index, item] of items.entries()) {
       try {
+        checkOptionKeys(item, ITEM_KEYS, 'item');
         const type = this.#parts.handlers.named(item.type);
-        checkOptionKeys(item, ITEM_KEYS);
         const replayed =
           item.idempotencyKey === undefined
             ? undefined

@@ -2,7 +2,7 @@ import type { InitializingJob, RetryPolicy } from '../model/job.js';
 import type { JobDraft } from '../store/store.js';
 import { jobOfDraft } from '../store/job-of-draft.js';
 import { jobOf } from './job-view.js';
-import { policyColumns, type PolicyColumns } from './retry-policy-columns.js';
+import { checkedPolicy, type PolicyColumns } from './retry-policy-columns.js';
 
 /** The job that `onJobInit` sees: not stored yet, its retry policy still open. */
 export class InitJob {
@@ -18,7 +18,7 @@ export class InitJob {
       status: 'initializing',
       waitingFor: null,
       setRetryPolicy: (policy: RetryPolicy) => {
-        Object.assign(this.policy, policyColumns(policy));
+        Object.assign(this.policy, checkedPolicy(policy));
       },
     };
   }

@@ -6,7 +6,7 @@ import type { EngineParts } from './engine-parts.js';
 import type { RegisteredType } from './handlers.js';
 import { instanceFor } from './hooks.js';
 import { jobOf } from './job-view.js';
-import { policyColumns, type PolicyColumns } from './retry-policy-columns.js';
+import { checkedPolicy, type PolicyColumns } from './retry-policy-columns.js';
 
 /** What the hooks of an operation are called with. */
 export type HookParts = Pick<EngineParts, 'store' | 'handlers'>;
@@ -59,7 +59,7 @@ export async function resumeHooks(
     await starting?.onJobInit?.({
       ...view,
       setRetryPolicy: (given) => {
-        Object.assign(policy, policyColumns(given));
+        Object.assign(policy, checkedPolicy(given));
       },
     });
     return undefined;

@@ -34,12 +34,27 @@ export const PATCH_KEYS: ReadonlySet<string> = new Set([
   'tags',
 ]);
 
+/** What `setRetryPolicy` takes. */
+export const POLICY_KEYS: ReadonlySet<string> = new Set(['timeout', 'maxRetries', 'retryDelay']);
+
 /**
  * A misspelt option must not be ignored: the job would run without it.
  *
- * @throws JobsError `invalid_request` that names the first key that is not known
+ * @throws JobsError `invalid_request` that names the first key that is not known, or the argument
+ *   that is no object
  */
-export function checkOptionKeys(options: object, known: ReadonlySet<string>): void {
+export function checkOptionKeys(
+  options: object,
+  known: ReadonlySet<string>,
+  what = 'options',
+): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new JobsError(
+      'invalid_request',
+      `${what} must be an object, which may have ${[...known].join(', ')}.`,
+      { errors: [{ field: what, message: 'must be an object' }] },
+    );
+  }
   for (const [key, value] of Object.entries(options)) {
     if (!known.has(key) && value !== undefined) {
       throw new JobsError(

@@ -1,12 +1,19 @@
 import { durationMs } from '../model/duration.js';
 import { JobsError } from '../model/errors.js';
 import type { RetryPolicy } from '../model/job.js';
+import { checkOptionKeys, POLICY_KEYS } from './option-keys.js';
 
 /** The columns of a retry policy; what is absent stays. */
 export interface PolicyColumns {
   maxRetries?: number;
   retryDelaySec?: number;
   timeoutSec?: number;
+}
+
+/** The columns of what `setRetryPolicy` is given. @throws JobsError `invalid_request` that names the field */
+export function checkedPolicy(policy: RetryPolicy): PolicyColumns {
+  checkOptionKeys(policy, POLICY_KEYS, 'policy');
+  return policyColumns(policy);
 }
 
 /** @throws JobsError `invalid_request` that names the field */

@@ -11,9 +11,10 @@ import { decideOutcome, type Ending } from '../model/outcome.js';
 import type { JobProgress } from '../model/progress.js';
 import { SteeringSignal } from '../model/signals.js';
 import type { ChangeResult, JoinedTransaction, RunReport } from '../store/store.js';
-import { checkedInstant } from './enqueue-checks.js';
+import { badField, checkedInstant } from './enqueue-checks.js';
 import { RunLogger } from './log-writer.js';
-import { policyColumns } from './retry-policy-columns.js';
+import { checkOptionKeys, ENQUEUE_KEYS } from './option-keys.js';
+import { checkedPolicy } from './retry-policy-columns.js';
 import type { HandledRun } from './run.js';
 import { resultText } from './run-end.js';
 
@@ -122,10 +123,16 @@ export class RunContext implements JobContext {
   }
 
   skip(reason: string): never {
+    if (typeof reason !== 'string') {
+      throw badField('reason', 'must be a text');
+    }
     throw new SteeringSignal('skip', reason);
   }
 
-  lockOn(jobId: string): Promise<Job> {
+  async lockOn(jobId: string): Promise<Job> {
+    if (typeof jobId !== 'string') {
+      throw badField('jobId', 'must be the id of a job, a text');
+    }
     return this.#run.lockOn(jobId);
   }
 
@@ -134,11 +141,12 @@ export class RunContext implements JobContext {
     return Promise.resolve();
   }
 
-  enqueue<T extends JobTypeRef>(
+  async enqueue<T extends JobTypeRef>(
     type: T,
     params?: ParamsInput<T>,
     options: EnqueueOptions<unknown> = {},
   ): Promise<EnqueuedJob<ParamsOf<T>, ResultOf<T>>> {
+    checkOptionKeys(options, ENQUEUE_KEYS);
     const { job, parts } = this.#run;
     const inherited = {
       tenantId: job.tenantId,
@@ -146,11 +154,11 @@ export class RunContext implements JobContext {
       ...(job.meta === null ? {} : { meta: this.meta }),
       ...options,
     };
-    const enqueued = parts.enqueuer.enqueue(type, params, inherited, {
+    const enqueued = await parts.enqueuer.enqueue(type, params, inherited, {
       upstreamJobId: job.id,
       joined: this.#joined,
     });
-    return enqueued as Promise<EnqueuedJob<ParamsOf<T>, ResultOf<T>>>;
+    return enqueued as EnqueuedJob<ParamsOf<T>, ResultOf<T>>;
   }
 
   reschedule(options: RescheduleOptions): never {
@@ -175,7 +183,7 @@ export class RunContext implements JobContext {
   }
 
   async setRetryPolicy(policy: RetryPolicy): Promise<void> {
-    const columns = policyColumns(policy);
+    const columns = checkedPolicy(policy);
     await this.#report(columns);
     const { job } = this.#run;
     job.maxRetries = columns.maxRetries ?? job.maxRetries;
@@ -187,9 +195,14 @@ export class RunContext implements JobContext {
 
   async transaction<T>(
     work: (manager: unknown) => Promise<T>,
-    { complete = false }: { complete?: boolean } = {},
+    options: { complete?: boolean } = {},
   ): Promise<T> {
+    checkOptionKeys(options, TRANSACTION_KEYS);
+    const { complete = false } = options;
     const { parts, job, runId } = this.#run;
+    if (typeof work !== 'function') {
+      throw badField('work', 'must be a function: ctx.transaction calls it with the manager');
+    }
     if (this.#isTransacting) {
       throw new JobsError(
         'invalid_request',
@@ -311,17 +324,16 @@ function leaseLost({ runId, job }: HandledRun, effect: string): JobsError {
   );
 }
 
-const RESCHEDULE_KEYS: readonly string[] = ['runAt', 'delay', 'state', 'params'];
+const TRANSACTION_KEYS: ReadonlySet<string> = new Set(['complete']);
+const RESCHEDULE_KEYS: ReadonlySet<string> = new Set(['runAt', 'delay', 'state', 'params']);
 
 /** Exactly one of `runAt` and `delay`: neither would be a loop without a pause. */
 function checkReschedule(options: RescheduleOptions): void {
-  const unknown = Object.keys(options).find((key) => !RESCHEDULE_KEYS.includes(key));
-  if (unknown !== undefined || (options.runAt === undefined) === (options.delay === undefined)) {
+  checkOptionKeys(options, RESCHEDULE_KEYS);
+  if ((options.runAt === undefined) === (options.delay === undefined)) {
     throw new JobsError(
       'invalid_request',
-      unknown === undefined
-        ? 'ctx.reschedule takes either runAt or delay: give one of them.'
-        : `ctx.reschedule does not take "${unknown}": use ${RESCHEDULE_KEYS.join(', ')}.`,
+      'ctx.reschedule takes either runAt or delay: give one of them.',
     );
   }
 }

@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { defer, type Observable, switchMap } from 'rxjs';
+import { defer, from, type Observable, switchMap } from 'rxjs';
 import { Engine } from '../engine/engine.js';
 import { jobOf, runsOf } from '../engine/job-view.js';
 import type { JobPatch } from '../engine/operations.js';
+import { checkOptionKeys, PATCH_KEYS } from '../engine/option-keys.js';
 import { waitForEnd } from '../engine/wait.js';
 import type { JobEntity } from '../entities/job.entity.js';
 import type { Duration } from '../model/duration.js';
@@ -25,6 +26,22 @@ import type { JobPage, JobQuery, LogQuery } from '../model/query.js';
 import type { EntityManager } from 'typeorm';
 import { NIL_TENANT } from '../model/tenant.js';
 import { JOBS_ENGINE } from '../jobs.tokens.js';
+import type { ListedJob } from '../store/store.js';
+import {
+  checkedConflict,
+  checkedId,
+  checkItems,
+  checkOptions,
+  checkSignal,
+  checkText,
+  FAIL_KEYS,
+  LOG_KEYS,
+  MANY_KEYS,
+  REASON_KEYS,
+  SCOPE_KEYS,
+  WAIT_KEYS,
+  WATCH_KEYS,
+} from './arguments.js';
 import { cursorOf, resolveQuery } from './list-query.js';
 import type { ReasonOptions, Scope } from './scope.js';
 
@@ -70,22 +87,24 @@ export class JobsService {
     items: readonly EnqueueItem[],
     options: { readonly onConflict?: 'fail' | 'ignore'; readonly manager?: EntityManager } = {},
   ): Promise<EnqueueManyOutcome[]> {
+    checkItems(items);
+    checkOptions(options, MANY_KEYS);
+    const onConflict = checkedConflict(options.onConflict);
     await this.#opened();
-    return this.#engine.enqueuer.enqueueMany(items, options.onConflict ?? 'fail', options.manager);
+    return this.#engine.enqueuer.enqueueMany(items, onConflict, options.manager);
   }
 
   /** @throws JobsError `not_found` */
   async get(id: string, scope: Scope = {}): Promise<Job> {
-    await this.#opened();
-    const found = await this.#engine.store.jobs.find(id.toLowerCase(), scope.tenantId);
-    if (found === undefined) {
-      throw notFound('job', id);
-    }
+    checkOptions(scope, SCOPE_KEYS);
+    const found = await this.#find(id, scope.tenantId);
     return this.#view(found.job, found.isPaused);
   }
 
   /** The job that holds an idempotency key in a tenant. */
   async findByIdempotencyKey(key: string, scope: Scope = {}): Promise<Job | undefined> {
+    checkText(key, 'key');
+    checkOptions(scope, SCOPE_KEYS);
     await this.#opened();
     const found = await this.#engine.store.jobs.findByKey(scope.tenantId ?? NIL_TENANT, key);
     return found === undefined ? undefined : this.#view(found.job, found.isPaused);
@@ -118,12 +137,18 @@ export class JobsService {
    * @throws JobsError `not_found`, `already_ended`, `invalid_request`
    */
   async update(id: string, patch: JobPatch, scope: Scope = {}): Promise<Job> {
-    return this.#after(id, (engine, jobId) => engine.operations.update(jobId, patch, scope));
+    checkOptionKeys(patch, PATCH_KEYS, 'patch');
+    return this.#after(
+      id,
+      scope,
+      (engine, jobId) => engine.operations.update(jobId, patch, scope),
+      SCOPE_KEYS,
+    );
   }
 
   /** Cancels a job; a running one gets its signal. @throws JobsError `not_found` */
   async cancel(id: string, options: ReasonOptions = {}): Promise<Job> {
-    return this.#after(id, (engine, jobId) => engine.operations.cancel(jobId, options));
+    return this.#after(id, options, (engine, jobId) => engine.operations.cancel(jobId, options));
   }
 
   /**
@@ -132,7 +157,7 @@ export class JobsService {
    * @throws JobsError `not_found`, `not_suspendable`, `suspend_failed`, `illegal_transition`, `try_later`
    */
   async suspend(id: string, options: ReasonOptions = {}): Promise<Job> {
-    return this.#after(id, (engine, jobId) => engine.operations.suspend(jobId, options));
+    return this.#after(id, options, (engine, jobId) => engine.operations.suspend(jobId, options));
   }
 
   /**
@@ -141,17 +166,17 @@ export class JobsService {
    * @throws JobsError `not_found`, `resume_failed`, `illegal_transition`, `try_later`
    */
   async resume(id: string, options: ReasonOptions = {}): Promise<Job> {
-    return this.#after(id, (engine, jobId) => engine.operations.resume(jobId, options));
+    return this.#after(id, options, (engine, jobId) => engine.operations.resume(jobId, options));
   }
 
   /** Runs a failed, timed out or canceled job again. @throws JobsError `not_found`, `illegal_transition` */
   async retry(id: string, options: ReasonOptions = {}): Promise<Job> {
-    return this.#after(id, (engine, jobId) => engine.operations.retry(jobId, options));
+    return this.#after(id, options, (engine, jobId) => engine.operations.retry(jobId, options));
   }
 
   /** Skips a job that has not started. @throws JobsError `not_found`, `illegal_transition` */
   async skip(id: string, options: ReasonOptions = {}): Promise<Job> {
-    return this.#after(id, (engine, jobId) => engine.operations.skip(jobId, options));
+    return this.#after(id, options, (engine, jobId) => engine.operations.skip(jobId, options));
   }
 
   /** Fails a job that has not started. @throws JobsError `not_found`, `illegal_transition` */
@@ -159,18 +184,30 @@ export class JobsService {
     id: string,
     options: ReasonOptions & { readonly result?: unknown } = {},
   ): Promise<Job> {
-    return this.#after(id, (engine, jobId) => engine.operations.fail(jobId, options));
+    return this.#after(
+      id,
+      options,
+      (engine, jobId) => engine.operations.fail(jobId, options),
+      FAIL_KEYS,
+    );
   }
 
   /** Ends a `ctx.lockOn` from outside. @throws JobsError `not_found` */
   async unlock(id: string, scope: Scope = {}): Promise<Job> {
-    return this.#after(id, (engine, jobId) => engine.operations.unlock(jobId, scope));
+    return this.#after(
+      id,
+      scope,
+      (engine, jobId) => engine.operations.unlock(jobId, scope),
+      SCOPE_KEYS,
+    );
   }
 
   /** Deletes a job that no worker holds, its runs and its log. @throws JobsError `not_found`, `job_active` */
   async delete(id: string, scope: Scope = {}): Promise<void> {
+    const jobId = checkedId(id);
+    checkOptions(scope, SCOPE_KEYS);
     await this.#opened();
-    await this.#engine.operations.delete(id.toLowerCase(), scope);
+    await this.#engine.operations.delete(jobId, scope);
   }
 
   /**
@@ -182,12 +219,15 @@ export class JobsService {
     id: string,
     options: Scope & { readonly timeout?: Duration; readonly signal?: AbortSignal } = {},
   ): Promise<Job> {
-    const job = await this.get(id, options);
-    if (isFinal(job.status)) {
-      return job;
+    checkOptions(options, WAIT_KEYS);
+    checkSignal(options.signal);
+    const found = await this.#find(id, options.tenantId);
+    if (isFinal(found.job.status)) {
+      return this.#view(found.job, found.isPaused);
     }
-    await waitForEnd(this.#engine, job.id, options);
-    return this.get(id, options);
+    await waitForEnd(this.#engine, found.job.id, options);
+    const { job, isPaused } = await this.#find(id, options.tenantId);
+    return this.#view(job, isPaused);
   }
 
   /**
@@ -195,18 +235,22 @@ export class JobsService {
    * fails is no error of the stream. `after` is the sequence of the last event the caller has.
    */
   watch(id: string, options: Scope & { readonly after?: number } = {}): Observable<JobEvent> {
-    return defer(() => this.#engine.open()).pipe(
-      switchMap(() => this.#engine.watch(id.toLowerCase(), options)),
-    );
+    return defer(() => {
+      const jobId = checkedId(id);
+      checkOptions(options, WATCH_KEYS);
+      const after = wholeNumber(options.after ?? 0, 'after', Number.MAX_SAFE_INTEGER, 0);
+      return from(this.#engine.open()).pipe(
+        switchMap(() =>
+          this.#engine.watch(jobId, options.after === undefined ? options : { ...options, after }),
+        ),
+      );
+    });
   }
 
   /** Every attempt so far, the present one last. @throws JobsError `not_found` */
   async runs(id: string, scope: Scope = {}): Promise<readonly JobRun[]> {
-    await this.#opened();
-    const found = await this.#engine.store.jobs.find(id.toLowerCase(), scope.tenantId);
-    if (found === undefined) {
-      throw notFound('job', id);
-    }
+    checkOptions(scope, SCOPE_KEYS);
+    const found = await this.#find(id, scope.tenantId);
     return runsOf(found.job, await this.#engine.store.history.runs(found.job.id));
   }
 
@@ -215,10 +259,8 @@ export class JobsService {
     id: string,
     query: LogQuery = {},
   ): Promise<{ readonly lines: readonly JobLogLine[]; readonly nextAfter: number }> {
-    const job = await this.get(
-      id,
-      query.tenantId === undefined ? {} : { tenantId: query.tenantId },
-    );
+    checkOptions(query, LOG_KEYS, 'query');
+    const { job } = await this.#find(id, query.tenantId);
     const after = wholeNumber(query.after ?? 0, 'after', Number.MAX_SAFE_INTEGER, 0);
     const lines = await this.#engine.store.history.lines(job.id, {
       after,
@@ -249,11 +291,25 @@ export class JobsService {
 
   async #after(
     id: string,
+    options: Scope,
     work: (engine: Engine, jobId: string) => Promise<JobEntity>,
+    known: ReadonlySet<string> = REASON_KEYS,
   ): Promise<Job> {
+    const jobId = checkedId(id);
+    checkOptions(options, known);
     await this.#opened();
-    const job = await work(this.#engine, id.toLowerCase());
+    const job = await work(this.#engine, jobId);
     return this.#view(job, this.#engine.isPaused(job.queue));
+  }
+
+  async #find(id: string, tenantId: string | undefined): Promise<ListedJob> {
+    const jobId = checkedId(id);
+    await this.#opened();
+    const found = await this.#engine.store.jobs.find(jobId, tenantId);
+    if (found === undefined) {
+      throw notFound('job', id);
+    }
+    return found;
   }
 
   #view(job: JobEntity, isPaused: boolean): Job {

@@ -172,6 +172,9 @@ function statuses(given: JobQuery['status']): ResolvedJobQuery['status'] {
 
 /** Texts are compared as they are; anything else would silently match nothing. */
 function checkFields(given: JobQuery): void {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw bad('query', `must be an object, which may have ${[...FIELDS].join(', ')}`);
+  }
   for (const [key, value] of Object.entries(given)) {
     if (!FIELDS.has(key)) {
       throw bad(key, `is unknown: use ${[...FIELDS].join(', ')}`);

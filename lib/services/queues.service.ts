@@ -4,6 +4,7 @@ import type { Engine } from '../engine/engine.js';
 import { isJobsError, notFound } from '../model/errors.js';
 import { JOBS_CATALOG, JOBS_ENGINE } from '../jobs.tokens.js';
 import type { WaitingJobs } from '../store/store.js';
+import { checkOptions, REASON_KEYS, SCOPE_KEYS } from './arguments.js';
 import type { Catalog } from './catalog.service.js';
 import type { ReasonOptions, Scope } from './scope.js';
 
@@ -38,12 +39,14 @@ export class QueuesService {
 
   /** All queues, by name. */
   async list(scope: Scope = {}): Promise<readonly QueueInfo[]> {
+    checkOptions(scope, SCOPE_KEYS);
     const names = [...this.#catalog.queues.keys()].sort();
     return Promise.all(names.map((name) => this.get(name, scope)));
   }
 
   /** @throws JobsError `not_found` */
   async get(name: string, scope: Scope = {}): Promise<QueueInfo> {
+    checkOptions(scope, SCOPE_KEYS);
     const capacity = this.#catalog.queues.get(name);
     if (capacity === undefined) {
       throw notFound('queue', name);
@@ -77,6 +80,7 @@ export class QueuesService {
 
   /** Cancels every job that waits in the queue; how many. @throws JobsError `not_found` */
   async cancelWaiting(name: string, options: ReasonOptions = {}): Promise<number> {
+    checkOptions(options, REASON_KEYS);
     if (!this.#catalog.queues.has(name)) {
       throw notFound('queue', name);
     }

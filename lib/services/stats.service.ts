@@ -3,6 +3,7 @@ import type { Engine } from '../engine/engine.js';
 import { within } from '../engine/within.js';
 import { JOB_STATUSES, type JobStatus } from '../model/job-status.js';
 import { JOBS_CATALOG, JOBS_ENGINE } from '../jobs.tokens.js';
+import { checkOptions, SCOPE_KEYS } from './arguments.js';
 import type { Catalog } from './catalog.service.js';
 import type { Scope } from './scope.js';
 
@@ -59,7 +60,8 @@ export class StatsService {
   }
 
   /** Counts of a tenant, or of all; at most a second old. */
-  stats(scope: Scope = {}): Promise<JobsStats> {
+  async stats(scope: Scope = {}): Promise<JobsStats> {
+    checkOptions(scope, SCOPE_KEYS);
     const key = scope.tenantId === undefined ? '' : `t:${scope.tenantId}`;
     const cached = this.#cache.get(key);
     if (cached !== undefined && performance.now() - (cached.at ?? Infinity) < CACHE_MS) {

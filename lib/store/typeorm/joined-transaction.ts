@@ -143,13 +143,14 @@ export async function runOn<T>(
 }
 
 /** The data source of a manager; TypeORM 1 renamed the property. */
-export function dataSourceOf(manager: EntityManager): DataSource {
-  const known: { dataSource?: DataSource; connection?: DataSource } = manager;
+export function dataSourceOf(manager: EntityManager | null): DataSource {
+  const known: { dataSource?: DataSource; connection?: DataSource } = manager ?? {};
   const dataSource = known.dataSource ?? known.connection;
-  if (dataSource === undefined) {
+  if (typeof dataSource?.createQueryRunner !== 'function') {
     throw new JobsError(
       'invalid_request',
       '`manager` is not an EntityManager of TypeORM: pass the one that the transaction callback was given.',
+      { errors: [{ field: 'manager', message: 'must be an EntityManager' }] },
     );
   }
   return dataSource;

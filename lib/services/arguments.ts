@@ -1,0 +1,75 @@
+import { badField } from '../engine/enqueue-checks.js';
+import { checkOptionKeys } from '../engine/option-keys.js';
+
+const TEXTS = ['tenantId', 'reason', 'actor'] as const;
+
+/** What a scope has. */
+export const SCOPE_KEYS: ReadonlySet<string> = new Set(['tenantId']);
+/** What the options of an operation have. */
+export const REASON_KEYS: ReadonlySet<string> = new Set(TEXTS);
+export const FAIL_KEYS: ReadonlySet<string> = new Set([...TEXTS, 'result']);
+export const WAIT_KEYS: ReadonlySet<string> = new Set(['tenantId', 'timeout', 'signal']);
+export const WATCH_KEYS: ReadonlySet<string> = new Set(['tenantId', 'after']);
+export const LOG_KEYS: ReadonlySet<string> = new Set([
+  'tenantId',
+  'after',
+  'level',
+  'limit',
+  'tail',
+]);
+export const MANY_KEYS: ReadonlySet<string> = new Set(['onConflict', 'manager']);
+
+/** The id of a job as it is stored. @throws JobsError `invalid_request` for anything but a text */
+export function checkedId(id: unknown): string {
+  if (typeof id !== 'string') {
+    throw badField('id', 'must be the id of a job, a text');
+  }
+  return id.toLowerCase();
+}
+
+/**
+ * A scope that is misspelt would reach the jobs of every tenant, so what is not known is refused.
+ *
+ * @throws JobsError `invalid_request` that names the option
+ */
+export function checkOptions(given: object, known: ReadonlySet<string>, what = 'options'): void {
+  checkOptionKeys(given, known, what);
+  const options: Partial<Record<string, unknown>> = { ...given };
+  for (const key of TEXTS) {
+    if (options[key] !== undefined) {
+      checkText(options[key], key);
+    }
+  }
+}
+
+/** @throws JobsError `invalid_request` that names the argument for anything but a text */
+export function checkText(value: unknown, what: string): void {
+  if (typeof value !== 'string') {
+    throw badField(what, 'must be a text');
+  }
+}
+
+/** @throws JobsError `invalid_request` for anything but an AbortSignal, or nothing */
+export function checkSignal(signal: unknown): void {
+  if (
+    signal !== undefined &&
+    (typeof signal !== 'object' || signal === null || !('throwIfAborted' in signal))
+  ) {
+    throw badField('signal', 'must be an AbortSignal');
+  }
+}
+
+/** @throws JobsError `invalid_request` for anything but an array */
+export function checkItems(items: unknown): void {
+  if (!Array.isArray(items)) {
+    throw badField('items', 'must be an array of { type, params, ...options }');
+  }
+}
+
+/** @throws JobsError `invalid_request` for another word */
+export function checkedConflict(onConflict: unknown): 'fail' | 'ignore' {
+  if (onConflict !== undefined && onConflict !== 'fail' && onConflict !== 'ignore') {
+    throw badField('onConflict', "must be 'fail' or 'ignore'");
+  }
+  return onConflict ?? 'fail';
+}
