@@ -5,7 +5,15 @@ export type SqlValue = string | number | null;
 export interface Statement {
   readonly sql: string;
   readonly params: readonly SqlValue[];
+  /**
+   * The script has done all with this statement if it changes as many rows as it should, and may
+   * run without a transaction around it; a hint for databases where beginning one costs a message.
+   */
+  readonly alone?: true;
 }
+
+/** How many rows the statement before has changed; some drivers know without asking. */
+export const CHANGES_SQL = 'SELECT changes()';
 
 /** A result row, by position of the select list or RETURNING. */
 export type Row = readonly SqlValue[];

@@ -6,7 +6,7 @@ import { CLAIMED_COLUMNS, claimedJobOfRow } from './claimed-job.js';
 import type { TableNames } from './table-names.js';
 
 /** A line of ready jobs: one range of the ready index. */
-type Lane = readonly [type: string, channel: string];
+export type Lane = readonly [type: string, channel: string];
 
 /** So many lanes are named in a statement; SQLite takes at most 500 parts of a UNION. */
 const MOST_NAMED = 50;
@@ -34,7 +34,7 @@ export class ClaimScript {
    */
   *claim(request: ClaimRequest, nowMs: number): Script<readonly JobEntity[]> {
     const { limit, starts } = request;
-    const lanes = limit <= 0 ? [] : yield* this.#lanes(request);
+    const lanes = limit <= 0 ? [] : yield* this.lanes(request);
     if (lanes.length === 0) {
       return [];
     }
@@ -73,7 +73,7 @@ export class ClaimScript {
       }
       return false;
     }
-    for (const lane of yield* this.#lanes(request)) {
+    for (const lane of yield* this.lanes(request)) {
       const rows = yield* query(
         `SELECT 1 FROM ${this.#t.jobs} WHERE ready = 1 AND type = ? AND channel = ? LIMIT 1`,
         lane,
@@ -85,14 +85,14 @@ export class ClaimScript {
     return false;
   }
 
-  *#lanes({ types, channels }: ClaimRequest): Script<readonly Lane[]> {
+  protected *lanes({ types, channels }: ClaimRequest): Script<readonly Lane[]> {
     return channels === '*'
-      ? yield* this.#lanesOfAllChannels(types)
+      ? yield* this.lanesOfAllChannels(types)
       : types.flatMap((type) => channels.map((channel): Lane => [type, channel]));
   }
 
   /** Which channels have ready jobs: one step in the index for each, however many jobs it has. */
-  *#lanesOfAllChannels(types: readonly string[]): Script<readonly Lane[]> {
+  protected *lanesOfAllChannels(types: readonly string[]): Script<readonly Lane[]> {
     const next = (after: string): string =>
       `(SELECT MIN(channel) FROM ${this.#t.jobs} WHERE ready = 1 AND type = lane.type${after})`;
     const rows = yield* query(
@@ -142,6 +142,7 @@ export class ClaimScript {
   }
 }
 
-function byClaimOrder(a: JobEntity, b: JobEntity): number {
+/** The order in which jobs are taken. */
+export function byClaimOrder(a: JobEntity, b: JobEntity): number {
   return b.priority - a.priority || a.runAtMs - b.runAtMs || a.seq - b.seq;
 }

@@ -156,7 +156,7 @@ export class CountScripts {
     }
     const page = seqs.slice(0, limit);
     const rows = yield* query(
-      `SELECT job_id FROM ${this.#t.jobs} WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq`,
+      `SELECT job_id FROM ${this.#t.jobs} WHERE seq ${this.#t.words.amongNumbers} ORDER BY seq`,
       [JSON.stringify(page)],
     );
     return {

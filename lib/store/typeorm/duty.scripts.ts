@@ -40,7 +40,8 @@ export class DutyScripts {
     const rows = yield* query(
       `UPDATE ${this.#t.jobs} SET status = 'skipped', details = 'expired', ready = 0,
          sequence = sequence + 1, finished_at_ms = ?, updated_at_ms = ?
-       WHERE seq IN (SELECT seq FROM ${this.#t.jobs} WHERE ${OVERDUE}
+       WHERE status = 'waiting' AND revision = 0
+         AND seq IN (SELECT seq FROM ${this.#t.jobs} WHERE ${OVERDUE}
          ORDER BY expires_at_ms LIMIT ? + 0)
        RETURNING ${ALL_JOB_COLUMNS}`,
       [nowMs, nowMs, nowMs, limit],
@@ -50,7 +51,7 @@ export class DutyScripts {
 
   *standings(ids: readonly string[]): Script<ReadonlyMap<string, Standing>> {
     const rows = yield* query(
-      `SELECT job_id, status, sequence, progress FROM ${this.#t.jobs} WHERE seq IN (SELECT value FROM json_each(?))`,
+      `SELECT job_id, status, sequence, progress FROM ${this.#t.jobs} WHERE seq ${this.#t.words.amongNumbers}`,
       [JSON.stringify(ids.map(seqOfId))],
     );
     return new Map(

@@ -179,7 +179,7 @@ export class HandlerTransactions {
 }
 
 /** When a transaction must be over: its run is, or the store closes. */
-class EndOfRun {
+export class EndOfRun {
   /** Rejects at the end. */
   readonly reached: Promise<never>;
   readonly #run: TransactionRun;

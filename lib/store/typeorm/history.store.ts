@@ -11,6 +11,7 @@ export function historyStore(
   tables: TableNames,
   session: () => Session,
   writer: () => Writer,
+  log: (batch: readonly RunLines[]) => Script<void> = (batch) => insertLines(tables, batch),
 ): HistoryStore {
   const logKind: BatchKind<readonly RunLines[], undefined> = {
     name: 'log',
@@ -18,7 +19,7 @@ export function historyStore(
     rank: 12,
     maxItems: 4,
     *script(batches) {
-      yield* insertLines(tables, batches.flat());
+      yield* log(batches.flat());
       return batches.map(() => undefined);
     },
   };

@@ -19,7 +19,7 @@ const OWN = ['seq', 'job_id', 'params'] as const;
 const DERIVED = ['scheduled_at_ms', 'updated_at_ms'] as const;
 
 /** What jobs that are enqueued together mostly have in common. */
-const SHARED = [
+export const SHARED: readonly string[] = [
   'tenant_id',
   'user_id',
   'idempotency_key',
@@ -42,7 +42,7 @@ const SHARED = [
   'tags',
   'meta',
   'upstream_job_id',
-] as const;
+];
 
 const COLUMNS = [...SHARED, 'run_at_ms', ...OWN, ...DERIVED].join(', ');
 
@@ -68,7 +68,8 @@ const TERMS: readonly (keyof JobTerms)[] = [
 /** The most rows of one statement. */
 const MOST_ROWS = 50;
 
-const ID_TAKEN: InsertResult = { outcome: 'id_taken' };
+/** Another job has the id that a draft came with. */
+export const ID_TAKEN: InsertResult = { outcome: 'id_taken' };
 
 /** A job that was stored. */
 class CreatedJob implements Created {
@@ -89,8 +90,25 @@ class CreatedJob implements Created {
   }
 }
 
+/** How drafts are stored; alone, and in somebody's transaction. */
+export interface Inserts {
+  insert(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]>;
+  insertAll(
+    drafts: readonly JobDraft[],
+    refuses: (holder: KeyHolder, index: number) => boolean,
+    nowMs: number,
+  ): Script<readonly InsertResult[]>;
+  insertLocked(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]>;
+  insertAllLocked(
+    drafts: readonly JobDraft[],
+    refuses: (holder: KeyHolder, index: number) => boolean,
+    nowMs: number,
+  ): Script<readonly InsertResult[]>;
+  findByKeyToWrite(tenantId: string, key: string): Script<JobEntity | undefined>;
+}
+
 /** Stores drafts and finds the jobs that hold their idempotency keys. */
-export class InsertScript {
+export class InsertScript implements Inserts {
   readonly #t: TableNames;
   readonly #statements = new Map<number, string>();
   readonly #withKey: string;
@@ -272,11 +290,13 @@ export class InsertScript {
   }
 }
 
-function areAlike(a: JobTerms, b: JobTerms): boolean {
+/** Whether jobs of these terms can share a statement. */
+export function areAlike(a: JobTerms, b: JobTerms): boolean {
   return TERMS.every((name) => a[name] === b[name]);
 }
 
-function sharedOf(
+/** The values of {@link SHARED}. */
+export function sharedOf(
   terms: JobTerms,
   key: string | null,
   requestHash: string | null,

@@ -11,7 +11,7 @@ const MOST_ROWS = 5000;
 /** A statement should take about so long. */
 const STATEMENT_MS = 3;
 
-const ALWAYS: Condition = { sql: '1', params: [] };
+const ALWAYS: Condition = { sql: '1 = 1', params: [] };
 
 /** Which way, and between which row numbers. */
 export interface Way {
@@ -94,17 +94,17 @@ export class JobScan {
     const picked =
       picks === undefined
         ? ''
-        : `, json_group_array(json_array(${names.join(', ')})) FILTER (WHERE hit${picks.where === undefined ? '' : ` AND (${picks.where.sql})`}) AS picked`;
+        : `, ${this.#t.words.jsonGroupArray}(${this.#t.words.jsonArray}(${names.join(', ')})) FILTER (WHERE hit${picks.where === undefined ? '' : ` AND (${picks.where.sql})`}) AS picked`;
     const [row] = yield* query(
       `SELECT COUNT(*) AS seen, MIN(seq) AS lowest, MAX(seq) AS highest,
-         COUNT(*) FILTER (WHERE hit) AS hits${picked} FROM (${rows.sql})`,
+         COUNT(*) FILTER (WHERE hit) AS hits${picked} FROM (${rows.sql}) AS looked_at`,
       [...(picks?.where?.params ?? []), ...this.#filter.params, ...rows.params],
     );
     const [seen, lowest, highest, hits, found] = row ?? [];
     this.#passed(Number(seen), Number(lowest), Number(highest));
     return {
       count: Number(hits),
-      picked: picks === undefined ? [] : (JSON.parse(String(found)) as number[][]),
+      picked: picks === undefined ? [] : ((JSON.parse(String(found)) as number[][] | null) ?? []),
     };
   }
 
@@ -113,7 +113,7 @@ export class JobScan {
     const rows = this.#nextRows(['status', 'type', 'queue', `${this.#filter.sql} AS hit`]);
     const groups = yield* query(
       `SELECT status, type, queue, hit, COUNT(*) AS seen, MIN(seq) AS lowest, MAX(seq) AS highest
-       FROM (${rows.sql}) GROUP BY status, type, queue, hit`,
+       FROM (${rows.sql}) AS looked_at GROUP BY status, type, queue, hit`,
       [...this.#filter.params, ...rows.params],
     );
     const lowest = Math.min(...groups.map((group) => Number(group[5])));
@@ -149,7 +149,7 @@ export class JobScan {
     if (this.#seqs !== undefined) {
       const part = this.#seqs.slice(this.#at, this.#at + this.#rows);
       return {
-        sql: `${select} WHERE seq IN (SELECT value FROM json_each(?))`,
+        sql: `${select} WHERE seq ${this.#t.words.amongNumbers}`,
         params: [JSON.stringify(part)],
       };
     }

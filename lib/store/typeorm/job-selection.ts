@@ -9,6 +9,7 @@ import { NIL_TENANT } from '../../model/tenant.js';
 import type { SqlValue } from '../dialects/sql.js';
 import { seqOfId, seqOfMs } from '../dialects/sqlite/row-numbers.js';
 import type { ResolvedJobQuery } from '../store.js';
+import type { SqlWords } from './table-names.js';
 
 /** A part of a WHERE clause, with its bound values. */
 export interface Condition {
@@ -104,7 +105,11 @@ export function selection(
 }
 
 /** What a list asks for; the tenant is undefined where it is the only one. */
-export function selectionOf(q: ResolvedJobQuery, tenantId: string | undefined): Selection {
+export function selectionOf(
+  q: ResolvedJobQuery,
+  tenantId: string | undefined,
+  words: SqlWords,
+): Selection {
   const conditions = new Map<string, Condition>();
   const add = (name: keyof ResolvedJobQuery, sql: string, ...params: SqlValue[]): void => {
     conditions.set(name, { sql, params });
@@ -132,8 +137,7 @@ export function selectionOf(q: ResolvedJobQuery, tenantId: string | undefined): 
       q.q,
     );
   }
-  if (q.tag !== undefined)
-    add('tag', 'EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)', q.tag);
+  if (q.tag !== undefined) add('tag', words.tagged, q.tag);
   const low = q.scheduledAfter === undefined ? 0 : seqOfMs(q.scheduledAfter.getTime() + 1);
   const high =
     q.scheduledBefore === undefined

@@ -82,7 +82,7 @@ export class JobSources {
   /** How many rows meet a condition, to a limit. */
   *size(condition: Condition, most: number): Script<number> {
     const rows = yield* query(
-      `SELECT COUNT(*) FROM (SELECT 1 FROM ${this.#t.jobs} WHERE ${condition.sql} LIMIT ? + 0)`,
+      `SELECT COUNT(*) FROM (SELECT 1 FROM ${this.#t.jobs} WHERE ${condition.sql} LIMIT ? + 0) AS counted`,
       [...condition.params, most],
     );
     return Number(rows[0]?.[0] ?? 0);
@@ -143,15 +143,15 @@ export class JobSources {
     params: readonly SqlValue[],
   ): Script<{ count: number; last: number; seqs: readonly number[] }> {
     const rows = yield* query(
-      `SELECT COUNT(*) AS entries, MAX(k) AS last, json_group_array(seq) AS seqs
-       FROM (SELECT seq, ${key} AS k FROM ${this.#t.jobs} WHERE ${sql} LIMIT ? + 0)`,
+      `SELECT COUNT(*) AS entries, MAX(k) AS last, ${this.#t.words.jsonGroupArray}(seq) AS seqs
+       FROM (SELECT seq, ${key} AS k FROM ${this.#t.jobs} WHERE ${sql} LIMIT ? + 0) AS part`,
       params,
     );
     const [count, last, seqs] = rows[0] ?? [];
     return {
       count: Number(count),
       last: Number(last),
-      seqs: JSON.parse(String(seqs)) as number[],
+      seqs: (JSON.parse(String(seqs)) as number[] | null) ?? [],
     };
   }
 }
@@ -180,5 +180,5 @@ function without(
 }
 
 function restOf(condition: Condition | undefined): Condition {
-  return condition ?? { sql: '1', params: [] };
+  return condition ?? { sql: '1 = 1', params: [] };
 }

@@ -1,12 +1,13 @@
 import type { JobEntity } from '../../entities/job.entity.js';
-import { query, type Script, type SqlValue } from '../dialects/sql.js';
+import { CHANGES_SQL, query, type Script, type SqlValue } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/sqlite/row-numbers.js';
 import type { ChangeResult, Completion, Decide, HeldRun, JobChange, RunReport } from '../store.js';
 import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import { removeDeleted } from './purge.script.js';
 import type { TableNames } from './table-names.js';
 
-const ACTIVE = "('running', 'canceling', 'suspending', 'locked')";
+/** The statuses in which a run holds its job. */
+export const ACTIVE = "('running', 'canceling', 'suspending', 'locked')";
 
 /** The statements on the path of a job, for SQLite. */
 export class JobScripts {
@@ -25,7 +26,7 @@ export class JobScripts {
     const ended = completions.map((each) => [each.seq, each.runId, each.startedAtMs, each.result]);
     yield* query(this.#completeSql, [nowMs, nowMs, JSON.stringify(ended)]);
     // Counting is cheaper than RETURNING; only when somebody lost is it asked who.
-    const changed = yield* query('SELECT changes()');
+    const changed = yield* query(CHANGES_SQL);
     if (changed[0]?.[0] === completions.length) {
       return completions.map(() => true);
     }
@@ -102,6 +103,9 @@ export class JobScripts {
     const [row] = rows;
     return row === undefined ? undefined : jobOfRow(row);
   }
+
+  /** Circles of locks are looked for by one transaction at a time; on SQLite each is alone anyway. */
+  *oneLockAtATime(): Script<void> {}
 
   /** Extends every lease of a worker, which touches only rows of the lease index. */
   *renew(workerId: string, leaseMs: number, nowMs: number): Script<readonly HeldRun[]> {
@@ -235,7 +239,8 @@ function withDerived(
   return result;
 }
 
-function heldOfRow(row: readonly SqlValue[]): HeldRun {
+/** A run by the columns that {@link JobScripts.renew} returns. */
+export function heldOfRow(row: readonly SqlValue[]): HeldRun {
   return {
     id: String(row[0]),
     runId: String(row[1]),

@@ -1,6 +1,6 @@
 import { JobsError } from '../../model/errors.js';
 import type { Session } from '../dialects/session.js';
-import { query, type TimedScript } from '../dialects/sql.js';
+import type { TimedScript } from '../dialects/sql.js';
 import type {
   ClaimRequest,
   Completion,
@@ -13,7 +13,7 @@ import type { BatchKind, Writer } from '../writer.js';
 import type { ClaimScript } from './claim.script.js';
 import type { CountScripts } from './count.scripts.js';
 import type { DutyScripts } from './duty.scripts.js';
-import type { InsertScript } from './insert.script.js';
+import type { Inserts } from './insert.script.js';
 import type { JobScripts } from './job.scripts.js';
 import type { ListScripts } from './list.script.js';
 import { lockScript } from './lock.script.js';
@@ -26,12 +26,20 @@ export interface JobStoreParts {
   readonly tables: TableNames;
   readonly scripts: JobScripts;
   readonly claims: ClaimScript;
-  readonly inserts: InsertScript;
+  readonly inserts: Inserts;
   readonly lists: ListScripts;
   readonly tallies: CountScripts;
   readonly duties: DutyScripts;
   readonly session: () => Session;
   readonly writer: () => Writer;
+  /**
+   * Where a database takes several writers: one for what is enqueued, one for what is asked of a
+   * single job or done in the background. What runs say and how they end stays with `writer`.
+   */
+  readonly inserter?: () => Writer;
+  readonly aside?: () => Writer;
+  /** Copies the log of writes back, where deleting leaves much of it. */
+  readonly checkpoint?: () => Promise<unknown>;
 }
 
 /**
@@ -75,24 +83,25 @@ export function jobStore(parts: JobStoreParts): JobStore {
   const turns = new Turns();
   const sliced = <T>(script: PacedScript<T>): Promise<T> => inSlices(read, turns, script);
   const writer = async (): Promise<Writer> => Promise.resolve(parts.writer());
+  const { inserter = parts.writer, aside = parts.writer, checkpoint } = parts;
+  const asideWriter = async (): Promise<Writer> => Promise.resolve(aside());
   let slices = 0;
   const deleting = async (script: TimedScript<boolean>): Promise<boolean> => {
-    const isMore = await (await writer()).write(script, 'engine');
+    const isMore = await (await asideWriter()).write(script, 'engine');
     slices += 1;
-    if (isMore && slices % SLICES_OF_A_CHECKPOINT === 0) {
+    if (isMore && checkpoint !== undefined && slices % SLICES_OF_A_CHECKPOINT === 0) {
       // The automatic one would copy all that was deleted at once, and everybody would wait for it.
       await new Promise((resolve) => setImmediate(resolve));
-      await parts
-        .session()
-        .run(query('PRAGMA wal_checkpoint(PASSIVE)'))
-        .catch(() => undefined);
+      await checkpoint().catch(() => undefined);
     }
     return isMore;
   };
   return {
-    insert: (draft) => parts.writer().add(insertKind, draft, 'caller'),
+    insert: (draft) => inserter().add(insertKind, draft, 'caller'),
     insertAll: async (drafts, refuses) =>
-      (await writer()).write((now) => inserts.insertAll(drafts, refuses, now), 'caller'),
+      Promise.resolve(inserter()).then((to) =>
+        to.write((now) => inserts.insertAll(drafts, refuses, now), 'caller'),
+      ),
     find: (id, tenantId) => read(() => lists.find(id, tenantId)),
     findByKey: (tenantId, key) => read(() => lists.findByKey(tenantId, key)),
     list: (request) => sliced((_now, pace) => lists.list(request, pace)),
@@ -103,13 +112,13 @@ export function jobStore(parts: JobStoreParts): JobStore {
     complete: (completion) => parts.writer().add(completeKind, completion, 'engine'),
     report: (report) => parts.writer().add(reportKind, report, 'engine'),
     change: async (id, decide, tenantId) =>
-      (await writer()).write((now) => scripts.change(id, decide, tenantId, now), 'caller'),
+      (await asideWriter()).write((now) => scripts.change(id, decide, tenantId, now), 'caller'),
     settle: async (id, decide) =>
       (await writer()).write((now) => scripts.change(id, decide, undefined, now), 'engine'),
     lock: async (id, runId, otherId) =>
       (await writer()).write((now) => lockScript(scripts, id, runId, otherId, now), 'engine'),
     renew: async (workerId, leaseMs) =>
-      (await writer()).write((now) => scripts.renew(workerId, leaseMs, now), 'engine'),
+      (await asideWriter()).write((now) => scripts.renew(workerId, leaseMs, now), 'engine'),
     disturbed: (workerId, withinMs) => read((now) => scripts.disturbed(workerId, now - withinMs)),
     expiredLeases: (limit) => read((now) => duties.expiredLeases(limit, now)),
     expire: async (limit) =>
@@ -119,7 +128,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
     promote: async (limit) => {
       const next = await read((now) => scripts.nextDue(now));
       return next === 0
-        ? (await writer()).write((now) => scripts.promote(limit, now), 'engine')
+        ? (await asideWriter()).write((now) => scripts.promote(limit, now), 'engine')
         : { promoted: 0, nextInMs: next };
     },
     purge: (status, olderThanMs) =>

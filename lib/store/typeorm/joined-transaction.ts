@@ -1,5 +1,6 @@
 import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner } from 'typeorm';
 import { JobsError } from '../../model/errors.js';
+import type { FailureKind } from '../dialects/session.js';
 import { classifySqliteError } from '../dialects/sqlite/sqlite-errors.js';
 import { NOW_SQL, type DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
 import {
@@ -10,7 +11,7 @@ import {
   type TimedScript,
 } from '../dialects/sql.js';
 import type { JoinedTransaction, RunLines } from '../store.js';
-import type { InsertScript } from './insert.script.js';
+import type { Inserts } from './insert.script.js';
 import type { JobScripts } from './job.scripts.js';
 
 interface Waiting {
@@ -70,17 +71,23 @@ export class CommitListeners {
   }
 }
 
+/** What writes that join a transaction are made of. */
+export interface JoinParts {
+  readonly scripts: JobScripts;
+  readonly inserts: Inserts;
+  readonly log: (batch: readonly RunLines[]) => Script<void>;
+  readonly runOnRunner: <T>(runner: QueryRunner, script: TimedScript<T>) => Promise<T>;
+}
+
 /** Writes through a caller's `EntityManager`, so that they exist when, and only when, it commits. */
 export function joinTransaction(
   manager: EntityManager,
-  scripts: JobScripts,
-  inserts: InsertScript,
-  { clock, log }: { clock: DatabaseClock; log: (batch: readonly RunLines[]) => Script<void> },
+  { scripts, inserts, log, runOnRunner }: JoinParts,
   commits: CommitListeners,
 ): JoinedTransaction {
   const dataSource = dataSourceOf(manager);
   const runner = manager.queryRunner ?? dataSource.createQueryRunner();
-  const run = <T>(script: TimedScript<T>): Promise<T> => runOn(runner, clock, script);
+  const run = <T>(script: TimedScript<T>): Promise<T> => runOnRunner(runner, script);
   return {
     async insert(draft) {
       const [result] = await run((now) => inserts.insertLocked([draft], now));
@@ -123,23 +130,27 @@ export async function runOn<T>(
     const rows = await execute({ sql: NOW_SQL, params: [clock.shiftMs] });
     return await runScriptAsync(script(clock.observe(Number(rows[0]?.[0]))), execute);
   } catch (error) {
-    const kind = classifySqliteError(error);
-    if (kind === 'unavailable') {
-      throw new JobsError(
-        'database_unavailable',
-        'The database cannot be written now, so nothing was stored through the given `manager`. Roll back; check that it is reachable, writable and has space.',
-        { cause: error, retryAfterSec: 5 },
-      );
-    }
-    if (kind === 'busy') {
-      throw new JobsError(
-        'database_busy',
-        'The database is locked by another connection, so nothing was written through the given `manager`. Roll back and try again; on SQLite keep transactions short.',
-        { cause: error, retryAfterSec: 1 },
-      );
-    }
-    throw error;
+    throw joinedFailure(error, classifySqliteError(error));
   }
+}
+
+/** What a caller is told whose transaction could not be written. */
+export function joinedFailure(error: unknown, kind: FailureKind): unknown {
+  if (kind === 'unavailable') {
+    return new JobsError(
+      'database_unavailable',
+      'The database cannot be written now, so nothing was stored through the given `manager`. Roll back; check that it is reachable, writable and has space.',
+      { cause: error, retryAfterSec: 5 },
+    );
+  }
+  if (kind === 'busy') {
+    return new JobsError(
+      'database_busy',
+      'The database is locked by another connection, so nothing was written through the given `manager`. Roll back and try again; on SQLite keep transactions short.',
+      { cause: error, retryAfterSec: 1 },
+    );
+  }
+  return error;
 }
 
 /** The data source of a manager; TypeORM 1 renamed the property. */

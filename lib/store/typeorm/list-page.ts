@@ -155,7 +155,7 @@ export class PageScript {
     const filter = conditions.length === 0 ? undefined : allOf(conditions);
     const rows = yield* query(
       `SELECT ${this.#parts.columns} FROM ${this.#parts.tables.jobs}
-       WHERE seq IN (SELECT value FROM json_each(?))${filter === undefined ? '' : ` AND ${filter.sql}`}`,
+       WHERE seq ${this.#parts.tables.words.amongNumbers}${filter === undefined ? '' : ` AND ${filter.sql}`}`,
       [JSON.stringify(seqs), ...(filter?.params ?? [])],
     );
     const listed = new Map(rows.map(listedOfRow).map((each) => [each.job.seq, each]));

@@ -15,6 +15,7 @@ export function* lockScript(
   otherId: string,
   nowMs: number,
 ): Script<LockRefusal | ChangeResult> {
+  yield* scripts.oneLockAtATime();
   const other = yield* scripts.find(otherId, undefined);
   if (other === undefined) {
     return 'unknown';

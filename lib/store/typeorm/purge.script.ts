@@ -1,5 +1,5 @@
 import type { FinalStatus } from '../../model/job-status.js';
-import { query, type Script } from '../dialects/sql.js';
+import { CHANGES_SQL, query, type Script } from '../dialects/sql.js';
 import type { TableNames } from './table-names.js';
 
 /** One transaction deletes for about so long: other writers wait for it. */
@@ -32,9 +32,11 @@ export function* purge(t: TableNames, status: FinalStatus, beforeMs: number): Sc
     if (!(yield* removeHistory(t, ids, until))) {
       return true;
     }
-    yield* query(`DELETE FROM ${t.jobs} WHERE seq IN (SELECT value FROM json_each(?))`, [
-      JSON.stringify(rows.map((row) => row[0])),
-    ]);
+    // Where processes do not wait for each other, one of them may have been retried meanwhile.
+    yield* query(
+      `DELETE FROM ${t.jobs} WHERE seq ${t.words.amongNumbers} AND status = ? AND finished_at_ms < ?`,
+      [JSON.stringify(rows.map((row) => row[0])), status, beforeMs],
+    );
     if (rows.length < JOB_ROWS) {
       return false;
     }
@@ -68,7 +70,7 @@ export function* sweep(t: TableNames): Script<boolean> {
   if (!(yield* removeHistory(t, ids, performance.now() + SLICE_MS))) {
     return true;
   }
-  yield* query(`DELETE FROM ${t.logs} WHERE seq IN (SELECT value FROM json_each(?))`, [
+  yield* query(`DELETE FROM ${t.logs} WHERE seq ${t.words.amongNumbers}`, [
     JSON.stringify(rows.map((row) => row[0])),
   ]);
   return rows.length === JOB_ROWS;
@@ -84,10 +86,10 @@ function* removeHistory(t: TableNames, ids: readonly string[], until: number): S
     for (;;) {
       yield* query(
         `DELETE FROM ${table} WHERE ${key} IN (SELECT ${key} FROM ${table}
-           WHERE job_id IN (SELECT value FROM json_each(?)) LIMIT ${HISTORY_ROWS})`,
+           WHERE job_id ${t.words.amongTexts} LIMIT ${HISTORY_ROWS})`,
         [jobIds],
       );
-      const [changes] = yield* query('SELECT changes()');
+      const [changes] = yield* query(CHANGES_SQL);
       if (Number(changes?.[0]) < HISTORY_ROWS) {
         break;
       }

@@ -7,6 +7,29 @@ import type { TableNames } from './table-names.js';
 /** What boot does about the schema. */
 export type MigrateMode = 'auto' | 'check' | 'off';
 
+/** What bringing a schema up to date needs to know of a database. */
+export interface SchemaDialect {
+  /** In order; the schema's version is how many of them have run. */
+  readonly migrations: readonly ((tables: TableNames) => readonly string[])[];
+  /** Whether the table that records them is there. */
+  isThere(tables: TableNames): Script<boolean>;
+  /** Keeps others that boot from migrating at once, until the transaction ends. */
+  lock(tables: TableNames): Script<unknown>;
+}
+
+const SQLITE_SCHEMA: SchemaDialect = {
+  migrations: MIGRATIONS,
+  *isThere(t) {
+    const name = t.migrations.slice(1, -1).replaceAll('""', '"');
+    const found = yield* query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [
+      name,
+    ]);
+    return found.length > 0;
+  },
+  // The transaction has the write lock from its beginning.
+  *lock() {},
+};
+
 const BUSY_TRIES = 400;
 const BUSY_DELAY_MS = 25;
 
@@ -20,23 +43,25 @@ export async function prepareSchema(
   session: Session,
   tables: TableNames,
   mode: MigrateMode,
+  dialect: SchemaDialect = SQLITE_SCHEMA,
 ): Promise<void> {
   if (mode === 'off') {
     return;
   }
-  const version = await retryBusy(session, () => session.run(schemaVersion(tables)));
-  refuseNewer(version);
-  if (version === MIGRATIONS.length) {
+  const version = await retryBusy(session, () => session.run(schemaVersion(tables, dialect)));
+  const newest = dialect.migrations.length;
+  refuseNewer(version, newest);
+  if (version === newest) {
     return;
   }
   if (mode === 'check') {
     throw new JobsError(
       'schema_mismatch',
-      `The jobs tables have schema version ${version}, this package needs ${MIGRATIONS.length}. Migrate them (boot one process with database.migrate: 'auto') and start again.`,
+      `The jobs tables have schema version ${version}, this package needs ${newest}. Migrate them (boot one process with database.migrate: 'auto') and start again.`,
     );
   }
   await retryBusy(session, async () => {
-    await session.transact([(nowMs) => migrate(tables, nowMs)]);
+    await session.transact([(nowMs) => migrate(tables, dialect, nowMs)]);
   });
 }
 
@@ -55,27 +80,24 @@ export async function retryBusy<T>(session: Session, work: () => Promise<T>): Pr
   }
 }
 
-function* schemaVersion(t: TableNames): Script<number> {
-  const name = t.migrations.slice(1, -1).replaceAll('""', '"');
-  const found = yield* query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [
-    name,
-  ]);
-  if (found.length === 0) {
+function* schemaVersion(t: TableNames, dialect: SchemaDialect): Script<number> {
+  if (!(yield* dialect.isThere(t))) {
     return 0;
   }
   const rows = yield* query(`SELECT MAX(version) FROM ${t.migrations}`);
   return Number(rows[0]?.[0] ?? 0);
 }
 
-function* migrate(t: TableNames, nowMs: number): Script<void> {
-  const version = yield* schemaVersion(t);
-  refuseNewer(version);
+function* migrate(t: TableNames, dialect: SchemaDialect, nowMs: number): Script<void> {
+  yield* dialect.lock(t);
+  const version = yield* schemaVersion(t, dialect);
+  refuseNewer(version, dialect.migrations.length);
   if (version === 0) {
     yield* query(
       `CREATE TABLE IF NOT EXISTS ${t.migrations} (version INTEGER PRIMARY KEY, applied_at_ms BIGINT NOT NULL)`,
     );
   }
-  for (const [index, migration] of MIGRATIONS.entries()) {
+  for (const [index, migration] of dialect.migrations.entries()) {
     if (index >= version) {
       for (const statement of migration(t)) {
         yield* query(statement);
@@ -88,11 +110,11 @@ function* migrate(t: TableNames, nowMs: number): Script<void> {
   }
 }
 
-function refuseNewer(version: number): void {
-  if (version > MIGRATIONS.length) {
+function refuseNewer(version: number, newest: number): void {
+  if (version > newest) {
     throw new JobsError(
       'schema_mismatch',
-      `The jobs tables have schema version ${version}, made by a newer nestjs-jobs; this one knows up to ${MIGRATIONS.length}. Install the newer package; nothing was changed.`,
+      `The jobs tables have schema version ${version}, made by a newer nestjs-jobs; this one knows up to ${newest}. Install the newer package; nothing was changed.`,
     );
   }
 }

@@ -1,3 +1,17 @@
+/** Phrases in which databases differ, and which stand in statements that they share. */
+export interface SqlWords {
+  /** After a column of numbers: is in the JSON array that is bound. */
+  readonly amongNumbers: string;
+  /** The same for texts. */
+  readonly amongTexts: string;
+  /** The function that makes a JSON array of its arguments. */
+  readonly jsonArray: string;
+  /** The aggregate that makes a JSON array of rows; without any it may be null. */
+  readonly jsonGroupArray: string;
+  /** Whether the job has the tag that is bound. */
+  readonly tagged: string;
+}
+
 /** The tables' names under the data source's `entityPrefix`, quoted. */
 export interface TableNames {
   readonly jobs: string;
@@ -8,14 +22,30 @@ export interface TableNames {
   readonly workers: string;
   readonly logs: string;
   readonly migrations: string;
+  readonly words: SqlWords;
   /** The quoted name of an index; unique in the schema, so it carries the prefix too. */
   index(name: string): string;
 }
 
+const SQLITE_WORDS: SqlWords = {
+  amongNumbers: 'IN (SELECT value FROM json_each(?))',
+  amongTexts: 'IN (SELECT value FROM json_each(?))',
+  jsonArray: 'json_array',
+  jsonGroupArray: 'json_group_array',
+  tagged: 'EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)',
+};
+
 /** Names for a prefix; a prefix is an identifier of the host's own configuration, not of a user. */
-export function tableNames(prefix = ''): TableNames {
-  const quoted = (name: string): string => `"${(prefix + name).replaceAll('"', '""')}"`;
+export function tableNames(
+  prefix = '',
+  schema?: string,
+  words: SqlWords = SQLITE_WORDS,
+): TableNames {
+  const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+  const quoted = (name: string): string =>
+    `${schema === undefined ? '' : `${identifier(schema)}.`}${identifier(prefix + name)}`;
   return {
+    words,
     jobs: quoted('jobs'),
     runs: quoted('job_runs'),
     types: quoted('job_types'),
@@ -24,6 +54,6 @@ export function tableNames(prefix = ''): TableNames {
     workers: quoted('job_workers'),
     logs: quoted('job_logs'),
     migrations: quoted('job_migrations'),
-    index: (name) => quoted(`ix_${name}`),
+    index: (name) => identifier(`${prefix}ix_${name}`),
   };
 }

@@ -23,7 +23,7 @@ import { historyStore, insertLines } from './history.store.js';
 import { InsertScript } from './insert.script.js';
 import { jobStore } from './job.store.js';
 import { JobScripts } from './job.scripts.js';
-import { CommitListeners, dataSourceOf, joinTransaction } from './joined-transaction.js';
+import { CommitListeners, dataSourceOf, joinTransaction, runOn } from './joined-transaction.js';
 import { ListScripts } from './list.script.js';
 import { RemoteChanges } from './remote-changes.js';
 import { prepareSchema, retryBusy, type MigrateMode } from './schema.js';
@@ -83,6 +83,7 @@ export class TypeOrmStore implements Store {
       duties: new DutyScripts(this.#tables),
       session,
       writer,
+      checkpoint: () => session().run(query('PRAGMA wal_checkpoint(PASSIVE)')),
     });
     this.history = historyStore(this.#tables, session, writer);
     this.catalog = catalogStore(this.#tables, session, writer);
@@ -165,7 +166,16 @@ export class TypeOrmStore implements Store {
     }
     const { clock } = this;
     const log = (batch: readonly RunLines[]): Script<void> => insertLines(this.#tables, batch);
-    return joinTransaction(manager, this.#scripts, this.#inserts, { clock, log }, this.#commits);
+    return joinTransaction(
+      manager,
+      {
+        scripts: this.#scripts,
+        inserts: this.#inserts,
+        log,
+        runOnRunner: (runner, script) => runOn(runner, clock, script),
+      },
+      this.#commits,
+    );
   }
 
   transaction<T>(
