@@ -24,7 +24,7 @@ import { QueuesService } from './services/queues.service.js';
 import { StatsService } from './services/stats.service.js';
 import { WorkersService } from './services/workers.service.js';
 import { isInMemory } from './store/typeorm/engine-connection.js';
-import { TypeOrmStore } from './store/typeorm/typeorm-store.js';
+import { storeOf } from './store/typeorm/store-of.js';
 import { VERSION } from './version.js';
 
 const SERVICES = [JobsService, CatalogService, QueuesService, WorkersService, StatsService];
@@ -139,7 +139,7 @@ async function engineOf(
     );
   }
   return new Engine({
-    store: new TypeOrmStore(dataSource, options.database),
+    store: storeOf(dataSource, options.database),
     options,
     handlers: catalog.handlers,
     groups: () => catalog.groups.values(),

@@ -1,5 +1,9 @@
 import type { TableNames } from '../typeorm/table-names.js';
 import { initialSchema } from './0001-initial.js';
+import { initialPostgresSchema } from './postgres-0001-initial.js';
 
 /** Migrations in order; the schema's version is how many of them have run. */
 export const MIGRATIONS: readonly ((tables: TableNames) => readonly string[])[] = [initialSchema];
+
+/** The same for PostgreSQL. */
+export const POSTGRES_MIGRATIONS: typeof MIGRATIONS = [initialPostgresSchema];

@@ -1,0 +1,103 @@
+import type { JobEntity } from '../../../entities/job.entity.js';
+import { newId } from '../../../model/id.js';
+import type { ClaimRequest } from '../../store.js';
+import { CLAIMED_COLUMNS, claimedJobOfRow } from '../../typeorm/claimed-job.js';
+import { byClaimOrder, ClaimScript, type Lane } from '../../typeorm/claim.script.js';
+import type { TableNames } from '../../typeorm/table-names.js';
+import { query, type Script } from '../sql.js';
+import { texts } from './arrays.js';
+
+const MAY_START = '(expires_at_ms IS NULL OR expires_at_ms > ? OR revision > 0)';
+const ORDER = 'ORDER BY priority DESC, run_at_ms, seq';
+
+/**
+ * Takes ready jobs on PostgreSQL. Rows are locked where they are found, in claim order, and those
+ * that another process is taking are passed over, so processes do not wait for each other; what is
+ * locked is what is changed, because the changing part reads the locked numbers and nothing else.
+ */
+export class PostgresClaimScript extends ClaimScript {
+  readonly #one: string;
+  readonly #many: string;
+  readonly #lanes: string;
+
+  constructor(tables: TableNames) {
+    super(tables);
+    const { jobs, queues } = tables;
+    const open = `NOT EXISTS (SELECT 1 FROM ${queues} WHERE name = ? AND paused = 1)`;
+    const set = `UPDATE ${jobs} SET
+        status = 'running', ready = 0, sequence = sequence + 1, revision = revision + 1,
+        run_id = ?::text || lpad(to_hex(seq & 281474976710655), 12, '0'), worker_id = ?,
+        lease_until_ms = ?, updated_at_ms = ?, started_at_ms = ?,
+        eta_ms = CASE WHEN timeout_sec > 0 THEN ?::bigint + floor(timeout_sec * 1000)::bigint END
+      WHERE seq = ANY(ARRAY(SELECT seq FROM taken)) AND status = 'waiting'
+      RETURNING ${CLAIMED_COLUMNS}`;
+    // One range of the ready index, read in its own order until enough rows are locked.
+    this.#one = `WITH taken AS MATERIALIZED (
+        SELECT seq FROM ${jobs} WHERE ready = 1 AND type = ? AND channel = ? AND ${MAY_START} AND ${open}
+        ${ORDER} LIMIT ? FOR UPDATE SKIP LOCKED)
+      ${set}`;
+    // Several: first it is counted, without locks, how many of each lane are among the best; then
+    // so many are locked in each. Locking all candidates instead would hide them from others.
+    this.#many = `WITH lane AS MATERIALIZED (
+        SELECT type, channel FROM unnest(?::text[], ?::text[]) AS lane (type, channel) WHERE ${open}),
+      wanted AS MATERIALIZED (
+        SELECT type, channel, count(*) AS jobs FROM (
+          SELECT lane.type, lane.channel FROM lane CROSS JOIN LATERAL (
+            SELECT priority, run_at_ms, seq FROM ${jobs} AS job
+            WHERE ready = 1 AND job.type = lane.type AND job.channel = lane.channel AND ${MAY_START}
+            ${ORDER} LIMIT ?::bigint) AS first
+          ${ORDER} LIMIT ?::bigint) AS best GROUP BY type, channel),
+      taken AS MATERIALIZED (
+        SELECT locked.seq FROM wanted CROSS JOIN LATERAL (
+          SELECT seq FROM ${jobs} AS job
+          WHERE ready = 1 AND job.type = wanted.type AND job.channel = wanted.channel AND ${MAY_START}
+          ${ORDER} LIMIT wanted.jobs FOR UPDATE SKIP LOCKED) AS locked)
+      ${set}`;
+    const next = (after: string): string =>
+      `(SELECT MIN(channel) FROM ${jobs} AS job WHERE ready = 1 AND job.type = lane.type${after})`;
+    this.#lanes = `WITH RECURSIVE found (type, channel) AS (
+        SELECT type, ${next('')} FROM unnest(?::text[]) AS lane (type)
+        UNION ALL
+        SELECT type, ${next(' AND job.channel > lane.channel')} FROM found AS lane WHERE channel IS NOT NULL)
+      SELECT type, channel FROM found WHERE channel IS NOT NULL`;
+  }
+
+  override *claim(request: ClaimRequest, nowMs: number): Script<readonly JobEntity[]> {
+    const { limit, starts, queue } = request;
+    const lanes = limit <= 0 ? [] : yield* this.lanes(request);
+    const [first] = lanes;
+    if (first === undefined) {
+      return [];
+    }
+    const changes = [
+      newId(nowMs).slice(0, 24),
+      request.workerId,
+      nowMs + request.leaseMs,
+      nowMs,
+      starts ? nowMs : null,
+      starts ? nowMs : null,
+    ];
+    const rows = yield lanes.length === 1
+      ? { sql: this.#one, params: [...first, nowMs, queue, limit, ...changes], alone: true }
+      : {
+          sql: this.#many,
+          params: [
+            texts(lanes.map((lane) => lane[0])),
+            texts(lanes.map((lane) => lane[1])),
+            queue,
+            nowMs,
+            limit,
+            limit,
+            nowMs,
+            ...changes,
+          ],
+          alone: true,
+        };
+    return rows.map((row) => claimedJobOfRow(row, request, nowMs)).sort(byClaimOrder);
+  }
+
+  protected override *lanesOfAllChannels(types: readonly string[]): Script<readonly Lane[]> {
+    const rows = yield* query(this.#lanes, [texts(types)]);
+    return rows.map((row): Lane => [String(row[0]), String(row[1])]);
+  }
+}

@@ -1,0 +1,158 @@
+import type { Completion, HeldRun, RunLines, RunReport } from '../../store.js';
+import { ACTIVE, heldOfRow, JobScripts } from '../../typeorm/job.scripts.js';
+import type { TableNames } from '../../typeorm/table-names.js';
+import { CHANGES_SQL, query, type Script } from '../sql.js';
+import { numbers, texts } from './arrays.js';
+
+/** The statements on the path of a job, where PostgreSQL has its own. */
+export class PostgresJobScripts extends JobScripts {
+  readonly #t: TableNames;
+  readonly #completeSql: string;
+  readonly #renewSql: string;
+  readonly #reportSql: string;
+
+  constructor(tables: TableNames) {
+    super(tables);
+    this.#t = tables;
+    const { jobs } = tables;
+    this.#completeSql = `UPDATE ${jobs} AS job SET
+        status = 'completed', sequence = sequence + 1, finished_at_ms = ?, updated_at_ms = ?,
+        lease_until_ms = NULL, eta_ms = NULL, progress = 1, error = NULL,
+        started_at_ms = COALESCE(job.started_at_ms, ended.started_at_ms),
+        result = COALESCE(ended.result, job.result)
+      FROM unnest(?::bigint[], ?::text[], ?::bigint[], ?::text[]) AS ended (seq, run_id, started_at_ms, result)
+      WHERE job.seq = ended.seq AND job.run_id = ended.run_id AND job.status = 'running'`;
+    // A job that a transaction of the application holds must not keep the others from living on.
+    this.#renewSql = `UPDATE ${jobs} SET lease_until_ms = ?
+      WHERE seq = ANY(ARRAY(
+        SELECT seq FROM ${jobs} WHERE lease_until_ms IS NOT NULL AND worker_id = ? AND status IN ${ACTIVE}
+        FOR UPDATE SKIP LOCKED))`;
+    const reported = (column: string): string =>
+      `${column} = COALESCE(said.${column}, job.${column})`;
+    this.#reportSql = `UPDATE ${jobs} AS job SET updated_at_ms = ?,
+        started_at_ms = COALESCE(job.started_at_ms, said.started_at_ms),
+        ${['progress', 'completed', 'total', 'progress_details', 'eta_ms', 'state', 'result', 'max_retries', 'retry_delay_sec', 'timeout_sec'].map(reported).join(', ')}
+      FROM unnest(?::bigint[], ?::text[], ?::bigint[], ?::float8[], ?::float8[], ?::float8[], ?::text[], ?::bigint[], ?::text[], ?::text[], ?::int[], ?::float8[], ?::float8[])
+        AS said (seq, run_id, started_at_ms, progress, completed, total, progress_details, eta_ms, state, result, max_retries, retry_delay_sec, timeout_sec)
+      WHERE job.seq = said.seq AND job.run_id = said.run_id AND job.status IN ${ACTIVE}
+      RETURNING job.run_id`;
+  }
+
+  override *complete(
+    completions: readonly Completion[],
+    nowMs: number,
+  ): Script<readonly boolean[]> {
+    const seqs = numbers(completions.map((each) => each.seq));
+    yield {
+      sql: this.#completeSql,
+      params: [
+        nowMs,
+        nowMs,
+        seqs,
+        texts(completions.map((each) => each.runId)),
+        numbers(completions.map((each) => each.startedAtMs)),
+        texts(completions.map((each) => each.result)),
+      ],
+      alone: true,
+    };
+    const changed = yield* query(CHANGES_SQL);
+    if (changed[0]?.[0] === completions.length) {
+      return completions.map(() => true);
+    }
+    const rows = yield* query(
+      `SELECT run_id FROM ${this.#t.jobs} WHERE seq = ANY(?::bigint[]) AND status = 'completed' AND finished_at_ms = ?`,
+      [seqs, nowMs],
+    );
+    const won = new Set(rows.map((row) => row[0]));
+    return completions.map((each) => won.has(each.runId));
+  }
+
+  /** Reports of one run that share a transaction are merged in time: the last word of each counts. */
+  override *report(reports: readonly RunReport[], nowMs: number): Script<readonly boolean[]> {
+    const merged = new Map<string, RunReport>();
+    for (const each of reports) {
+      const before = merged.get(each.runId);
+      merged.set(each.runId, before === undefined ? each : { ...before, ...present(each) });
+    }
+    const said = [...merged.values()];
+    const rows = yield* query(this.#reportSql, [
+      nowMs,
+      numbers(said.map((r) => r.seq)),
+      texts(said.map((r) => r.runId)),
+      numbers(said.map((r) => r.startedAtMs)),
+      numbers(said.map((r) => r.progress)),
+      numbers(said.map((r) => r.completed)),
+      numbers(said.map((r) => r.total)),
+      texts(said.map((r) => r.message)),
+      numbers(said.map((r) => r.etaMs)),
+      texts(said.map((r) => r.state)),
+      texts(said.map((r) => r.result)),
+      numbers(said.map((r) => r.maxRetries)),
+      numbers(said.map((r) => r.retryDelaySec)),
+      numbers(said.map((r) => r.timeoutSec)),
+    ]);
+    const held = new Set(rows.map((row) => row[0]));
+    return reports.map((each) => held.has(each.runId));
+  }
+
+  override *oneLockAtATime(): Script<void> {
+    yield* query('SELECT pg_advisory_xact_lock(hashtextextended(?, 0))', [
+      `nestjs-jobs locks ${this.#t.jobs}`,
+    ]);
+  }
+
+  override *renew(workerId: string, leaseMs: number, nowMs: number): Script<readonly HeldRun[]> {
+    yield* query(this.#renewSql, [nowMs + leaseMs, workerId]);
+    const rows = yield* query(
+      `SELECT job_id, run_id, status, locked_by, timeout_sec FROM ${this.#t.jobs}
+       WHERE lease_until_ms IS NOT NULL AND worker_id = ? AND status IN ${ACTIVE}`,
+      [workerId],
+    );
+    return rows.map(heldOfRow);
+  }
+
+  override *promote(
+    limit: number,
+    nowMs: number,
+  ): Script<{ promoted: number; nextInMs: number | undefined }> {
+    yield* query(
+      `UPDATE ${this.#t.jobs} SET ready = 1 WHERE status = 'waiting' AND seq = ANY(ARRAY(
+         SELECT seq FROM ${this.#t.jobs}
+         WHERE status = 'waiting' AND ready = 0 AND run_at_ms <= ?
+         ORDER BY run_at_ms LIMIT ? FOR UPDATE SKIP LOCKED))`,
+      [nowMs, limit],
+    );
+    const changed = yield* query(CHANGES_SQL);
+    return { promoted: Number(changed[0]?.[0]), nextInMs: yield* this.nextDue(nowMs) };
+  }
+
+  /** Stores the lines of runs that still hold their jobs, each one's in its order. */
+  *log(batch: readonly RunLines[]): Script<void> {
+    const lines = batch.flatMap(({ seq, runId, lines: own }) =>
+      own.map((line) => ({ seq, runId, line })),
+    );
+    if (lines.length === 0) {
+      return;
+    }
+    yield* query(
+      `INSERT INTO ${this.#t.logs} (job_id, run_id, at_ms, level, message, fields)
+       SELECT job.job_id, job.run_id, line.at_ms, line.level, line.message, line.fields
+       FROM unnest(?::bigint[], ?::text[], ?::bigint[], ?::int[], ?::text[], ?::text[])
+         WITH ORDINALITY AS line (seq, run_id, at_ms, level, message, fields, n)
+       JOIN ${this.#t.jobs} AS job ON job.seq = line.seq AND job.run_id = line.run_id AND job.status IN ${ACTIVE}
+       ORDER BY line.n`,
+      [
+        numbers(lines.map(({ seq }) => seq)),
+        texts(lines.map(({ runId }) => runId)),
+        numbers(lines.map(({ line }) => line[0])),
+        numbers(lines.map(({ line }) => line[1])),
+        texts(lines.map(({ line }) => line[2])),
+        texts(lines.map(({ line }) => line[3])),
+      ],
+    );
+  }
+}
+
+function present(report: RunReport): Partial<RunReport> {
+  return Object.fromEntries(Object.entries(report).filter(([, value]) => value !== undefined));
+}

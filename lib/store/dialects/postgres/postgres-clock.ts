@@ -1,0 +1,33 @@
+/** The database's time in Unix milliseconds, as a bare expression. */
+export const NOW_EXPRESSION = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
+
+/** An estimate older than this is asked for anew before something is decided by it. */
+const FRESH_MS = 1000;
+
+/**
+ * The server's clock, carried on by this machine's monotonic one: setting the machine's own clock
+ * changes nothing. Each transaction brings the server's time along and corrects it.
+ */
+export class PostgresClock {
+  /** Milliseconds that are added to the database's time: for tests, 0 otherwise. */
+  shiftMs = 0;
+
+  #base = Date.now() - performance.now();
+  #observedAt = -Infinity;
+
+  /** Takes note of a time that the server gave, and returns it shifted. */
+  observe(serverMs: number): number {
+    const here = performance.now();
+    this.#base = serverMs - here;
+    this.#observedAt = here;
+    return serverMs + this.shiftMs;
+  }
+
+  get isFresh(): boolean {
+    return performance.now() - this.#observedAt < FRESH_MS;
+  }
+
+  estimateMs(): number {
+    return Math.round(this.#base + performance.now()) + this.shiftMs;
+  }
+}

@@ -1,0 +1,31 @@
+import type { FailureKind } from '../session.js';
+
+/** Serialization failure, deadlock, lock not available: the same work succeeds later. */
+const BUSY = /^(40001|40P01|55P03)$/;
+/**
+ * Connection exceptions, insufficient resources, read-only, shutdown and start-up of the server,
+ * wrong user or database: nothing is wrong with the work.
+ */
+const UNAVAILABLE = /^(08...|53...|57P0[1-5]|25006|28...|3D000|58...|XX001|XX002)$/;
+const NETWORK = /^(E[A-Z]{3,}|ERR_SOCKET_.*)$/;
+/** What `pg` says without any code. */
+const BROKEN =
+  /^(Connection terminated|Client has encountered a connection error|Client was closed|timeout expired|Query read timeout|Connection ended)/i;
+
+/** What an error of PostgreSQL or of its driver means; TypeORM's wrapper is looked through. */
+export function classifyPostgresError(thrown: unknown): FailureKind {
+  for (let error = thrown; typeof error === 'object' && error !== null;) {
+    const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+    if (BUSY.test(code)) {
+      return 'busy';
+    }
+    if (UNAVAILABLE.test(code) || NETWORK.test(code)) {
+      return 'unavailable';
+    }
+    if ('message' in error && typeof error.message === 'string' && BROKEN.test(error.message)) {
+      return 'unavailable';
+    }
+    error = 'driverError' in error ? error.driverError : 'cause' in error ? error.cause : undefined;
+  }
+  return 'error';
+}

@@ -1,0 +1,177 @@
+import { ScriptFailure, type FailureKind, type Session } from '../session.js';
+import { runScriptAsync, type Row, type Script, type Statement, type TimedScript } from '../sql.js';
+import type { Connection, Executor } from './connection.js';
+import { NOW_EXPRESSION, type PostgresClock } from './postgres-clock.js';
+import { classifyPostgresError } from './postgres-errors.js';
+
+const BEGIN = `BEGIN; SELECT ${NOW_EXPRESSION}`;
+
+/**
+ * Work on connections of the engine's own. Writes go over one of them, one transaction at a time,
+ * reads over others beside it. The server's time comes back with BEGIN, in the same message.
+ */
+export class PostgresSession implements Session {
+  readonly #writes: Connection;
+  readonly #reads: readonly Connection[];
+  readonly #clock: PostgresClock;
+  readonly #committed: () => void;
+  #turn: Promise<unknown> = Promise.resolve();
+  readonly #readTurns: Promise<unknown>[];
+  readonly #reading: number[];
+
+  constructor(
+    writes: Connection,
+    reads: readonly Connection[],
+    clock: PostgresClock,
+    committed: () => void,
+  ) {
+    this.#writes = writes;
+    this.#reads = reads;
+    this.#clock = clock;
+    this.#committed = committed;
+    this.#readTurns = reads.map(() => Promise.resolve());
+    this.#reading = reads.map(() => 0);
+  }
+
+  read<T>(script: TimedScript<T>): Promise<T> {
+    const at = this.#leastBusy();
+    const connection = this.#reads[at] ?? this.#writes;
+    this.#reading[at] = (this.#reading[at] ?? 0) + 1;
+    const result = (this.#readTurns[at] ?? Promise.resolve())
+      .then(() =>
+        this.#onConnection(connection, async (executor) => {
+          const now = this.#clock.isFresh
+            ? this.#clock.estimateMs()
+            : this.#clock.observe(
+                Number((await executor.simple(`SELECT ${NOW_EXPRESSION}`))[0]?.[0]),
+              );
+          return runScriptAsync(script(now), executor.execute);
+        }),
+      )
+      .finally(() => {
+        this.#reading[at] = (this.#reading[at] ?? 1) - 1;
+      });
+    this.#readTurns[at] = result.catch(() => undefined);
+    return result;
+  }
+
+  transact(scripts: readonly TimedScript<unknown>[]): Promise<readonly unknown[]> {
+    return this.#inTurn(() =>
+      this.#onConnection(this.#writes, async (executor) => {
+        const results =
+          (await this.#alone(executor, scripts)) ?? (await this.#together(executor, scripts));
+        this.#committed();
+        return results;
+      }),
+    );
+  }
+
+  run<T>(script: Script<T>): Promise<T> {
+    return this.#inTurn(() =>
+      this.#onConnection(this.#writes, (executor) => runScriptAsync(script, executor.execute)),
+    );
+  }
+
+  between<T>(work: () => Promise<T>): Promise<T> {
+    return this.#inTurn(work);
+  }
+
+  classify(thrown: unknown): FailureKind {
+    return classifyPostgresError(thrown);
+  }
+
+  async release(): Promise<void> {
+    await this.#turn;
+    await Promise.all(this.#readTurns);
+    await Promise.all([this.#writes, ...this.#reads].map((each) => each.close()));
+  }
+
+  /** A single statement that says so is its own transaction: one message instead of three. */
+  async #alone(
+    executor: Executor,
+    scripts: readonly TimedScript<unknown>[],
+  ): Promise<readonly unknown[] | undefined> {
+    const [script] = scripts;
+    if (script === undefined || scripts.length > 1 || !this.#clock.isFresh) {
+      return undefined;
+    }
+    const generator = script(this.#clock.estimateMs());
+    let step = generator.next();
+    if (step.done !== true && step.value.alone !== true) {
+      return undefined;
+    }
+    try {
+      while (step.done !== true) {
+        step = generator.next(await executor.execute(step.value));
+      }
+    } catch (error) {
+      throw new ScriptFailure(0, error);
+    }
+    return [step.value];
+  }
+
+  async #together(
+    executor: Executor,
+    scripts: readonly TimedScript<unknown>[],
+  ): Promise<readonly unknown[]> {
+    let index = 0;
+    const begun = await executor.simple(BEGIN);
+    try {
+      const now = this.#clock.observe(Number(begun[0]?.[0]));
+      const results: unknown[] = [];
+      for (const script of scripts) {
+        results.push(await runScriptAsync(script(now), executor.execute));
+        index += 1;
+      }
+      await executor.simple('COMMIT');
+      return results;
+    } catch (error) {
+      await rollback(executor);
+      throw index < scripts.length ? new ScriptFailure(index, error) : error;
+    }
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    // Its failure is the caller's; the next one's turn comes all the same.
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  /** A connection that broke is not used again. */
+  async #onConnection<T>(
+    connection: Connection,
+    work: (executor: Executor) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await work(await connection.executor());
+    } catch (error) {
+      const cause = error instanceof ScriptFailure ? error.cause : error;
+      if (classifyPostgresError(cause) === 'unavailable') {
+        connection.discard();
+      }
+      throw error;
+    }
+  }
+
+  #leastBusy(): number {
+    let least = 0;
+    for (let at = 1; at < this.#reading.length; at += 1) {
+      if ((this.#reading[at] ?? 0) < (this.#reading[least] ?? 0)) {
+        least = at;
+      }
+    }
+    return least;
+  }
+}
+
+async function rollback(executor: Executor): Promise<void> {
+  try {
+    await executor.simple('ROLLBACK');
+  } catch {
+    // The connection is gone, and its transaction with it.
+  }
+}
+
+/** Rows of a statement outside any script. */
+export type Execute = (statement: Statement) => Promise<readonly Row[]>;

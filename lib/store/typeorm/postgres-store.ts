@@ -1,0 +1,323 @@
+import { createHash } from 'node:crypto';
+import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { JobsError } from '../../model/errors.js';
+import { PostgresClaimScript } from '../dialects/postgres/claim.script.js';
+import { Connection, Executor } from '../dialects/postgres/connection.js';
+import { PostgresHandlerTransactions } from '../dialects/postgres/handler-transactions.js';
+import { PostgresInsertScript } from '../dialects/postgres/insert.script.js';
+import { PostgresJobScripts } from '../dialects/postgres/job.scripts.js';
+import { Notifications } from '../dialects/postgres/notifications.js';
+import { NumberSource } from '../dialects/postgres/number-source.js';
+import { clientMaker, type PgClient } from '../dialects/postgres/pg.js';
+import { NOW_EXPRESSION, PostgresClock } from '../dialects/postgres/postgres-clock.js';
+import { classifyPostgresError } from '../dialects/postgres/postgres-errors.js';
+import { PostgresSession } from '../dialects/postgres/postgres.session.js';
+import { query, runScriptAsync, type TimedScript } from '../dialects/sql.js';
+import { POSTGRES_MIGRATIONS } from '../migrations/index.js';
+import type {
+  CatalogStore,
+  HistoryStore,
+  JobStore,
+  JoinedTransaction,
+  Store,
+  TransactionRun,
+} from '../store.js';
+import { Writer } from '../writer.js';
+import { catalogStore } from './catalog.store.js';
+import { CountScripts } from './count.scripts.js';
+import { DutyScripts } from './duty.scripts.js';
+import { historyStore } from './history.store.js';
+import { jobStore } from './job.store.js';
+import {
+  CommitListeners,
+  dataSourceOf,
+  joinedFailure,
+  joinTransaction,
+} from './joined-transaction.js';
+import { ListScripts } from './list.script.js';
+import { prepareSchema, type MigrateMode, type SchemaDialect } from './schema.js';
+import { tableNames, type SqlWords, type TableNames } from './table-names.js';
+
+/** How long a closing store waits for what is still to be written. */
+const CLOSE_PATIENCE_MS = 2000;
+
+/** Reads beside each other: one for the engine's own looks, more for those who ask. */
+const READERS = 3;
+
+const WORDS: SqlWords = {
+  amongNumbers: '= ANY(ARRAY(SELECT value::bigint FROM json_array_elements_text(?::json)))',
+  amongTexts: '= ANY(ARRAY(SELECT value FROM json_array_elements_text(?::json)))',
+  jsonArray: 'json_build_array',
+  jsonGroupArray: 'json_agg',
+  tagged: 'EXISTS (SELECT 1 FROM json_array_elements_text(tags::json) AS tag WHERE tag = ?)',
+};
+
+/** No session of the engine waits for a lock, or holds one, for long. */
+const settings = (lockTimeoutMs: number): string =>
+  `SET lock_timeout = ${lockTimeoutMs}; SET idle_in_transaction_session_timeout = 30000; SET client_min_messages = error`;
+
+/**
+ * What writes jobs always means a few rows by an index. The planner's other ideas come from
+ * statistics that are older than the last burst.
+ */
+const BY_INDEX =
+  'SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off';
+
+const SCHEMA: SchemaDialect = {
+  migrations: POSTGRES_MIGRATIONS,
+  *isThere(t) {
+    // Looking into the catalog's table makes the session take note of what others have just made;
+    // the function alone may answer from memory.
+    const rows = yield* query('SELECT 1 FROM pg_catalog.pg_class WHERE oid = to_regclass(?)', [
+      t.migrations,
+    ]);
+    return rows.length > 0;
+  },
+  *lock(t) {
+    yield* query('SELECT pg_advisory_xact_lock(hashtextextended(?, 0))', [
+      `nestjs-jobs ${t.migrations}`,
+    ]);
+  },
+};
+
+/** What writes over a connection of its own. */
+interface Lane {
+  readonly session: PostgresSession;
+  readonly writer: Writer;
+}
+
+interface Lanes {
+  readonly insert: Lane;
+  readonly work: Lane;
+  readonly aside: Lane;
+}
+
+/**
+ * The store on PostgreSQL. Three lanes write beside each other: what callers enqueue, what runs
+ * report and how they end together with what is claimed next, and everything else; a lock that the
+ * application holds on one job stops no other lane. Within a lane writes keep their order.
+ */
+export class PostgresStore implements Store {
+  readonly jobs: JobStore;
+  readonly history: HistoryStore;
+  readonly catalog: CatalogStore;
+  readonly clock = new PostgresClock();
+  readonly #host: DataSource;
+  readonly #migrate: MigrateMode;
+  readonly #tables: TableNames;
+  readonly #scripts: PostgresJobScripts;
+  readonly #inserts: PostgresInsertScript;
+  readonly #commits = new CommitListeners();
+  readonly #handlers: PostgresHandlerTransactions;
+  readonly #listeners = new Set<() => void>();
+  #lanes: Lanes | undefined;
+  #notifications: Notifications | undefined;
+
+  constructor(host: DataSource, options: { readonly migrate: MigrateMode }) {
+    this.#host = host;
+    this.#migrate = options.migrate;
+    const { entityPrefix, schema }: { entityPrefix?: string; schema?: string } = host.options as {
+      entityPrefix?: string;
+      schema?: string;
+    };
+    this.#tables = tableNames(entityPrefix, schema, WORDS);
+    this.#scripts = new PostgresJobScripts(this.#tables);
+    this.#inserts = new PostgresInsertScript(this.#tables, new NumberSource());
+    this.#handlers = new PostgresHandlerTransactions(
+      host,
+      this.#tables,
+      (runner, script) => this.#runOn(runner, script),
+      (processId) =>
+        this.#open().aside.session.read(() => query('SELECT pg_cancel_backend(?)', [processId])),
+    );
+    const session = () => this.#open().aside.session;
+    const work = (): Writer => this.#open().work.writer;
+    const aside = (): Writer => this.#open().aside.writer;
+    this.jobs = jobStore({
+      tables: this.#tables,
+      scripts: this.#scripts,
+      claims: new PostgresClaimScript(this.#tables),
+      inserts: this.#inserts,
+      lists: new ListScripts(this.#tables),
+      tallies: new CountScripts(this.#tables),
+      duties: new DutyScripts(this.#tables),
+      session,
+      writer: work,
+      inserter: () => this.#open().insert.writer,
+      aside,
+    });
+    this.history = historyStore(this.#tables, session, work, (batch) => this.#scripts.log(batch));
+    this.catalog = catalogStore(this.#tables, session, aside);
+  }
+
+  async open(): Promise<void> {
+    if (this.#lanes !== undefined) {
+      return;
+    }
+    const make = clientMaker(this.#host, 'nestjs-jobs');
+    const reads = Array.from({ length: READERS }, () => new Connection(make, settings(1000)));
+    const notifications = new Notifications(make, this.#channel());
+    const lane = (beside: readonly Connection[], lockMs: number, isUrgent: boolean): Lane => {
+      const session = new PostgresSession(
+        new Connection(make, `${settings(lockMs)}; ${BY_INDEX}`),
+        beside,
+        this.clock,
+        () => notifications.tell(isUrgent),
+      );
+      return { session, writer: new Writer(session) };
+    };
+    const lanes = {
+      insert: lane([], 1000, true),
+      work: lane([], 200, false),
+      aside: lane(reads, 1000, true),
+    };
+    try {
+      await prepareSchema(lanes.aside.session, this.#tables, this.#migrate, SCHEMA);
+    } catch (error) {
+      await lanes.aside.session.release();
+      throw classifyPostgresError(error) === 'error' ? error : unreachable(error);
+    }
+    this.#lanes = lanes;
+    this.#notifications = notifications;
+    notifications.subscribe(() => this.#listeners.forEach((listener) => listener()));
+    notifications.start();
+  }
+
+  async close(): Promise<void> {
+    const lanes = this.#lanes;
+    await this.#handlers.close();
+    if (lanes !== undefined) {
+      const all = each(lanes);
+      await Promise.all(all.map(({ writer }) => writer.idle(CLOSE_PATIENCE_MS)));
+      all.forEach(({ writer }) => writer.close());
+      await this.#notifications?.close();
+      await Promise.all(all.map(({ session }) => session.release()));
+    }
+  }
+
+  ping(): Promise<number> {
+    return Promise.resolve().then(() => this.#open().aside.session.read(() => this.#now()));
+  }
+
+  estimateNowMs(): number {
+    return this.clock.estimateMs();
+  }
+
+  async settled(): Promise<void> {
+    const lanes = this.#lanes;
+    if (lanes !== undefined) {
+      await Promise.all(each(lanes).map(({ writer }) => writer.idle()));
+    }
+  }
+
+  stuckMs(): number {
+    return Math.max(0, ...each(this.#lanes).map(({ writer }) => writer.stuckMs));
+  }
+
+  onRemoteChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  listenClosely(): () => void {
+    return () => undefined;
+  }
+
+  join(given: unknown): JoinedTransaction {
+    const manager = given as EntityManager;
+    const theirs = dataSourceOf(manager);
+    if (theirs !== this.#host && !isSameDatabase(theirs, this.#host)) {
+      throw new JobsError(
+        'invalid_request',
+        '`manager` belongs to another database than the one that JobsModule works on: pass the manager of a transaction there.',
+      );
+    }
+    const joined = joinTransaction(
+      manager,
+      {
+        scripts: this.#scripts,
+        inserts: this.#inserts,
+        log: (batch) => this.#scripts.log(batch),
+        runOnRunner: (runner, script) => this.#runOn(runner, script),
+      },
+      this.#commits,
+    );
+    joined.onCommit(() => this.#notifications?.tell(true));
+    return joined;
+  }
+
+  transaction<T>(
+    run: TransactionRun,
+    work: (manager: unknown, joined: JoinedTransaction) => Promise<T>,
+  ): Promise<T> {
+    return this.#handlers.run(run, (manager) => work(manager, this.join(manager)));
+  }
+
+  /** In the runner's transaction; without one there is nothing to join, and nothing of the host's is used. */
+  async #runOn<T>(runner: QueryRunner, script: TimedScript<T>): Promise<T> {
+    try {
+      if (!runner.isTransactionActive) {
+        const [result] = await this.#open().aside.session.transact([script]);
+        return result as T;
+      }
+      const executor = new Executor((await runner.connect()) as PgClient, false);
+      const now = await executor.simple(`SELECT ${NOW_EXPRESSION}`);
+      return await runScriptAsync(
+        script(this.clock.observe(Number(now[0]?.[0]))),
+        executor.execute,
+      );
+    } catch (error) {
+      throw joinedFailure(error, classifyPostgresError(error));
+    }
+  }
+
+  *#now() {
+    const rows = yield* query(`SELECT ${NOW_EXPRESSION}`);
+    return this.clock.observe(Number(rows[0]?.[0]));
+  }
+
+  /** Names of channels are short, and shared by all who use the database. */
+  #channel(): string {
+    const tables = createHash('sha256').update(this.#tables.jobs).digest('hex').slice(0, 16);
+    return `nestjs_jobs_${tables}`;
+  }
+
+  #open(): Lanes {
+    if (this.#lanes === undefined) {
+      throw unreachable(undefined);
+    }
+    return this.#lanes;
+  }
+}
+
+function each(lanes: Lanes | undefined): readonly Lane[] {
+  return lanes === undefined ? [] : [lanes.insert, lanes.work, lanes.aside];
+}
+
+interface Place {
+  readonly type: string;
+  readonly url?: unknown;
+  readonly host?: unknown;
+  readonly port?: unknown;
+  readonly database?: unknown;
+}
+
+function isSameDatabase(a: DataSource, b: DataSource): boolean {
+  const one: Place = a.options;
+  const other: Place = b.options;
+  return (
+    one.type === other.type &&
+    one.url === other.url &&
+    one.host === other.host &&
+    one.port === other.port &&
+    one.database === other.database
+  );
+}
+
+function unreachable(cause: unknown): JobsError {
+  return new JobsError(
+    'database_unavailable',
+    'The jobs database cannot be reached or written now. Check that the server runs, takes connections of this user, and is not read-only; it is tried again by itself.',
+    { cause, retryAfterSec: 5 },
+  );
+}
