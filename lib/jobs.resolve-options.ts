@@ -1,3 +1,4 @@
+import { isPlainText, LONGEST_CHANNEL } from './model/text.js';
 import {
   atLeast,
   callable,
@@ -184,10 +185,15 @@ function resolveChannels(channels: readonly string[] | '*'): readonly string[] |
   if (
     !Array.isArray(channels) ||
     channels.length === 0 ||
-    channels.some((each) => typeof each !== 'string' || each.length > 64)
+    !channels.every((each) => isPlainText(each, 0, LONGEST_CHANNEL))
   ) {
     throw invalid(
-      "channels is neither '*' nor an array of texts of at most 64 characters: the default is [''].",
+      `channels is neither '*' nor an array of texts of at most ${LONGEST_CHANNEL} characters: the default is [''].`,
+    );
+  }
+  if (channels.includes('*')) {
+    throw invalid(
+      "channels is an array that holds '*', which would be the one channel of that name: for all channels give channels: '*', without the array.",
     );
   }
   return [...new Set(channels as readonly string[])];

@@ -2,6 +2,7 @@ import { durationMs } from '../model/duration.js';
 import type { EnqueueOptions } from '../model/enqueue-options.js';
 import { JobsError } from '../model/errors.js';
 import { NIL_TENANT } from '../model/tenant.js';
+import { isPlainText, LONGEST_CHANNEL } from '../model/text.js';
 
 /** @throws JobsError `invalid_request` for both a date and a delay */
 export function checkedStart(options: Omit<EnqueueOptions<unknown>, 'manager'>): {
@@ -77,21 +78,10 @@ export function checkedChannel(channel: unknown): string {
   if (channel === undefined) {
     return '';
   }
-  if (!isPlainText(channel, 0, 64)) {
-    throw badField('channel', 'must be a text of at most 64 characters');
+  if (!isPlainText(channel, 0, LONGEST_CHANNEL)) {
+    throw badField('channel', `must be a text of at most ${LONGEST_CHANNEL} characters`);
   }
   return channel;
-}
-
-const UNSTORABLE = /[\0]|\p{Surrogate}/u;
-
-function isPlainText(value: unknown, least: number, most: number): value is string {
-  return (
-    typeof value === 'string' &&
-    value.length >= least &&
-    (value.length <= most || [...value].length <= most) &&
-    !UNSTORABLE.test(value)
-  );
 }
 
 /** What an option should have been. */

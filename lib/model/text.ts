@@ -63,3 +63,18 @@ function describeValue(value: unknown): string {
     return `Thrown: ${Object.prototype.toString.call(value)} (cannot be shown as JSON)`;
   }
 }
+
+/** Characters of a channel's name, at the most. */
+export const LONGEST_CHANNEL = 64;
+
+const UNSTORABLE = /[\0]|\p{Surrogate}/u;
+
+/** Whether it is a text of so many characters, none of which a database refuses. */
+export function isPlainText(value: unknown, least: number, most: number): value is string {
+  return (
+    typeof value === 'string' &&
+    value.length >= least &&
+    (value.length <= most || [...value].length <= most) &&
+    !UNSTORABLE.test(value)
+  );
+}

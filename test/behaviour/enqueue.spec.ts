@@ -325,6 +325,12 @@ describe('enqueue beside workers', () => {
     expect((await app.jobs.get(foreign.id)).status).toBe('waiting');
   });
 
+  it('serves a channel that is as long as a channel may be', async () => {
+    const channel = '💥'.repeat(64);
+    const app = await bootJobs({ types: [Echo], options: { channels: [channel] } });
+    expect((await app.run(Echo, undefined, { channel })).status).toBe('completed');
+  });
+
   it("serves every channel with '*'", async () => {
     const app = await bootJobs({ types: [Echo], options: { channels: '*' } });
     expect((await app.run(Echo, undefined, { channel: 'anything' })).status).toBe('completed');
