@@ -6,11 +6,6 @@ export interface JsonObject {
   [key: string]: JsonValue;
 }
 
-/** JSON text that was stored, and so was checked before. */
-export function parseJson(text: string): JsonValue {
-  return JSON.parse(text) as JsonValue;
-}
-
 export function isJsonObject(value: JsonValue | undefined): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -15,12 +15,6 @@ export const ORDER_FIELDS = [
 /** What a list may be ordered by. */
 export type OrderField = (typeof ORDER_FIELDS)[number];
 
-/** One field of an order. */
-export interface JobOrder {
-  readonly field: OrderField;
-  readonly descending: boolean;
-}
-
 /** Filters, order and page of a list; everything is optional. */
 export interface JobQuery {
   /** Only this tenant's jobs; all of them when absent. */

@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { JobsError } from '../../lib/model/errors.js';
 import { toJsonText } from '../../lib/model/json-text.js';
-import { parseJson } from '../../lib/model/json.js';
+import { parseJson } from '../support/json.js';
 
 const limits = { bytes: 256 * 1024, depth: 64 };
 

@@ -4,10 +4,10 @@ import {
   canonicalJson,
   deepMerge,
   isJsonObject,
-  parseJson,
   type JsonObject,
   type JsonValue,
 } from '../../lib/model/json.js';
+import { parseJson } from '../support/json.js';
 
 const json = fc.jsonValue({ maxDepth: 5 }).map((value) => parseJson(JSON.stringify(value)));
 

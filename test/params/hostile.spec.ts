@@ -4,7 +4,8 @@ import { Allow, IsObject, IsOptional, IsString, ValidateNested } from 'class-val
 import * as fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { toJsonText } from '../../lib/model/json-text.js';
-import { parseJson, type JsonObject } from '../../lib/model/json.js';
+import type { JsonObject } from '../../lib/model/json.js';
+import { parseJson } from '../support/json.js';
 import { classParams } from '../../lib/params/class-params.js';
 import { anyParams } from '../../lib/params/params-contract.js';
 import { mistakesOf, refusalOf, stored } from './refusal.js';

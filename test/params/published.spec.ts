@@ -29,7 +29,8 @@ import {
 } from 'class-validator';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseJson, type JsonObject, type JsonValue } from '../../lib/model/json.js';
+import type { JsonObject, JsonValue } from '../../lib/model/json.js';
+import { parseJson } from '../support/json.js';
 import { classParams } from '../../lib/params/class-params.js';
 import { completeParams } from '../../lib/params/complete.js';
 import { readClassShape } from '../../lib/params/class-shape.js';

@@ -18,11 +18,6 @@ export function classifySqliteError(thrown: unknown): FailureKind {
       : 'error';
 }
 
-/** The `SQLITE_…` code of an error of either driver. */
-export function sqliteCode(thrown: unknown): string | undefined {
-  return sqliteError(thrown)?.code;
-}
-
 function sqliteError(
   thrown: unknown,
 ): { readonly code: string; readonly message: string } | undefined {
