@@ -20,9 +20,11 @@ export interface PendingLines {
   readonly jobId: string;
   readonly type: string;
   lines: LogLine[];
+  /** Lines that a transaction of the handler, which has the lock, keeps back until its end. */
+  held: LogLine[];
   /** How many lines were left out since the last one that waits. */
   leftOut: number;
-  /** A transaction of the handler has the lock: its lines wait for its end. */
+  /** Whether what is logged now is held. */
   isHeld: boolean;
   isReported: boolean;
   /** Who waits for the last of them to be handed to the writer. */
@@ -66,7 +68,7 @@ export class LogBacklog {
       return false;
     }
     this.#noteGap(run, line[0]);
-    this.#push(run, line);
+    this.#push(line, current(run));
     if (!run.isHeld) {
       this.#running.add(run);
       this.#schedule();
@@ -77,7 +79,7 @@ export class LogBacklog {
   /** The run writes no more. Resolves when its last line is ahead of what is written from then on. */
   end(run: PendingLines, nowMs: number): Promise<void> | undefined {
     this.#noteGap(run, nowMs);
-    run.isHeld = false;
+    this.#unhold(run, 0);
     if (run.lines.length === 0) {
       return undefined;
     }
@@ -91,20 +93,18 @@ export class LogBacklog {
     return this.isFull && run.lines.length > 0 && !run.isHeld ? this.#handedOver(run) : undefined;
   }
 
-  /** Stores what the run has logged so far, and keeps back what it logs from then on. */
+  /** Stores what the run has logged so far, and keeps back what it logs from the call on. */
   async hold(run: PendingLines): Promise<void> {
+    run.isHeld = true;
     while (run.lines.length > 0 || this.#flight?.runs.includes(run) === true) {
       this.#handOver();
       await this.#flight?.done;
     }
-    run.isHeld = true;
   }
 
   /** Lets the lines of a run go on, less those that were stored elsewhere. */
   release(run: PendingLines, stored: number): void {
-    run.isHeld = false;
-    this.#forget(run.lines.splice(0, stored));
-    if (run.lines.length > 0) {
+    if (this.#unhold(run, stored)) {
       this.#running.add(run);
       this.#schedule();
     }
@@ -117,7 +117,7 @@ export class LogBacklog {
       lines += run.lines.length;
       run.leftOut += run.lines.length;
       this.#forget(run.lines.splice(0));
-      this.#noteGap(run, nowMs);
+      this.#noteGap(run, nowMs, run.lines);
     }
     if (lines > 0) {
       this.#logger.warn(
@@ -125,6 +125,16 @@ export class LogBacklog {
       );
       this.#schedule();
     }
+  }
+
+  /** Whether there were lines to let go. */
+  #unhold(run: PendingLines, stored: number): boolean {
+    const { held } = run;
+    run.isHeld = false;
+    run.held = [];
+    this.#forget(held.splice(0, stored));
+    run.lines = run.lines.concat(held);
+    return held.length > 0;
   }
 
   #handedOver(run: PendingLines): Promise<void> {
@@ -142,16 +152,16 @@ export class LogBacklog {
     }
   }
 
-  #noteGap(run: PendingLines, nowMs: number): void {
+  #noteGap(run: PendingLines, nowMs: number, into = current(run)): void {
     if (run.leftOut > 0) {
       const text = `${run.leftOut} lines were left out here: more was logged than could be written.`;
       run.leftOut = 0;
-      this.#push(run, [nowMs, WARN, text, null]);
+      this.#push([nowMs, WARN, text, null], into);
     }
   }
 
-  #push(run: PendingLines, line: LogLine): void {
-    run.lines.push(line);
+  #push(line: LogLine, into: LogLine[]): void {
+    into.push(line);
     this.#bytes += sizeOf(line);
     this.#wasFull ||= this.isFull;
   }
@@ -247,6 +257,10 @@ export class LogBacklog {
       `${lines} log lines of ${runs.length} jobs, the first of them ${runs[0]?.jobId ?? '?'}, were lost: ${String(error)}`,
     );
   }
+}
+
+function current(run: PendingLines): LogLine[] {
+  return run.isHeld ? run.held : run.lines;
 }
 
 function sizeOf([, , message, fields]: LogLine): number {

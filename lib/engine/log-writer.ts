@@ -55,6 +55,7 @@ export class RunLogger implements JobLogger {
     this.#pending = {
       ...run,
       lines: [],
+      held: [],
       leftOut: 0,
       isHeld: false,
       isReported: false,
@@ -81,7 +82,7 @@ export class RunLogger implements JobLogger {
 
   /** What was logged since {@link hold}. */
   get held(): readonly LogLine[] {
-    return this.#pending.lines;
+    return this.#pending.held;
   }
 
   /** The transaction is over, and that many of the lines were stored in it. */

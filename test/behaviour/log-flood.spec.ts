@@ -99,6 +99,29 @@ describe('the log of a job that has ended', () => {
     expect(job.status).toBe(status);
   });
 
+  it('has what was logged on and on beside a transaction, which begins all the same', async () => {
+    const app = await bootJobs({ types, options: { limits: { logLines: 10_000_000 } } });
+    let logged = 0;
+    body = async (ctx) => {
+      let isOver = false;
+      const logOn = (): void => {
+        if (!isOver) {
+          ctx.log.info(`line ${logged}`);
+          logged += 1;
+          setImmediate(logOn);
+        }
+      };
+      logOn();
+      for (let n = 0; n < 3; n += 1) {
+        await ctx.transaction(() => turn());
+        await turn();
+      }
+      isOver = true;
+    };
+    expect((await app.run(Flood)).status).toBe('completed');
+    expect(await stored(app)).toEqual(Array.from({ length: logged }, (_, n) => `line ${n}`));
+  });
+
   it('has what was logged in a transaction that was rolled back', async () => {
     const app = await bootJobs({ types });
     body = async (ctx) => {
