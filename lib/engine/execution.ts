@@ -15,7 +15,7 @@ import { ProgressRecorder } from './progress-recorder.js';
 import type { HandledRun } from './run.js';
 import { RunClock, type TimedRun } from './run-clock.js';
 import { RunContext } from './run-context.js';
-import { endingOf, noteCompleted, resultText, settleRun, tellUnsettled } from './run-end.js';
+import { endingOf, noteCompleted, resultText, settleRun } from './run-end.js';
 import { recall } from './run-start.js';
 import { runInContext } from './run-storage.js';
 
@@ -28,6 +28,8 @@ export interface ExecutionHost {
   slotFreed(execution: Execution): void;
   /** Takes a slot for a handler that comes back from a lock. */
   takeSlot(signal: AbortSignal): Promise<void>;
+  /** The end of the run could not be stored. */
+  unsettled(execution: Execution, error: unknown): void;
   /** The run is over and stored (or lost); called once. */
   ended(execution: Execution): void;
 }
@@ -81,7 +83,6 @@ export class Execution implements HandledRun, TimedRun {
     return this.#isSettled;
   }
 
-  /** Milliseconds the handler has been at work. */
   get elapsedMs(): number {
     return this.#startedAt === undefined ? 0 : performance.now() - this.#startedAt;
   }
@@ -153,7 +154,6 @@ export class Execution implements HandledRun, TimedRun {
     }
   }
 
-  /** The job as the handler sees it. */
   view(params: unknown): Job {
     return jobOf(this.job, { isPaused: false, nowMs: this.parts.store.estimateNowMs(), params });
   }
@@ -349,7 +349,7 @@ export class Execution implements HandledRun, TimedRun {
           this.#host.ended(this);
         },
         (error: unknown) => {
-          tellUnsettled(this, error);
+          this.#host.unsettled(this, error);
           this.#host.ended(this);
         },
       );
@@ -367,7 +367,7 @@ export class Execution implements HandledRun, TimedRun {
       await this.#context?.openLog?.end();
       await settleRun(this, ending);
     } catch (error) {
-      tellUnsettled(this, error);
+      this.#host.unsettled(this, error);
     } finally {
       this.#host.ended(this);
     }

@@ -3,6 +3,7 @@ import type { JobEntity } from '../entities/job.entity.js';
 import type { JobEvent, JobProgressEvent } from '../model/job.js';
 import type { EngineParts } from './engine-parts.js';
 import { Execution, type ExecutionHost } from './execution.js';
+import { FailedJobs } from './failed-jobs.js';
 import { changeOfEnding } from './run-end.js';
 import { markStarted } from './run-start.js';
 import { Slots } from './slots.js';
@@ -38,12 +39,16 @@ export class QueueRunner implements ExecutionHost {
   #unmarked = new Set<Execution>();
   #markTimer: NodeJS.Timeout | undefined;
   #isPumping = false;
+  readonly #kept: FailedJobs;
+  readonly #unsettled: FailedJobs;
   #emptied: (() => void)[] = [];
 
   constructor(name: string, capacity: number, parts: EngineParts) {
     this.name = name;
     this.#parts = parts;
     this.#slots = new Slots(capacity, () => this.#pump());
+    this.#kept = new FailedJobs((text) => parts.logger.warn(text), 'given back');
+    this.#unsettled = new FailedJobs((text) => parts.logger.error(text), 'settled');
   }
 
   /** Handlers at once in this process. */
@@ -201,6 +206,10 @@ export class QueueRunner implements ExecutionHost {
     return this.#slots.take(signal);
   }
 
+  unsettled({ job, runId }: Execution, error: unknown): void {
+    this.#unsettled.add(`${job.id} (${job.type}, run ${runId})`, error);
+  }
+
   ended(execution: Execution): void {
     this.#running.delete(execution.runId);
     this.#unstored.delete(execution);
@@ -210,6 +219,11 @@ export class QueueRunner implements ExecutionHost {
     this.#pump();
   }
 
+  /** Whether so much waits to be written that no handler is started, and so nothing claimed. */
+  get #mayNotStart(): boolean {
+    return this.#unstored.size >= MOST_UNSTORED || this.#parts.logs.isFull;
+  }
+
   #pump(): void {
     // Starting a handler may end it at once and come back here: one loop does for both.
     if (this.#isPumping || this.#isStopped) {
@@ -217,12 +231,7 @@ export class QueueRunner implements ExecutionHost {
     }
     this.#isPumping = true;
     try {
-      while (
-        this.#buffer.length > 0 &&
-        this.#unstored.size < MOST_UNSTORED &&
-        !this.#parts.logs.isFull &&
-        this.#slots.tryTake()
-      ) {
+      while (this.#buffer.length > 0 && !this.#mayNotStart && this.#slots.tryTake()) {
         const job = this.#buffer.shift();
         if (job === undefined) {
           this.#slots.release();
@@ -252,7 +261,7 @@ export class QueueRunner implements ExecutionHost {
     if (
       room <= 0 ||
       (this.#buffer.length > 0 && this.#buffer.length > ahead / 2) ||
-      this.#unstored.size >= MOST_UNSTORED
+      this.#mayNotStart
     ) {
       return;
     }
@@ -338,7 +347,7 @@ export class QueueRunner implements ExecutionHost {
   }
 
   async #giveBack(job: JobEntity): Promise<void> {
-    const { store, handlers, logger, random } = this.#parts;
+    const { store, handlers, random } = this.#parts;
     const type = handlers.get(job.type);
     try {
       const result = await store.jobs.settle(job.id, (stored, nowMs) => {
@@ -351,9 +360,7 @@ export class QueueRunner implements ExecutionHost {
         this.#parts.stored(result, type);
       }
     } catch (error) {
-      logger.warn(
-        `Job ${job.id} could not be given back; it comes back when its lease ends. ${String(error)}`,
-      );
+      this.#kept.add(job.id, error);
     }
   }
 

@@ -119,13 +119,6 @@ export async function settleRun(run: ServedRun, ending: Ending): Promise<void> {
   }
 }
 
-/** Says that the end of a run could not be stored. */
-export function tellUnsettled({ job, parts, runId }: ServedRun, error: unknown): void {
-  parts.logger.error(
-    `Job ${job.id} (${job.type}): the outcome of run ${runId} could not be stored; the job comes back when its lease ends. ${String(error)}`,
-  );
-}
-
 /** What `complete` stored, noted in the job as this process holds it. */
 export function noteCompleted(job: JobEntity, result: string | null, nowMs: number): void {
   job.status = 'completed';

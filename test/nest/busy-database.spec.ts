@@ -25,6 +25,13 @@ class Held implements JobHandler {
   }
 }
 
+@JobType({ group: 'download', name: 'also-held' })
+class AlsoHeld implements JobHandler {
+  execute(ctx: JobContext): Promise<unknown> {
+    return gate.hold(ctx);
+  }
+}
+
 @JobType({ name: 'marked' })
 class Marked implements JobHandler {
   execute(): void {}
@@ -61,9 +68,9 @@ describe('a database that somebody else keeps locked', () => {
     expect((await app.run(Quick)).result).toBe('quick');
   }, 20_000);
 
-  it('does not keep the application from closing, with claims that are not started either', async () => {
+  it('does not keep the application from closing, with claims that are not started either, and is told of in two lines', async () => {
     const app = await bootJobs({
-      types,
+      types: [...types, AlsoHeld],
       options: {
         queues: { compute: 1 },
         grace: { shutdown: '100ms', signal: '100ms' },
@@ -76,11 +83,27 @@ describe('a database that somebody else keeps locked', () => {
     await app.jobs.enqueueMany(Array.from({ length: 50 }, () => ({ type: Quick })));
     await app.queues.resume('compute');
     await gate.entry(id);
-    expect((await app.jobs.list({ status: 'running' })).total).toBe(51);
+    const held = await app.jobs.enqueueMany(Array.from({ length: 5 }, () => ({ type: AlsoHeld })));
+    for (const { job } of held) {
+      await gate.entry(job?.id ?? '');
+    }
+    expect((await app.jobs.list({ status: 'running' })).total).toBe(56);
     const unlock = await lock(holder);
     await within(app.close(), 'close', 11_000);
     await unlock();
-    expect((await holder.jobs.list({ status: 'running' })).total).toBe(51);
+    expect((await holder.jobs.list({ status: 'running' })).total).toBe(56);
+    // Nest has one logger, the one of who booted last.
+    const given = holder.log
+      .texts('warn')
+      .filter((text) => text.includes('could not be given back'));
+    expect(given).toEqual([expect.stringMatching(/^50 jobs .*, …\); they come back when/)]);
+    const settled = holder.log
+      .texts('error')
+      .filter((text) => text.includes('could not be settled'));
+    expect(settled.filter((text) => text.startsWith('5 jobs'))).toEqual([
+      expect.stringContaining('download:also-held'),
+    ]);
+    expect(settled.filter((text) => text.includes('compute:held'))).toHaveLength(1);
   }, 25_000);
 });
 

@@ -1,0 +1,29 @@
+import { describe, expect, it } from 'vitest';
+import type { EngineParts } from '../../lib/engine/engine-parts.js';
+import { QueueRunner } from '../../lib/engine/queue-runner.js';
+
+describe('a queue', () => {
+  it('takes no jobs while so much is logged that no handler may be started, and does afterwards', () => {
+    let claims = 0;
+    const logs = { isFull: true };
+    const parts = {
+      logs,
+      handlers: { idsOf: () => ['default:any'] },
+      options: { channels: '*', lease: { durationMs: 1000 } },
+      store: {
+        jobs: {
+          claim: () => {
+            claims += 1;
+            return new Promise(() => undefined);
+          },
+        },
+      },
+    } as object as EngineParts;
+    const queue = new QueueRunner('default', 5, parts);
+    queue.start();
+    expect(claims).toBe(0);
+    logs.isFull = false;
+    queue.wake();
+    expect(claims).toBe(1);
+  });
+});
