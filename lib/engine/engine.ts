@@ -386,9 +386,8 @@ export class Engine {
       queue.hint();
     }
     this.#promoter.wake();
-    if (performance.now() - this.#attendedAt > ATTEND_LEAST_MS) {
-      this.#attend.wake();
-    }
+    // Of several hints in a row the last one counts as well.
+    this.#attend.wake(Math.max(0, this.#attendedAt + ATTEND_LEAST_MS - performance.now()));
   }
 
   #wakeQueues(): void {

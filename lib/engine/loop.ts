@@ -22,7 +22,7 @@ export class Loop {
   readonly #random: () => number;
   #timer: NodeJS.Timeout | undefined;
   #pass: Promise<void> | undefined;
-  #isWoken = false;
+  #wokenMs: number | undefined;
   #failures = 0;
   #isStopped = true;
   /** When the pass that is due or under way should have ended, by the monotonic clock. */
@@ -48,15 +48,18 @@ export class Loop {
     this.#arm(0);
   }
 
-  /** A pass as soon as possible; calls during a pass give one more. After a failure its back-off stands. */
-  wake(): void {
+  /**
+   * A pass as soon as possible, or after so long; calls during a pass give one more. After a failure
+   * its back-off stands.
+   */
+  wake(afterMs = 0): void {
     if (this.#isStopped) {
       return;
     }
     if (this.#pass !== undefined) {
-      this.#isWoken = true;
+      this.#wokenMs = afterMs;
     } else if (this.#failures === 0) {
-      this.#arm(0);
+      this.#arm(afterMs);
     }
   }
 
@@ -78,12 +81,12 @@ export class Loop {
   }
 
   async #run(): Promise<void> {
-    this.#isWoken = false;
+    this.#wokenMs = undefined;
     const nextMs = await this.#runOnce();
     // In one step, so that no call of wake falls in between.
     this.#pass = undefined;
     if (!this.#isStopped) {
-      this.#arm(this.#isWoken && this.#failures === 0 ? 0 : nextMs);
+      this.#arm(this.#failures === 0 ? (this.#wokenMs ?? nextMs) : nextMs);
     }
   }
 

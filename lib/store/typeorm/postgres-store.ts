@@ -45,6 +45,9 @@ const CLOSE_PATIENCE_MS = 2000;
 const READERS = 3;
 
 const WORDS: SqlWords = {
+  // Nobody waits for it, and each statement is a message there and back.
+  purgedAtOnce: 200,
+  linesPurgedAtOnce: 2000,
   amongNumbers: '= ANY(ARRAY(SELECT value::bigint FROM json_array_elements_text(?::json)))',
   amongTexts: '= ANY(ARRAY(SELECT value FROM json_array_elements_text(?::json)))',
   jsonArray: 'json_build_array',

@@ -5,7 +5,6 @@ import type { TableNames } from './table-names.js';
 /** One transaction deletes for about so long: other writers wait for it. */
 const SLICE_MS = 10;
 /** Rows of one statement, so that the time is looked at often enough: a job may be a megabyte. */
-const HISTORY_ROWS = 200;
 const JOB_ROWS = 5;
 
 /**
@@ -21,7 +20,7 @@ export function* purge(t: TableNames, status: FinalStatus, beforeMs: number): Sc
     const rows = yield* query(
       `SELECT seq, job_id FROM ${t.jobs}
        WHERE status = ? AND finished_at_ms IS NOT NULL AND finished_at_ms < ?
-       ORDER BY finished_at_ms LIMIT ${JOB_ROWS}`,
+       ORDER BY finished_at_ms LIMIT ${t.words.purgedAtOnce}`,
       [status, beforeMs],
     );
     if (rows.length === 0) {
@@ -37,7 +36,7 @@ export function* purge(t: TableNames, status: FinalStatus, beforeMs: number): Sc
       `DELETE FROM ${t.jobs} WHERE seq ${t.words.amongNumbers} AND status = ? AND finished_at_ms < ?`,
       [JSON.stringify(rows.map((row) => row[0])), status, beforeMs],
     );
-    if (rows.length < JOB_ROWS) {
+    if (rows.length < t.words.purgedAtOnce) {
       return false;
     }
   } while (performance.now() < until);
@@ -86,11 +85,11 @@ function* removeHistory(t: TableNames, ids: readonly string[], until: number): S
     for (;;) {
       yield* query(
         `DELETE FROM ${table} WHERE ${key} IN (SELECT ${key} FROM ${table}
-           WHERE job_id ${t.words.amongTexts} LIMIT ${HISTORY_ROWS})`,
+           WHERE job_id ${t.words.amongTexts} LIMIT ${t.words.linesPurgedAtOnce})`,
         [jobIds],
       );
       const [changes] = yield* query(CHANGES_SQL);
-      if (Number(changes?.[0]) < HISTORY_ROWS) {
+      if (Number(changes?.[0]) < t.words.linesPurgedAtOnce) {
         break;
       }
       if (performance.now() >= until) {

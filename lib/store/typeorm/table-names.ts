@@ -1,5 +1,8 @@
 /** Phrases in which databases differ, and which stand in statements that they share. */
 export interface SqlWords {
+  /** Jobs, and lines of them, that one statement of retention deletes: the time is looked at after each. */
+  readonly purgedAtOnce: number;
+  readonly linesPurgedAtOnce: number;
   /** After a column of numbers: is in the JSON array that is bound. */
   readonly amongNumbers: string;
   /** The same for texts. */
@@ -28,6 +31,9 @@ export interface TableNames {
 }
 
 const SQLITE_WORDS: SqlWords = {
+  // A job may be a megabyte, and the one writer is held up.
+  purgedAtOnce: 5,
+  linesPurgedAtOnce: 200,
   amongNumbers: 'IN (SELECT value FROM json_each(?))',
   amongTexts: 'IN (SELECT value FROM json_each(?))',
   jsonArray: 'json_array',

@@ -39,10 +39,25 @@ export interface PgResult {
 
 interface PgDriver {
   readonly options: unknown;
-  readonly postgres?: PgModule & {
-    readonly types?: { getTypeParser(oid: number, format?: string): (value: string) => unknown };
-  };
-  readonly master?: { readonly options?: Readonly<Record<string, unknown>> };
+  readonly postgres?: PgModule;
+}
+
+/** Where a server is, and as whom: options of a data source, or of its primary. */
+interface Place {
+  readonly url?: string;
+  readonly host?: string;
+  readonly port?: number;
+  readonly username?: string;
+  readonly password?: unknown;
+  readonly database?: string;
+  readonly ssl?: unknown;
+}
+
+interface PgOptions extends Place {
+  readonly type: string;
+  readonly replication?: { readonly master: Place };
+  readonly connectTimeoutMS?: number;
+  readonly extra?: object;
 }
 
 const INT8 = 20;
@@ -62,24 +77,35 @@ export const PG_TYPES: PgTypes = {
   getTypeParser: (oid) => (FLOATS.includes(oid) ? asNumber : oid === BOOL ? asBit : asText),
 };
 
-/** Makes connections like those of the host's own pool. */
+/**
+ * Makes connections like those of the host's own pool, from the same options; the pool itself is left
+ * to the host, and need not be there yet.
+ */
 export function clientMaker(host: DataSource, applicationName: string): () => PgClient {
   const driver: PgDriver = host.driver;
-  const { postgres, master } = driver;
-  if (postgres === undefined || master?.options === undefined) {
+  const { postgres } = driver;
+  if (postgres === undefined) {
     throw new JobsError(
-      'database_unavailable',
-      'The data source of the application has not been initialized, so the jobs database cannot be reached; it is tried again by itself.',
-      { retryAfterSec: 5 },
+      'invalid_options',
+      'The data source is of type "postgres" but has not loaded the driver `pg`: install it.',
     );
   }
-  const { options } = master;
-  // The pool hides the password from enumeration, so it is named.
+  const options: PgOptions = host.options as PgOptions;
+  const place = options.replication?.master ?? options;
   const config = {
-    ...options,
-    password: options['password'],
+    connectionString: place.url,
+    host: place.host,
+    port: place.port,
+    user: place.username,
+    password: place.password,
+    database: place.database,
+    ssl: place.ssl,
+    connectionTimeoutMillis: options.connectTimeoutMS ?? CONNECT_TIMEOUT_MS,
+    ...options.extra,
     application_name: applicationName,
     keepAlive: true,
   };
   return () => new postgres.Client(config);
 }
+
+const CONNECT_TIMEOUT_MS = 10_000;
