@@ -6,6 +6,7 @@ import { defineConfig, type Plugin } from 'vitest/config';
  *
  *   nest12  Nest 12, TypeORM 1.1, better-sqlite3  (the root's own packages)         all tests
  *   nest11  Nest 11, TypeORM 0.3, sqlite3         (workspace test/compat/nest11)    the behavioural ones
+ *   nest12-postgres, nest11-postgres              the same lines on PostgreSQL      the behavioural ones
  *
  * A test asks `inject('line')` for its line and reads JOBS_TEST_DRIVER for its database driver.
  *
@@ -31,6 +32,20 @@ const suffix = '*.{spec,e2e-spec}.ts';
 const behavioural = ['behaviour', 'rest', 'nest', 'processes'].map(
   (folder) => `test/${folder}/**/${suffix}`,
 );
+
+/** What happens to files and to databases in memory. */
+const aboutFiles = ['database-errors', 'memory'].map((name) => `test/behaviour/${name}.spec.ts`);
+
+function onPostgres(name: Line, fixtures: string) {
+  const settings = line(name, 'postgres', fixtures, behavioural);
+  return {
+    ...settings,
+    name: `${name}-postgres`,
+    include: [...behavioural, `test/postgres/**/${suffix}`],
+    exclude: [...settings.exclude, ...aboutFiles],
+    globalSetup: ['scripts/test-postgres.mjs'],
+  };
+}
 
 function line(name: Line, driver: string, fixtures: string, include: string[]) {
   return {
@@ -63,29 +78,21 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: line('nest12', 'better-sqlite3', 'test/processes/fixtures', [`test/**/${suffix}`]),
+        test: line('nest12', 'better-sqlite3', 'test/processes/fixtures', [
+          `test/!(postgres)/**/${suffix}`,
+          `test/${suffix}`,
+        ]),
       },
       {
         extends: true,
         plugins: [resolveFrom('test/compat/nest11')],
         test: line('nest11', 'sqlite3', 'test/compat/nest11/fixtures', behavioural),
       },
-      {
-        extends: true,
-        test: {
-          ...line('nest12', 'postgres', 'test/processes/fixtures', behavioural),
-          name: 'nest12-postgres',
-          globalSetup: ['scripts/test-postgres.mjs'],
-        },
-      },
+      { extends: true, test: onPostgres('nest12', 'test/processes/fixtures') },
       {
         extends: true,
         plugins: [resolveFrom('test/compat/nest11')],
-        test: {
-          ...line('nest11', 'postgres', 'test/compat/nest11/fixtures', behavioural),
-          name: 'nest11-postgres',
-          globalSetup: ['scripts/test-postgres.mjs'],
-        },
+        test: onPostgres('nest11', 'test/compat/nest11/fixtures'),
       },
     ],
     // Processes, for native drivers. Most of what tests do is wait, so three keep two cores busy. The

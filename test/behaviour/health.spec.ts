@@ -3,6 +3,7 @@ import { JobType, type JobHandler } from '../../lib/index.js';
 import { bootJobs } from '../support/boot.js';
 import { codeOf } from '../support/refusals.js';
 import { until } from '../support/waiting.js';
+import { lockForWriting } from '../support/write-lock.js';
 
 @JobType({ name: 'plain' })
 class Plain implements JobHandler {
@@ -30,8 +31,7 @@ describe('health', () => {
       types: [Plain],
       options: { lease: { duration: '2s', sweep: '300ms' } },
     });
-    const runner = app.dataSource.createQueryRunner();
-    await runner.query('BEGIN IMMEDIATE');
+    const unlock = await lockForWriting(app.dataSource);
     const enqueued = app.jobs.enqueue(Plain);
     const refused = codeOf(enqueued);
     const health = await until(
@@ -53,8 +53,7 @@ describe('health', () => {
       async () => (await app.stats.health()).checks['duties']?.message.includes('lease renewal'),
       'the late renewal',
     );
-    await runner.query('ROLLBACK');
-    await runner.release();
+    await unlock();
     await until(async () => (await app.stats.health()).status === 'ok', 'health again');
     expect((await app.run(Plain)).result).toBe('done');
   }, 30_000);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/index.js';
 import type { BootedJobs } from '../support/boot.js';
+import { isFile } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
 import { longestStall } from '../support/loop-delay.js';
 import { bootWithNotes, countNotes, Note } from '../support/notes.js';
@@ -88,7 +89,8 @@ describe('a transaction of the host', () => {
         checkpoints.push(ctx.checkpoint({ saved: true }));
         ctx.progress(0.4);
         await until(() => Date.now() > opened + 2000, 'two seconds');
-        expect(calls).toEqual([]);
+        // A server lets others write meanwhile.
+        expect(calls).toHaveLength(isFile ? 0 : 2);
       }),
     );
     const jobs = await Promise.all(pending);
@@ -132,20 +134,22 @@ describe('a transaction of the host', () => {
     expect(await countNotes(app)).toBe(2);
   });
 
-  it('that awaits a write of the engine without passing its manager gets database_busy, which names it', async () => {
-    const app = await boot();
-    const begun = performance.now();
-    await underHostTransaction(app, true, async () => {
-      const error = await refusal(app.jobs.enqueue(Plain));
-      expect(error).toMatchObject({ code: 'database_busy', status: 503 });
-      expect(error.message).toMatch(/manager/);
+  if (isFile) {
+    it('that awaits a write of the engine without passing its manager gets database_busy, which names it', async () => {
+      const app = await boot();
+      const begun = performance.now();
+      await underHostTransaction(app, true, async () => {
+        const error = await refusal(app.jobs.enqueue(Plain));
+        expect(error).toMatchObject({ code: 'database_busy', status: 503 });
+        expect(error.message).toMatch(/manager/);
+      });
+      const took = performance.now() - begun;
+      expect(took).toBeGreaterThan(4000);
+      expect(took).toBeLessThan(9000);
+      expect((await app.jobs.list()).total).toBe(0);
+      expect((await app.run(Plain)).status).toBe('completed');
     });
-    const took = performance.now() - begun;
-    expect(took).toBeGreaterThan(4000);
-    expect(took).toBeLessThan(9000);
-    expect((await app.jobs.list()).total).toBe(0);
-    expect((await app.run(Plain)).status).toBe('completed');
-  });
+  }
 
   it('does not keep reads from working', async () => {
     const app = await boot();

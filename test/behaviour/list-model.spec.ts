@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { JobType, type JobHandler, type JobQuery, type JobStatus } from '../../lib/index.js';
 import { idOfSeq, msOfSeq, seqOfMs } from '../../lib/store/dialects/sqlite/row-numbers.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
+import { isFile } from '../support/databases.js';
 
 /** More than lists count, in all, of a tenant and of a status; several times what a slice reads. */
 const ROWS = 32_000;
@@ -45,7 +46,7 @@ beforeAll(async () => {
   app = await bootJobs({ types: [Alpha], options: { role: 'producer' }, lifetime: 'file' });
   for (let at = 0; at < ROWS; at += 4000) {
     await app.dataSource.query(
-      `INSERT INTO jobs (seq, job_id, tenant_id, user_id, idempotency_key, type, type_version, group_name, queue, channel,
+      inserting(`INSERT INTO jobs (seq, job_id, tenant_id, user_id, idempotency_key, type, type_version, group_name, queue, channel,
          kind, priority, status, ready, sequence, scheduled_at_ms, run_at_ms, updated_at_ms, started_at_ms, finished_at_ms,
          lease_until_ms, timeout_sec, max_retries, retry_delay_sec, params, tags, upstream_job_id)
        SELECT value ->> 'seq', value ->> 'id', value ->> 'tenant', value ->> 'user', value ->> 'key', value ->> 'type', 1,
@@ -53,11 +54,28 @@ beforeAll(async () => {
          value ->> 'ready', 1, value ->> 'scheduled_at', value ->> 'run_at', value ->> 'updated_at', value ->> 'started_at',
          value ->> 'finished_at', value ->> 'lease', 0, 0, 10, '{}',
          CASE WHEN value ->> 'tag' IS NOT NULL THEN json_array(value ->> 'tag') END, value ->> 'upstream'
-       FROM json_each(?)`,
+       FROM json_each(?)`),
       [JSON.stringify(rows.slice(at, at + 4000))],
     );
   }
 }, 60_000);
+
+/** The statement as the database of the run takes it. */
+function inserting(sql: string): string {
+  const numbers = /'(seq|scheduled_at|run_at|updated_at|started_at|finished_at|lease)'/;
+  return isFile
+    ? sql
+    : sql
+        .replaceAll(/value ->> '\w+'/g, (found) =>
+          numbers.test(found)
+            ? `(${found})::bigint`
+            : /'(priority|ready)'/.test(found)
+              ? `(${found})::int`
+              : `(${found})`,
+        )
+        .replace('json_array(', 'json_build_array(')
+        .replace('json_each(?)', 'json_array_elements($1::json)');
+}
 
 /** Every status, and every filter rare and common, old and new. */
 function rowOf(n: number): Row {

@@ -4,6 +4,7 @@ import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { handlerGate } from '../support/gate.js';
 import { until, waitForEnd } from '../support/waiting.js';
+import { lockForWriting } from '../support/write-lock.js';
 
 let body: (ctx: JobContext) => unknown = () => undefined;
 const gate = handlerGate();
@@ -203,9 +204,7 @@ describe('more lines than the database takes', () => {
     const { id } = await app.jobs.enqueue(Flood);
     const { release } = await gate.entry(id);
     await until(async () => (await count(app)) === 2000, 'the first lines');
-    const lock = app.dataSource.createQueryRunner();
-    await lock.startTransaction();
-    await lock.query(`UPDATE job_queues SET paused = paused`);
+    const unlock = await lockForWriting(app.dataSource);
     release();
     const closed = app.close();
     await until(
@@ -213,8 +212,7 @@ describe('more lines than the database takes', () => {
       'the lines to be given up',
       11_000,
     );
-    await lock.rollbackTransaction();
-    await lock.release();
+    await unlock();
     await closed;
     expect(app.log.texts('error')).toEqual([]);
 

@@ -1,12 +1,10 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { NestFactory } from '@nestjs/core';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { describe, expect, it } from 'vitest';
 import { JobsModule, JobType, type JobHandler } from '../../lib/index.js';
 import { BootedJobs, bootJobs, CapturedLog, QUICK } from '../support/boot.js';
 import { closeLater } from '../support/cleanup.js';
-import { createDatabase } from '../support/databases.js';
+import { createDatabase, isFile, missingDatabase } from '../support/databases.js';
 import { codeOf, refusal } from '../support/refusals.js';
 import { until, within } from '../support/waiting.js';
 
@@ -20,10 +18,7 @@ class Plain implements JobHandler {
 describe('a database that cannot be reached at boot', () => {
   it('is no boot error: calls say database_unavailable, and all works once it is there', async () => {
     const database = createDatabase();
-    // A file where the folder should be: neither driver can make the folder then.
-    const folder = path.join(database.folder, 'data');
-    writeFileSync(folder, 'in the way');
-    const file = path.join(folder, 'app.db');
+    const { name, create } = missingDatabase(database);
     class Root {}
     const log = new CapturedLog();
     const context = await within(
@@ -33,7 +28,7 @@ describe('a database that cannot be reached at boot', () => {
           imports: [
             // The host decides not to wait for its database; ours never waits.
             TypeOrmModule.forRoot({
-              ...database.options({ database: file }),
+              ...database.options({ database: name }),
               manualInitialization: true,
             }),
             JobsModule.forRoot(QUICK),
@@ -52,8 +47,7 @@ describe('a database that cannot be reached at boot', () => {
     expect(error).toMatchObject({ code: 'database_unavailable', status: 503 });
     expect((await app.stats.health()).status).toBe('down');
 
-    rmSync(folder);
-    mkdirSync(folder);
+    create();
     await until(
       async () =>
         (await codeOf(app.jobs.enqueue(Plain, undefined, { idempotencyKey: 'k' }))) === 'ok',
@@ -70,7 +64,9 @@ describe('the schema', () => {
     const app = await bootJobs({ types: [Plain] });
     const job = await app.run(Plain);
     const [table] = await app.sql<{ name: string }>(
-      `SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'job%' AND name LIKE '%migration%'`,
+      isFile
+        ? `SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'job%' AND name LIKE '%migration%'`
+        : `SELECT tablename AS name FROM pg_tables WHERE tablename LIKE 'job%' AND tablename LIKE '%migration%'`,
     );
     expect(table).toBeDefined();
     const before = await app.sql(`SELECT * FROM ${table?.name ?? ''}`);
@@ -125,7 +121,7 @@ async function asNewer(
   await source.initialize();
   try {
     const values = columns.map((column) =>
-      /name/i.test(column) ? `'FromTheFuture9999'` : '9999999999999',
+      /name/i.test(column) ? `'FromTheFuture9999'` : '999999999',
     );
     await source.query(
       `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${values.join(', ')})`,

@@ -1,13 +1,12 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
-import { bootJobs, type BootedJobs } from '../support/boot.js';
+import { bootJobs } from '../support/boot.js';
 import { ChildApplication } from '../support/children.js';
-import { createDatabase } from '../support/databases.js';
+import { createDatabase, missingDatabase } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
 import { codeOf } from '../support/refusals.js';
-import { until, waitForEnd, within } from '../support/waiting.js';
+import { waitForEnd, within } from '../support/waiting.js';
+import { lockForWriting } from '../support/write-lock.js';
 
 const gate = handlerGate();
 
@@ -39,27 +38,10 @@ class Marked implements JobHandler {
 
 const types = [Quick, Held];
 
-/** Holds the write lock of the database, as another program might; gives back how to let go. */
-async function lock(app: BootedJobs): Promise<() => Promise<void>> {
-  const runner = app.dataSource.createQueryRunner();
-  await until(
-    () =>
-      runner.query('BEGIN IMMEDIATE').then(
-        () => true,
-        () => false,
-      ),
-    'the lock',
-  );
-  return async () => {
-    await runner.query('ROLLBACK');
-    await runner.release();
-  };
-}
-
 describe('a database that somebody else keeps locked', () => {
   it('does not hold up the boot; callers are told, and all works once it is free', async () => {
     const first = await bootJobs({ types, options: { role: 'producer' } });
-    const unlock = await lock(first);
+    const unlock = await lockForWriting(first.dataSource);
     const booting = bootJobs({ types, database: first.database });
     const app = await within(booting, 'boot', 4000);
     const enqueued = codeOf(app.jobs.enqueue(Quick));
@@ -88,7 +70,7 @@ describe('a database that somebody else keeps locked', () => {
       await gate.entry(job?.id ?? '');
     }
     expect((await app.jobs.list({ status: 'running' })).total).toBe(56);
-    const unlock = await lock(holder);
+    const unlock = await lockForWriting(holder.dataSource);
     await within(app.close(), 'close', 11_000);
     await unlock();
     expect((await holder.jobs.list({ status: 'running' })).total).toBe(56);
@@ -124,23 +106,19 @@ describe('an application whose engine was not started', () => {
 describe('a worker process whose database is not there at boot', () => {
   it('stays, and works once it is', async () => {
     const database = createDatabase();
-    // A file where the folder should be: neither driver can make the folder then.
-    const folder = path.join(database.folder, 'data');
-    writeFileSync(folder, 'in the way');
-    const file = path.join(folder, 'app.db');
+    const { name, create } = missingDatabase(database);
     const worker = await ChildApplication.start({
       database,
       options: { role: 'worker' },
-      typeorm: { database: file, manualInitialization: true },
+      typeorm: { database: name, manualInitialization: true },
     });
     await worker.call('process', 'alone');
-    rmSync(folder);
-    mkdirSync(folder);
+    create();
     const producer = await bootJobs({
       types: [Marked],
       options: { role: 'producer' },
       database,
-      typeorm: { database: file },
+      typeorm: { database: name },
     });
     const { id } = await producer.jobs.enqueue(Marked);
     expect((await waitForEnd(producer.jobs, id)).status).toBe('completed');

@@ -1,9 +1,17 @@
-import { existsSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { dropLater, type Lifetime } from './cleanup.js';
-import { createPostgresDatabase } from './postgres.js';
+import { ask, createPostgresDatabase } from './postgres.js';
 
 /** A database of a test's own, empty at first. */
 export interface TestDatabase {
@@ -73,6 +81,28 @@ export function createDatabase(lifetime: Lifetime = 'test'): TestDatabase {
     );
   }
   return kind.create(lifetime);
+}
+
+/** Another database beside it that is not there yet, by the name that TypeORM is given. */
+export function missingDatabase(beside: TestDatabase): {
+  readonly name: string;
+  readonly create: () => void;
+} {
+  if (!isFile) {
+    const name = `${path.basename(beside.folder).replaceAll('-', '_').toLowerCase()}`;
+    dropLater(() => void ask(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`), 'test');
+    return { name, create: () => void ask(`CREATE DATABASE ${name} TEMPLATE template0`) };
+  }
+  // A file where the folder should be: no driver can make the folder then.
+  const folder = path.join(beside.folder, 'data');
+  writeFileSync(folder, 'in the way');
+  return {
+    name: path.join(folder, 'app.db'),
+    create: () => {
+      rmSync(folder);
+      mkdirSync(folder);
+    },
+  };
 }
 
 // The two lines of TypeORM know different `type` words, so no literal fits both.

@@ -1,0 +1,119 @@
+import { describe, expect, it, vi } from 'vitest';
+import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/index.js';
+import { bootJobs, type BootedJobs } from '../support/boot.js';
+import { createDatabase } from '../support/databases.js';
+import { handlerGate } from '../support/gate.js';
+import { codeOf } from '../support/refusals.js';
+import { until, waitForEnd, waitForStatus } from '../support/waiting.js';
+
+const gate = handlerGate();
+
+@JobType({ name: 'plain' })
+class Plain implements JobHandler {
+  execute(ctx: JobContext): number {
+    return ctx.attempt;
+  }
+}
+
+@JobType({ name: 'held', suspendable: true })
+class Held implements JobHandler {
+  execute(ctx: JobContext): Promise<unknown> {
+    return gate.obey(ctx);
+  }
+}
+
+const types = [Plain, Held];
+const OURS = `application_name = 'nestjs-jobs' AND datname = current_database()`;
+
+/** The sessions of the engine in that database are ended, as an administrator might. */
+async function terminate(app: BootedJobs): Promise<number> {
+  const ended = await app.sql(
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${OURS}`,
+  );
+  return ended.length;
+}
+
+describe('row numbers', () => {
+  it('that two processes choose alike are chosen again: every job is stored once', async () => {
+    const database = createDatabase();
+    const random = vi.spyOn(Math, 'random').mockReturnValue(0);
+    try {
+      const apps = await Promise.all([
+        bootJobs({ types, database, options: { role: 'producer' } }),
+        bootJobs({ types, database, options: { role: 'producer' } }),
+      ]);
+      const jobs: Job[] = [];
+      for (let round = 0; round < 40; round += 1) {
+        jobs.push(
+          ...(await Promise.all(
+            apps.flatMap((app) => Array.from({ length: 10 }, () => app.jobs.enqueue(Plain))),
+          )),
+        );
+      }
+      expect(new Set(jobs.map((job) => job.id)).size).toBe(800);
+      expect(await apps[0]?.sql('SELECT count(*) AS n FROM jobs')).toEqual([{ n: 800 }]);
+    } finally {
+      random.mockRestore();
+    }
+  });
+});
+
+describe('sessions that the server ends', () => {
+  it('are made anew: what runs goes on, what waits is taken, others are heard', async () => {
+    const database = createDatabase();
+    const worker = await bootJobs({ types, database });
+    const producer = await bootJobs({ types, database, options: { role: 'producer' } });
+    const held = await producer.jobs.enqueue(Held);
+    const { release } = await gate.entry(held.id);
+    expect(await terminate(worker)).toBeGreaterThan(3);
+    const id = await until(
+      () =>
+        producer.jobs.enqueue(Plain).then(
+          (job) => job.id,
+          () => false as const,
+        ),
+      'an enqueue',
+    );
+    expect((await waitForEnd(producer.jobs, id)).status).toBe('completed');
+    release('kept');
+    expect(await waitForEnd(producer.jobs, held.id)).toMatchObject({
+      status: 'completed',
+      result: 'kept',
+      lost: 0,
+    });
+  });
+});
+
+describe('a cancel from another process', () => {
+  it('reaches the handler within a tenth of a second', async () => {
+    const database = createDatabase();
+    const worker = await bootJobs({ types, database });
+    const producer = await bootJobs({ types, database, options: { role: 'producer' } });
+    const took: number[] = [];
+    for (let n = 0; n < 9; n += 1) {
+      const { id } = await producer.jobs.enqueue(Held);
+      await gate.entry(id);
+      const begun = performance.now();
+      await producer.jobs.cancel(id);
+      await waitForStatus(worker.jobs, id, 'canceled');
+      took.push(performance.now() - begun);
+    }
+    expect(took.toSorted((a, b) => a - b)[4]).toBeLessThan(100);
+  });
+});
+
+describe('tables', () => {
+  it('are made in the schema of the data source, with its prefix', async () => {
+    const database = createDatabase();
+    const first = await bootJobs({ types, database, options: { role: 'producer' } });
+    await first.sql('CREATE SCHEMA "Other"');
+    const app = await bootJobs({
+      types,
+      database,
+      typeorm: { schema: 'Other', entityPrefix: 'my_' },
+    });
+    const { id } = await app.run(Plain);
+    expect(await app.sql('SELECT job_id FROM "Other".my_jobs')).toEqual([{ job_id: id }]);
+    expect(await codeOf(first.jobs.get(id))).toBe('not_found');
+  });
+});

@@ -1,0 +1,36 @@
+import type { DataSource } from 'typeorm';
+import { driverUnderTest } from './databases.js';
+import { until } from './waiting.js';
+
+const TABLES = [
+  'jobs',
+  'job_runs',
+  'job_logs',
+  'job_types',
+  'job_groups',
+  'job_queues',
+  'job_workers',
+];
+
+/** Keeps everybody else from writing jobs, as another program might; gives back how to let go. */
+export async function lockForWriting(dataSource: DataSource): Promise<() => Promise<void>> {
+  const runner = dataSource.createQueryRunner();
+  const statements =
+    driverUnderTest === 'postgres'
+      ? ['BEGIN', `LOCK TABLE ${TABLES.join(', ')} IN EXCLUSIVE MODE`]
+      : ['BEGIN IMMEDIATE'];
+  for (const statement of statements) {
+    await until(
+      () =>
+        runner.query(statement).then(
+          () => true,
+          () => false,
+        ),
+      'the lock',
+    );
+  }
+  return async () => {
+    await runner.query('ROLLBACK');
+    await runner.release();
+  };
+}
