@@ -1,5 +1,5 @@
-import { JobsError } from '../model/errors.js';
 import { ScriptFailure, type Session } from './dialects/session.js';
+import { busyError, closedError, unavailableError } from './dialects/write-errors.js';
 import type { Script, TimedScript } from './dialects/sql.js';
 
 /**
@@ -12,6 +12,8 @@ export interface BatchKind<I, O> {
   readonly rank: number;
   /** The most items of one transaction, which bounds how long the lock is held. */
   readonly maxItems: number;
+  /** Work with the same number is done in order, also when some of it has to wait alone. */
+  orderOf?(item: I): number;
   /** One result an item, in order. */
   script(items: readonly I[], nowMs: number): Script<readonly O[]>;
 }
@@ -44,6 +46,8 @@ export const BUSY_DEADLINE_MS = 5000;
 const RETRIES_WITHOUT_DELAY = 12;
 const LONGEST_BUSY_DELAY_MS = 25;
 const UNAVAILABLE_DELAY_MS = 1000;
+/** Work that somebody's lock holds up is tried again so often. */
+const HELD_DELAY_MS = 50;
 
 /**
  * The one writer of a process. Nothing is timed: an idle writer writes in the same turn of the
@@ -60,6 +64,9 @@ export class Writer {
   /** Since when work waits without a commit; undefined while all goes well. */
   #stuckSince: number | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** What waits alone for a lock of somebody else. */
+  #aside: Pending[] = [];
+  #asideTimer: NodeJS.Timeout | undefined;
   #closed = false;
   #drained: (() => void)[] = [];
 
@@ -88,11 +95,12 @@ export class Writer {
   }
 
   /** One script in the next transaction; resolves after its commit. */
-  write<T>(script: TimedScript<T>, patience: Patience): Promise<T> {
+  write<T>(script: TimedScript<T>, patience: Patience, order?: number): Promise<T> {
     const kind: BatchKind<undefined, T> = {
       name: 'single',
       rank: 50,
       maxItems: 1,
+      ...(order === undefined ? {} : { orderOf: () => order }),
       *script(_items, nowMs) {
         return [yield* script(nowMs)];
       },
@@ -102,13 +110,13 @@ export class Writer {
 
   /** For how long work has waited without a commit; 0 when nothing waits. */
   get stuckMs(): number {
-    const isWaiting = this.#writing || this.#queue.length > 0;
+    const isWaiting = this.#writing || this.#queue.length > 0 || this.#aside.length > 0;
     return isWaiting && this.#stuckSince !== undefined ? performance.now() - this.#stuckSince : 0;
   }
 
   /** Resolves when nothing waits to be written, or after so long. */
   idle(patienceMs?: number): Promise<void> {
-    if (this.#queue.length === 0 && !this.#writing) {
+    if (this.#isIdle && !this.#writing) {
       return Promise.resolve();
     }
     return new Promise((resolve) => {
@@ -123,9 +131,15 @@ export class Writer {
   /** Refuses new work and rejects what could not be written. */
   close(): void {
     this.#closed = true;
+    if (this.#writing) {
+      // What is under way ends first, so that all that is refused is refused at once.
+      return;
+    }
     clearTimeout(this.#timer);
-    const left = this.#queue;
+    clearTimeout(this.#asideTimer);
+    const left = [...this.#queue, ...this.#aside];
     this.#queue = [];
+    this.#aside = [];
     for (const pending of left) {
       pending.reject(closedError());
     }
@@ -146,6 +160,9 @@ export class Writer {
       return;
     }
     const work = this.#take();
+    if (work.length === 0) {
+      return;
+    }
     let outcome: Promise<readonly unknown[]> | readonly unknown[];
     try {
       outcome = this.#session.transact(work.map((each) => each.script));
@@ -175,6 +192,9 @@ export class Writer {
   #take(): Work[] {
     const groups = new Map<BatchKind<unknown, unknown>, Pending[]>();
     const later: Pending[] = [];
+    if (this.#aside.length > 0) {
+      this.#keepOrder();
+    }
     for (const pending of this.#queue) {
       const group = groups.get(pending.kind);
       if (group === undefined) {
@@ -225,6 +245,9 @@ export class Writer {
         this.#refuseLate();
         this.#waitForLock();
         return;
+      case 'held':
+        this.#setAside(work, error);
+        return;
       case 'unavailable':
         this.#unavailable(work, cause);
         return;
@@ -254,6 +277,40 @@ export class Writer {
     this.#next();
   }
 
+  /** The work that met somebody's lock is singled out and waits; the rest goes on. */
+  #setAside(work: readonly Work[], error: unknown): void {
+    const guilty = error instanceof ScriptFailure ? work[error.index] : undefined;
+    if (this.#closed) {
+      this.#putBack(work);
+    } else if (guilty === undefined || guilty.items.length === 1) {
+      this.#putBack(work.filter((each) => each !== guilty && guilty !== undefined));
+      this.#aside.push(...(guilty?.items ?? work.flatMap((each) => each.items)));
+      this.#refuseLate();
+      this.#asideTimer ??= setTimeout(this.#retryAside, HELD_DELAY_MS * (1 + this.#random()));
+    } else {
+      this.#putBack(work.filter((each) => each !== guilty));
+      this.#queue.unshift(...guilty.items.map(alone));
+    }
+    this.#next();
+  }
+
+  readonly #retryAside = (): void => {
+    this.#asideTimer = undefined;
+    this.#queue.unshift(...this.#aside);
+    this.#aside = [];
+    this.#schedule();
+  };
+
+  /** What belongs behind work that waits alone waits with it. */
+  #keepOrder(): void {
+    const held = new Set(this.#aside.map(orderOf));
+    const behind = this.#queue.filter((each) => isBehind(each, held));
+    if (behind.length > 0) {
+      this.#queue = this.#queue.filter((each) => !isBehind(each, held));
+      this.#aside.push(...behind);
+    }
+  }
+
   #unavailable(work: readonly Work[], cause: unknown): void {
     const items = work.flatMap((each) => each.items);
     for (const pending of items.filter((each) => each.patience === 'caller')) {
@@ -276,11 +333,14 @@ export class Writer {
 
   #refuseLate(): void {
     const latest = performance.now() - BUSY_DEADLINE_MS;
-    const late = this.#queue.filter((each) => each.patience === 'caller' && each.since < latest);
+    const late = [...this.#queue, ...this.#aside].filter(
+      (each) => each.patience === 'caller' && each.since < latest,
+    );
     if (late.length > 0) {
       this.#queue = this.#queue.filter((each) => !late.includes(each));
+      this.#aside = this.#aside.filter((each) => !late.includes(each));
       for (const pending of late) {
-        pending.reject(busyError());
+        pending.reject(busyError(BUSY_DEADLINE_MS));
       }
     }
   }
@@ -301,10 +361,16 @@ export class Writer {
     }
   }
 
+  get #isIdle(): boolean {
+    return this.#queue.length === 0 && this.#aside.length === 0;
+  }
+
   #next(): void {
-    if (this.#queue.length > 0) {
+    if (this.#closed) {
+      this.close();
+    } else if (this.#queue.length > 0) {
       this.#schedule();
-    } else {
+    } else if (this.#aside.length === 0) {
       this.#tellIdle();
     }
   }
@@ -327,6 +393,15 @@ function scriptOf(kind: BatchKind<unknown, unknown>, items: readonly Pending[]):
     );
 }
 
+function orderOf(pending: Pending): number | undefined {
+  return pending.kind.orderOf?.(pending.item);
+}
+
+function isBehind(pending: Pending, held: ReadonlySet<number | undefined>): boolean {
+  const order = orderOf(pending);
+  return order !== undefined && held.has(order);
+}
+
 /** The same item under a kind of its own, so that it shares no statement. */
 function alone(pending: Pending): Pending {
   const { kind } = pending;
@@ -336,30 +411,8 @@ function alone(pending: Pending): Pending {
       name: kind.name,
       rank: kind.rank,
       maxItems: 1,
+      ...(kind.orderOf === undefined ? {} : { orderOf: (item) => kind.orderOf?.(item) ?? -1 }),
       script: (items, nowMs) => kind.script(items, nowMs),
     },
   };
-}
-
-function busyError(): JobsError {
-  return new JobsError(
-    'database_busy',
-    `The database was locked by another connection for ${BUSY_DEADLINE_MS / 1000} s, so nothing was written. If this call is made inside a transaction of the application, pass its EntityManager as \`manager\`; else try again.`,
-    { retryAfterSec: 1 },
-  );
-}
-
-function unavailableError(cause: unknown): JobsError {
-  return new JobsError(
-    'database_unavailable',
-    'The database cannot be written now, so nothing was stored. Check that it is reachable, writable and has space, then try again.',
-    { cause, retryAfterSec: 5 },
-  );
-}
-
-function closedError(): JobsError {
-  return new JobsError(
-    'database_unavailable',
-    'The jobs engine has been closed, so nothing was written. Enqueue before the application closes.',
-  );
 }

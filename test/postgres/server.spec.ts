@@ -4,7 +4,7 @@ import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { createDatabase } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
 import { codeOf } from '../support/refusals.js';
-import { until, waitForEnd, waitForStatus } from '../support/waiting.js';
+import { until, waitForEnd, waitForStatus, within } from '../support/waiting.js';
 
 const gate = handlerGate();
 
@@ -81,6 +81,30 @@ describe('sessions that the server ends', () => {
       result: 'kept',
       lost: 0,
     });
+  });
+});
+
+describe('a job that a transaction of the application has locked', () => {
+  it('keeps no other from being enqueued, run and held, and ends when it is let go', async () => {
+    const app = await bootJobs({
+      types,
+      options: { lease: { duration: '2s', sweep: '200ms' } },
+    });
+    const locked = await app.jobs.enqueue(Held);
+    const other = await app.jobs.enqueue(Held);
+    const [first, second] = [await gate.entry(locked.id), await gate.entry(other.id)];
+    const runner = app.dataSource.createQueryRunner();
+    await runner.startTransaction();
+    await runner.query(`SELECT 1 FROM jobs WHERE job_id = '${locked.id}' FOR UPDATE`);
+    const begun = Date.now();
+    expect((await within(app.run(Plain), 'another job', 3000)).status).toBe('completed');
+    second.release('other');
+    first.release('mine');
+    expect((await waitForEnd(app.jobs, other.id)).result).toBe('other');
+    await until(() => Date.now() > begun + 1200);
+    await runner.rollbackTransaction();
+    await runner.release();
+    expect(await waitForEnd(app.jobs, locked.id)).toMatchObject({ result: 'mine', lost: 0 });
   });
 });
 

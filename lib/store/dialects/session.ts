@@ -4,6 +4,8 @@ import type { Script, TimedScript } from './sql.js';
 export type FailureKind =
   /** Somebody else holds the lock: the same work succeeds later. */
   | 'busy'
+  /** Somebody else holds what this one piece of work needs: the rest need not wait for it. */
+  | 'held'
   /** The database cannot be written or reached now. */
   | 'unavailable'
   /** The work itself is wrong. */

@@ -1,6 +1,7 @@
 import { JobsError } from '../../model/errors.js';
 import type { Session } from '../dialects/session.js';
 import type { TimedScript } from '../dialects/sql.js';
+import { seqOfId } from '../dialects/sqlite/row-numbers.js';
 import type {
   ClaimRequest,
   Completion,
@@ -59,12 +60,14 @@ export function jobStore(parts: JobStoreParts): JobStore {
     name: 'report',
     rank: 15,
     maxItems: 500,
+    orderOf: (report) => report.seq,
     script: (reports, now) => scripts.report(reports, now),
   };
   const completeKind: BatchKind<Completion, boolean> = {
     name: 'complete',
     rank: 30,
     maxItems: 1000,
+    orderOf: (completion) => completion.seq,
     script: (completions, now) => scripts.complete(completions, now),
   };
   const claimKind: BatchKind<ClaimRequest, Awaited<ReturnType<JobStore['claim']>>> = {
@@ -114,7 +117,11 @@ export function jobStore(parts: JobStoreParts): JobStore {
     change: async (id, decide, tenantId) =>
       (await asideWriter()).write((now) => scripts.change(id, decide, tenantId, now), 'caller'),
     settle: async (id, decide) =>
-      (await writer()).write((now) => scripts.change(id, decide, undefined, now), 'engine'),
+      (await writer()).write(
+        (now) => scripts.change(id, decide, undefined, now),
+        'engine',
+        seqOfId(id),
+      ),
     lock: async (id, runId, otherId) =>
       (await writer()).write((now) => lockScript(scripts, id, runId, otherId, now), 'engine'),
     renew: async (workerId, leaseMs) =>
@@ -160,13 +167,13 @@ async function retryRead<T>(session: Session, script: Parameters<Session['read']
       return (await session.read(script)) as T;
     } catch (error) {
       const kind = session.classify(error);
-      if (kind === 'busy' && tries < READ_TRIES) {
+      if (kind !== 'error' && kind !== 'unavailable' && tries < READ_TRIES) {
         await new Promise((resolve) => setTimeout(resolve, Math.min(tries, 25)));
       } else if (kind === 'error') {
         throw error;
       } else {
         throw new JobsError(
-          kind === 'busy' ? 'database_busy' : 'database_unavailable',
+          kind === 'unavailable' ? 'database_unavailable' : 'database_busy',
           'The jobs database cannot be read now. Check that it is reachable, then try again.',
           { cause: error, retryAfterSec: 1 },
         );

@@ -143,7 +143,7 @@ export function joinedFailure(error: unknown, kind: FailureKind): unknown {
       { cause: error, retryAfterSec: 5 },
     );
   }
-  if (kind === 'busy') {
+  if (kind === 'busy' || kind === 'held') {
     return new JobsError(
       'database_busy',
       'The database is locked by another connection, so nothing was written through the given `manager`. Roll back and try again; on SQLite keep transactions short.',

@@ -72,7 +72,8 @@ export async function retryBusy<T>(session: Session, work: () => Promise<T>): Pr
       return await work();
     } catch (error) {
       const cause = error instanceof Error && error.name === 'ScriptFailure' ? error.cause : error;
-      if (tries >= BUSY_TRIES || session.classify(cause) !== 'busy') {
+      const kind = session.classify(cause);
+      if (tries >= BUSY_TRIES || (kind !== 'busy' && kind !== 'held')) {
         throw cause;
       }
       await new Promise((resolve) => setTimeout(resolve, BUSY_DELAY_MS));

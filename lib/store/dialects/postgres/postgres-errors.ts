@@ -1,7 +1,9 @@
 import type { FailureKind } from '../session.js';
 
-/** Serialization failure, deadlock, lock not available: the same work succeeds later. */
-const BUSY = /^(40001|40P01|55P03)$/;
+/** Serialization failure, deadlock: the same work succeeds when it is done again. */
+const BUSY = /^(40001|40P01)$/;
+/** A lock that was waited for as long as a session may. */
+const HELD = '55P03';
 /**
  * Connection exceptions, insufficient resources, read-only, shutdown and start-up of the server,
  * wrong user or database: nothing is wrong with the work.
@@ -16,6 +18,9 @@ const BROKEN =
 export function classifyPostgresError(thrown: unknown): FailureKind {
   for (let error = thrown; typeof error === 'object' && error !== null;) {
     const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+    if (code === HELD) {
+      return 'held';
+    }
     if (BUSY.test(code)) {
       return 'busy';
     }

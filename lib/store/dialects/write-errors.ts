@@ -1,0 +1,27 @@
+import { JobsError } from '../../model/errors.js';
+
+/** Somebody else kept the lock for too long. */
+export function busyError(waitedMs: number): JobsError {
+  return new JobsError(
+    'database_busy',
+    `The database was locked by another connection for ${waitedMs / 1000} s, so nothing was written. If this call is made inside a transaction of the application, pass its EntityManager as \`manager\`; else try again.`,
+    { retryAfterSec: 1 },
+  );
+}
+
+/** The database cannot be written. */
+export function unavailableError(cause: unknown): JobsError {
+  return new JobsError(
+    'database_unavailable',
+    'The database cannot be written now, so nothing was stored. Check that it is reachable, writable and has space, then try again.',
+    { cause, retryAfterSec: 5 },
+  );
+}
+
+/** The store has been closed. */
+export function closedError(): JobsError {
+  return new JobsError(
+    'database_unavailable',
+    'The jobs engine has been closed, so nothing was written. Enqueue before the application closes.',
+  );
+}
