@@ -121,6 +121,9 @@ export class JobsExplorer {
     }
     const { defaults } = this.#options;
     const typeId = `${group}:${name}`;
+    if (declared.params !== undefined && typeof declared.params !== 'function') {
+      throw invalid(`${where}: params is ${JSON.stringify(declared.params)}: give a class.`);
+    }
     this.#catalog.handlers.add({
       typeId,
       group,

@@ -41,7 +41,7 @@ export class Heartbeat {
         const nowMs = performance.now();
         if (nowMs - lastMs > (durationMs * 2) / 3) {
           this.#parts.logger.warn(
-            `Leases were renewed ${Math.round(nowMs - lastMs)} ms after the time before, of ${durationMs} ms that they last: something blocks the event loop. Move heavy work to a worker thread or raise lease.duration.`,
+            `Leases were renewed ${Math.round(nowMs - lastMs)} ms after the time before, of ${durationMs} ms that they last: the database was locked for that long, or something blocks the event loop. Keep transactions short, move heavy work to a worker thread, or raise lease.duration.`,
           );
         }
         lastMs = nowMs;

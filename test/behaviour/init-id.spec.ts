@@ -66,8 +66,8 @@ describe('the id that onJobInit saw', () => {
     const outcomes = await app.jobs.enqueueMany(
       Array.from({ length: 40 }, (_, at) => ({ type: at % 3 === 0 ? Seen : Other })),
     );
-    const ids = outcomes.map((each) => each.job?.id);
-    expect(ids.toSorted()).toEqual(ids);
+    const ids = outcomes.map((each) => each.job?.id ?? '');
+    expect(ids.every((id, at) => at === 0 || id > (ids[at - 1] ?? ''))).toBe(true);
     const { jobs } = await app.jobs.list({ order: 'scheduled_at', limit: 100 });
     expect(jobs.map((job) => job.id)).toEqual(ids);
     expect(seen).toHaveLength(14);

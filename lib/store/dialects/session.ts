@@ -25,7 +25,10 @@ export interface Session {
   ): Promise<readonly unknown[]> | readonly unknown[];
   /** Runs one script outside any transaction of ours, as migrations do. */
   run<T>(script: Script<T>): Promise<T>;
-  /** Does something else with the connection, while no work of ours has it. */
+  /**
+   * Begins something else on the connection, while no work of ours has it. What the work begins
+   * synchronously may ask for the same again.
+   */
   between<T>(work: () => Promise<T>): Promise<T>;
   /** What something thrown by this session means. */
   classify(thrown: unknown): FailureKind;

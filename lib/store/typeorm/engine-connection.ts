@@ -1,4 +1,4 @@
-import { DataSource, type DataSourceOptions } from 'typeorm';
+import { DataSource, type DataSourceOptions, type QueryRunner } from 'typeorm';
 import { JobsError } from '../../model/errors.js';
 import {
   BetterSqlite3Session,
@@ -47,8 +47,18 @@ export async function openEngineConnection(
 ): Promise<EngineConnection> {
   const options = sqliteOptions(host.options);
   if (isInMemory(options.database)) {
-    const shared = sessionOf(options.type, await host.createQueryRunner().connect(), clock);
-    return { session: shared, file: undefined, isShared: true, close: () => shared.release() };
+    const runner = host.createQueryRunner();
+    const shared = sessionOf(options.type, await runner.connect(), clock);
+    const restore = beginBetween(runner, shared);
+    return {
+      session: shared,
+      file: undefined,
+      isShared: true,
+      close: () => {
+        restore();
+        return shared.release();
+      },
+    };
   }
   const dataSource = new DataSource(engineOptions(host.options, { entities: [] }));
   await dataSource.initialize();
@@ -65,6 +75,18 @@ export async function openEngineConnection(
       await session.release();
       await dataSource.destroy();
     },
+  };
+}
+
+/**
+ * On the one connection of a database in memory the host's transactions begin between the engine's:
+ * with an asynchronous driver they would else be refused, or take the engine's writes with them.
+ */
+function beginBetween(runner: QueryRunner, session: Session): () => void {
+  const begin = runner.startTransaction.bind(runner);
+  runner.startTransaction = (isolation) => session.between(() => begin(isolation));
+  return () => {
+    runner.startTransaction = begin;
   };
 }
 

@@ -36,6 +36,7 @@ export class Sqlite3Session implements Session {
   readonly #clock: DatabaseClock;
   readonly #prepared = new Map<string, Promise<Sqlite3Statement>>();
   #turn: Promise<unknown> = Promise.resolve();
+  #isBetween = false;
 
   constructor(database: Sqlite3Database, clock: DatabaseClock) {
     this.#database = database;
@@ -71,7 +72,17 @@ export class Sqlite3Session implements Session {
   }
 
   between<T>(work: () => Promise<T>): Promise<T> {
-    return this.#inTurn(work);
+    if (this.#isBetween) {
+      return work();
+    }
+    return this.#inTurn(() => {
+      this.#isBetween = true;
+      try {
+        return work();
+      } finally {
+        this.#isBetween = false;
+      }
+    });
   }
 
   classify(thrown: unknown): FailureKind {
