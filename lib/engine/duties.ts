@@ -55,7 +55,8 @@ export function expiry(parts: EngineParts): Duty {
   const { store, options } = parts;
   return {
     name: 'expiry',
-    everyMs: Math.min(options.lease.sweepMs, 1000),
+    // Claims pass over what has expired; this only says so.
+    everyMs: Math.min(options.lease.sweepMs, Math.max(1000, store.floorMs)),
     async runOnce() {
       const expired = await store.jobs.expire(EXPIRE_BATCH);
       for (const job of expired) {

@@ -28,7 +28,6 @@ const OPEN_AGAIN_MS = 1000;
 /** Boot waits so long for the database, and then goes on without it. */
 const BOOT_PATIENCE_MS = 900;
 const DECLARE_PATIENCE_MS = 300;
-const ATTEND_EVERY_MS = 500;
 /** Between looks for wanted stops while others write all the time. */
 const ATTEND_LEAST_MS = 25;
 
@@ -133,7 +132,7 @@ export class Engine {
     this.#promoter = loop(promoter(this.#parts, () => this.#wakeQueues()));
     this.#attend = loop({
       name: 'remote control',
-      everyMs: ATTEND_EVERY_MS,
+      everyMs: this.store.floorMs,
       runOnce: async () => {
         this.#attendedAt = performance.now();
         // The floor: no hint is needed for progress.

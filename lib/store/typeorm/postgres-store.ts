@@ -104,6 +104,8 @@ export class PostgresStore implements Store {
   readonly jobs: JobStore;
   readonly history: HistoryStore;
   readonly catalog: CatalogStore;
+  /** Notifications say it; while none can come, hints are given without them. */
+  readonly floorMs = 3000;
   readonly clock = new PostgresClock();
   readonly #host: DataSource;
   readonly #migrate: MigrateMode;

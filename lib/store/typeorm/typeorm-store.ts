@@ -51,6 +51,7 @@ export class TypeOrmStore implements Store {
   readonly jobs: JobStore;
   readonly history: HistoryStore;
   readonly catalog: CatalogStore;
+  readonly floorMs = 500;
   readonly clock = new DatabaseClock();
   readonly #host: DataSource;
   readonly #options: TypeOrmStoreOptions;

@@ -2,7 +2,7 @@
 export const NOW_EXPRESSION = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
 
 /** An estimate older than this is asked for anew before something is decided by it. */
-const FRESH_MS = 1000;
+const FRESH_MS = 5000;
 
 /**
  * The server's clock, carried on by this machine's monotonic one: setting the machine's own clock
