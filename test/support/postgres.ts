@@ -26,9 +26,9 @@ export function createPostgresDatabase(
   const connected = (): string[] =>
     abandoned
       ? []
-      : ask(`SELECT application_name, query FROM pg_stat_activity WHERE datname = '${name}'`).map(
-          (row) => `${String(row['application_name'])}: ${String(row['query'])}`,
-        );
+      : ask(
+          `SELECT application_name, query FROM pg_stat_activity WHERE datname = '${name}' AND backend_type = 'client backend'`,
+        ).map((row) => `${String(row['application_name'])}: ${String(row['query'])}`);
   const leaks = (): string[] => {
     let open = connected();
     for (let tries = 0; open.length > 0 && tries < LINGER_TRIES; tries += 1) {
