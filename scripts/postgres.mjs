@@ -1,6 +1,6 @@
 // A PostgreSQL server for tests: started on a free port by an ordinary user, gone afterwards.
 import { spawn, spawnSync } from 'node:child_process';
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chownSync, cpSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -32,10 +32,20 @@ export function binaries() {
 
 /** Starts a server; `durable` keeps its promises over a crash, as a benchmark must. */
 export async function startPostgres({ durable = false, settings = [] } = {}) {
-  const bin = binaries();
+  let bin = binaries();
   const folder = mkdtempSync(path.join(tmpdir(), 'jobs-postgres-'));
   const user = ordinaryUser();
-  if (user.uid !== undefined) chownSync(folder, user.uid, user.gid);
+  if (user.uid !== undefined) {
+    chownSync(folder, user.uid, user.gid);
+    if (bin.startsWith(root)) {
+      // The other user may not look into the folder of this checkout.
+      cpSync(path.dirname(bin), path.join(folder, 'native'), {
+        recursive: true,
+        verbatimSymlinks: true,
+      });
+      bin = path.join(folder, 'native/bin');
+    }
+  }
   const as = {
     ...user,
     cwd: folder,
