@@ -16,6 +16,7 @@ const sql = [
   'entities',
   'store/store.ts',
   'store/job-of-draft.ts',
+  'store/write-batch.ts',
   'store/writer.ts',
   'typeorm',
 ];
@@ -34,7 +35,11 @@ const layers: Readonly<Record<string, Rule>> = {
   logs: { may: ['node', 'model', 'rotating-file-stream'] },
   'store/store.ts': { may: ['model'], types: ['entities'] },
   'store/job-of-draft.ts': { may: ['entities'], types: ['store/store.ts'] },
-  'store/writer.ts': { may: ['node', 'model', 'store/dialects'], types: ['store/store.ts'] },
+  'store/write-batch.ts': { may: [], types: ['store/dialects'] },
+  'store/writer.ts': {
+    may: ['node', 'model', 'store/dialects', 'store/write-batch.ts'],
+    types: ['store/store.ts'],
+  },
   'store/dialects': { may: [...sql, 'store/typeorm'] },
   'store/migrations': { may: [...sql, 'store/dialects', 'store/typeorm'] },
   'store/typeorm': { may: [...sql, 'store/dialects', 'store/migrations'] },

@@ -1,5 +1,5 @@
 import { JobEntity } from '../entities/job.entity.js';
-import type { JobDraft, JobTerms } from './store.js';
+import type { Created, JobDraft, JobTerms } from './store.js';
 
 /** Where and when a job is stored. */
 export interface Placement {
@@ -81,4 +81,23 @@ export function jobOfDraft(draft: JobDraft, placement: Placement, nowMs: number)
   job.meta = terms.meta;
   job.upstreamJobId = terms.upstreamJobId;
   return job;
+}
+
+/** A job that was stored. */
+export class CreatedJob implements Created {
+  readonly outcome = 'created';
+  #job: JobEntity | undefined;
+
+  constructor(
+    readonly draft: JobDraft,
+    readonly seq: number,
+    readonly id: string,
+    readonly scheduledAtMs: number,
+    readonly nowMs: number,
+  ) {}
+
+  /** Made when somebody looks: most of a bulk enqueue is never looked at. */
+  get job(): JobEntity {
+    return (this.#job ??= jobOfDraft(this.draft, this, this.nowMs));
+  }
 }

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { runScript } from '../../lib/store/dialects/sql.js';
 import type { Session } from '../../lib/store/dialects/session.js';
-import { Writer, type BatchKind } from '../../lib/store/writer.js';
+import type { BatchKind } from '../../lib/store/write-batch.js';
+import { Writer } from '../../lib/store/writer.js';
 
 /** A connection without a database: scripts run, and nothing is asked of anybody. */
 function idleSession(transactions: number[]): Session {

@@ -3,7 +3,8 @@ import type { JobRunEntity } from '../../entities/run.entity.js';
 import type { Session } from '../dialects/session.js';
 import { query, type Script, type SqlValue } from '../dialects/sql.js';
 import type { HistoryStore, RunLines } from '../store.js';
-import type { BatchKind, Writer } from '../writer.js';
+import type { BatchKind } from '../write-batch.js';
+import type { Writer } from '../writer.js';
 import type { TableNames } from './table-names.js';
 
 /** Builds the history's part of the store. */

@@ -7,8 +7,8 @@ import {
   msOfSeqSql,
   seqOfId,
 } from '../dialects/sqlite/row-numbers.js';
-import { isDue, jobOfDraft, startOf, startsNow } from '../job-of-draft.js';
-import type { Created, InsertResult, JobDraft, JobTerms, KeyHolder } from '../store.js';
+import { CreatedJob, isDue, startOf, startsNow } from '../job-of-draft.js';
+import type { InsertResult, JobDraft, JobTerms, KeyHolder } from '../store.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import type { TableNames } from './table-names.js';
 
@@ -70,25 +70,6 @@ const MOST_ROWS = 50;
 
 /** Another job has the id that a draft came with. */
 export const ID_TAKEN: InsertResult = { outcome: 'id_taken' };
-
-/** A job that was stored. */
-class CreatedJob implements Created {
-  readonly outcome = 'created';
-  #job: JobEntity | undefined;
-
-  constructor(
-    readonly draft: JobDraft,
-    readonly seq: number,
-    readonly id: string,
-    readonly scheduledAtMs: number,
-    readonly nowMs: number,
-  ) {}
-
-  /** Made when somebody looks: most of a bulk enqueue is never looked at. */
-  get job(): JobEntity {
-    return (this.#job ??= jobOfDraft(this.draft, this, this.nowMs));
-  }
-}
 
 /** How drafts are stored; alone, and in somebody's transaction. */
 export interface Inserts {

@@ -10,7 +10,8 @@ import type {
   JobStore,
   RunReport,
 } from '../store.js';
-import type { BatchKind, Writer } from '../writer.js';
+import type { BatchKind } from '../write-batch.js';
+import type { Writer } from '../writer.js';
 import type { ClaimScript } from './claim.script.js';
 import type { CountScripts } from './count.scripts.js';
 import type { DutyScripts } from './duty.scripts.js';

@@ -1,6 +1,6 @@
 import type { JobEntity } from '../../../entities/job.entity.js';
-import { isDue, jobOfDraft, startOf, startsNow } from '../../job-of-draft.js';
-import type { Created, InsertResult, JobDraft, JobTerms, KeyHolder } from '../../store.js';
+import { CreatedJob, isDue, startOf, startsNow } from '../../job-of-draft.js';
+import type { InsertResult, JobDraft, JobTerms, KeyHolder } from '../../store.js';
 import { areAlike, ID_TAKEN, sharedOf, SHARED, type Inserts } from '../../typeorm/insert.script.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from '../../typeorm/job.columns.js';
 import type { TableNames } from '../../typeorm/table-names.js';
@@ -24,24 +24,6 @@ const OWN_KEYS: readonly string[] = ['idempotency_key', 'request_hash'];
 const COMMON = SHARED.filter((column) => !OWN_KEYS.includes(column));
 const KEY_AT = SHARED.indexOf('idempotency_key');
 const HASH_AT = SHARED.indexOf('request_hash');
-
-/** A job that was stored. */
-class CreatedJob implements Created {
-  readonly outcome = 'created';
-  #job: JobEntity | undefined;
-
-  constructor(
-    readonly draft: JobDraft,
-    readonly seq: number,
-    readonly id: string,
-    readonly scheduledAtMs: number,
-    readonly nowMs: number,
-  ) {}
-
-  get job(): JobEntity {
-    return (this.#job ??= jobOfDraft(this.draft, this, this.nowMs));
-  }
-}
 
 /** A draft and where its result goes. */
 interface Placed {

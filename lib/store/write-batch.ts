@@ -1,0 +1,60 @@
+import type { Script } from './dialects/sql.js';
+
+/**
+ * Work of one kind that may share a statement: whatever arrives while a write is under way goes
+ * out together in the next one.
+ */
+export interface BatchKind<I, O> {
+  readonly name: string;
+  /** Kinds of one transaction run in this order. */
+  readonly rank: number;
+  /** The most items of one transaction, which bounds how long the lock is held. */
+  readonly maxItems: number;
+  /** Work with the same number is done in order, also when some of it has to wait alone. */
+  orderOf?(item: I): number;
+  /** One result an item, in order. */
+  script(items: readonly I[], nowMs: number): Script<readonly O[]>;
+}
+
+/** How long work may wait for the lock. */
+export type Patience =
+  /** A caller waits: `database_busy` after five seconds. */
+  | 'caller'
+  /** The engine's own work: tried again until it succeeds or the store closes. */
+  | 'engine';
+
+/** Methods, not functions: what goes into the queue is handed back only to its own kind and promise. */
+export interface Pending {
+  readonly kind: BatchKind<unknown, unknown>;
+  readonly item: unknown;
+  readonly patience: Patience;
+  readonly since: number;
+  resolve(result: unknown): void;
+  reject(error: unknown): void;
+}
+
+/** What the item must not overtake others of, if anything. */
+export function orderOf(pending: Pending): number | undefined {
+  return pending.kind.orderOf?.(pending.item);
+}
+
+/** Whether something of the same order is held back. */
+export function isBehind(pending: Pending, held: ReadonlySet<number | undefined>): boolean {
+  const order = orderOf(pending);
+  return order !== undefined && held.has(order);
+}
+
+/** The same item under a kind of its own, so that it shares no statement. */
+export function alone(pending: Pending): Pending {
+  const { kind } = pending;
+  return {
+    ...pending,
+    kind: {
+      name: kind.name,
+      rank: kind.rank,
+      maxItems: 1,
+      ...(kind.orderOf === undefined ? {} : { orderOf: (item) => kind.orderOf?.(item) ?? -1 }),
+      script: (items, nowMs) => kind.script(items, nowMs),
+    },
+  };
+}
