@@ -6,7 +6,7 @@ import {
   type JobsService,
   type OnJobInit,
 } from '../../lib/index.js';
-import { seqOfId } from '../../lib/store/dialects/sqlite/row-numbers.js';
+import { seqOfId } from '../../lib/store/dialects/shared/row-numbers.js';
 import { bootJobs } from '../support/boot.js';
 
 let seen: string[] = [];

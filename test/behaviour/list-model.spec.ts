@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { JobType, type JobHandler, type JobQuery, type JobStatus } from '../../lib/index.js';
-import { idOfSeq, msOfSeq, seqOfMs } from '../../lib/store/dialects/sqlite/row-numbers.js';
+import { idOfSeq, msOfSeq, seqOfMs } from '../../lib/store/dialects/shared/row-numbers.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { isFile } from '../support/databases.js';
 

@@ -1,12 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { IdSequence, isUuid, newId } from '../../lib/model/id.js';
-import {
-  freeNumbers,
-  idOfSeq,
-  msOfSeq,
-  seqOfId,
-  seqOfMs,
-} from '../../lib/store/dialects/sqlite/row-numbers.js';
+import { idOfSeq, msOfSeq, seqOfId, seqOfMs } from '../../lib/store/dialects/shared/row-numbers.js';
+import { freeNumbers } from '../../lib/store/dialects/sqlite/free-numbers.js';
 import { runScript } from '../../lib/store/dialects/sql.js';
 
 const NOW = Date.UTC(2026, 10, 22, 12);

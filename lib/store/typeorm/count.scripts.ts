@@ -1,6 +1,6 @@
 import { FINAL_STATUSES, JOB_STATUSES, type JobStatus } from '../../model/job-status.js';
 import { query, type Script } from '../dialects/sql.js';
-import { msOfSeq } from '../dialects/sqlite/row-numbers.js';
+import { msOfSeq } from '../dialects/shared/row-numbers.js';
 import type { JobCounts, WaitingJobs } from '../store.js';
 import { JobScan, type Picks, type Way } from './job-scan.js';
 import {

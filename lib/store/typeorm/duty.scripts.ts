@@ -1,6 +1,6 @@
 import type { JobEntity } from '../../entities/job.entity.js';
 import { query, type Script } from '../dialects/sql.js';
-import { seqOfId } from '../dialects/sqlite/row-numbers.js';
+import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { Standing } from '../store.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import type { TableNames } from './table-names.js';

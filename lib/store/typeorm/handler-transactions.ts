@@ -2,7 +2,7 @@ import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { JobsError } from '../../model/errors.js';
 import type { Session } from '../dialects/session.js';
 import { query, type TimedScript } from '../dialects/sql.js';
-import { seqOfId } from '../dialects/sqlite/row-numbers.js';
+import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
 import { classifySqliteError } from '../dialects/sqlite/sqlite-errors.js';
 import { isInMemory, openHandlerDataSource, sqliteOptions } from './engine-connection.js';

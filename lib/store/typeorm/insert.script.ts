@@ -1,14 +1,10 @@
 import type { JobEntity } from '../../entities/job.entity.js';
-import { query, type Script, type SqlValue } from '../dialects/sql.js';
-import {
-  freeNumbers,
-  idOfSeq,
-  msOfSeq,
-  msOfSeqSql,
-  seqOfId,
-} from '../dialects/sqlite/row-numbers.js';
+import { query, type Script } from '../dialects/sql.js';
+import { idOfSeq, msOfSeq, msOfSeqSql, seqOfId } from '../dialects/shared/row-numbers.js';
+import { freeNumbers } from '../dialects/sqlite/free-numbers.js';
 import { CreatedJob, isDue, startOf, startsNow } from '../job-of-draft.js';
-import type { InsertResult, JobDraft, JobTerms, KeyHolder } from '../store.js';
+import type { InsertResult, JobDraft, KeyHolder } from '../store.js';
+import { areAlike, ID_TAKEN, SHARED, sharedOf, type Inserts } from './inserts.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import type { TableNames } from './table-names.js';
 
@@ -18,75 +14,10 @@ const OWN = ['seq', 'job_id', 'params'] as const;
 /** What follows from the row number. */
 const DERIVED = ['scheduled_at_ms', 'updated_at_ms'] as const;
 
-/** What jobs that are enqueued together mostly have in common. */
-export const SHARED: readonly string[] = [
-  'tenant_id',
-  'user_id',
-  'idempotency_key',
-  'request_hash',
-  'type',
-  'type_version',
-  'group_name',
-  'queue',
-  'channel',
-  'kind',
-  'priority',
-  'status',
-  'ready',
-  'sequence',
-  'expires_at_ms',
-  'timeout_sec',
-  'max_retries',
-  'retry_delay_sec',
-  'state',
-  'tags',
-  'meta',
-  'upstream_job_id',
-];
-
 const COLUMNS = [...SHARED, 'run_at_ms', ...OWN, ...DERIVED].join(', ');
-
-/** What decides whether two jobs can share a statement; the type settles the rest. */
-const TERMS: readonly (keyof JobTerms)[] = [
-  'type',
-  'tenantId',
-  'userId',
-  'channel',
-  'priority',
-  'runAtMs',
-  'delayMs',
-  'expiresAtMs',
-  'timeoutSec',
-  'maxRetries',
-  'retryDelaySec',
-  'state',
-  'tags',
-  'meta',
-  'upstreamJobId',
-];
 
 /** The most rows of one statement. */
 const MOST_ROWS = 50;
-
-/** Another job has the id that a draft came with. */
-export const ID_TAKEN: InsertResult = { outcome: 'id_taken' };
-
-/** How drafts are stored; alone, and in somebody's transaction. */
-export interface Inserts {
-  insert(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]>;
-  insertAll(
-    drafts: readonly JobDraft[],
-    refuses: (holder: KeyHolder, index: number) => boolean,
-    nowMs: number,
-  ): Script<readonly InsertResult[]>;
-  insertLocked(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]>;
-  insertAllLocked(
-    drafts: readonly JobDraft[],
-    refuses: (holder: KeyHolder, index: number) => boolean,
-    nowMs: number,
-  ): Script<readonly InsertResult[]>;
-  findByKeyToWrite(tenantId: string, key: string): Script<JobEntity | undefined>;
-}
 
 /** Stores drafts and finds the jobs that hold their idempotency keys. */
 export class InsertScript implements Inserts {
@@ -269,42 +200,4 @@ export class InsertScript implements Inserts {
     }
     return sql;
   }
-}
-
-/** Whether jobs of these terms can share a statement. */
-export function areAlike(a: JobTerms, b: JobTerms): boolean {
-  return TERMS.every((name) => a[name] === b[name]);
-}
-
-/** The values of {@link SHARED}. */
-export function sharedOf(
-  terms: JobTerms,
-  key: string | null,
-  requestHash: string | null,
-  due: boolean,
-): SqlValue[] {
-  return [
-    terms.tenantId,
-    terms.userId,
-    key,
-    requestHash,
-    terms.type,
-    terms.typeVersion,
-    terms.group,
-    terms.queue,
-    terms.channel,
-    due ? 'generic' : 'scheduled',
-    terms.priority,
-    'waiting',
-    due ? 1 : 0,
-    1,
-    terms.expiresAtMs,
-    terms.timeoutSec,
-    terms.maxRetries,
-    terms.retryDelaySec,
-    terms.state,
-    terms.tags,
-    terms.meta,
-    terms.upstreamJobId,
-  ];
 }

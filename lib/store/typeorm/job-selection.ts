@@ -7,7 +7,7 @@ import {
 import { isUuid } from '../../model/id.js';
 import { NIL_TENANT } from '../../model/tenant.js';
 import type { SqlValue } from '../dialects/sql.js';
-import { seqOfId, seqOfMs } from '../dialects/sqlite/row-numbers.js';
+import { seqOfId, seqOfMs } from '../dialects/shared/row-numbers.js';
 import type { ResolvedJobQuery } from '../store.js';
 import type { SqlWords } from './table-names.js';
 

@@ -1,6 +1,6 @@
 import type { JobEntity } from '../../entities/job.entity.js';
 import { CHANGES_SQL, query, type Script, type SqlValue } from '../dialects/sql.js';
-import { seqOfId } from '../dialects/sqlite/row-numbers.js';
+import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { ChangeResult, Completion, Decide, HeldRun, JobChange, RunReport } from '../store.js';
 import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import { removeDeleted } from './purge.script.js';

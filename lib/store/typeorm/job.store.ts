@@ -1,7 +1,7 @@
 import { JobsError } from '../../model/errors.js';
 import type { Session } from '../dialects/session.js';
 import type { TimedScript } from '../dialects/sql.js';
-import { seqOfId } from '../dialects/sqlite/row-numbers.js';
+import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type {
   ClaimRequest,
   Completion,
@@ -15,7 +15,7 @@ import type { Writer } from '../writer.js';
 import type { ClaimScript } from './claim.script.js';
 import type { CountScripts } from './count.scripts.js';
 import type { DutyScripts } from './duty.scripts.js';
-import type { Inserts } from './insert.script.js';
+import type { Inserts } from './inserts.js';
 import type { JobScripts } from './job.scripts.js';
 import type { ListScripts } from './list.script.js';
 import { lockScript } from './lock.script.js';

@@ -11,7 +11,7 @@ import {
   type TimedScript,
 } from '../dialects/sql.js';
 import type { JoinedTransaction, RunLines } from '../store.js';
-import type { Inserts } from './insert.script.js';
+import type { Inserts } from './inserts.js';
 import type { JobScripts } from './job.scripts.js';
 
 interface Waiting {

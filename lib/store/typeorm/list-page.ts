@@ -1,6 +1,6 @@
 import type { JobEntity } from '../../entities/job.entity.js';
 import { query, type Script, type SqlValue } from '../dialects/sql.js';
-import { idOfSeq, msOfSeq, seqOfId } from '../dialects/sqlite/row-numbers.js';
+import { idOfSeq, msOfSeq, seqOfId } from '../dialects/shared/row-numbers.js';
 import type { JobList, ListedJob, ResolvedJobQuery } from '../store.js';
 import { JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import { JobScan, type Picks, type Way } from './job-scan.js';

@@ -1,5 +1,5 @@
 import { query, type Script } from '../dialects/sql.js';
-import { seqOfId } from '../dialects/sqlite/row-numbers.js';
+import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { JobList, ListedJob, ResolvedJobQuery } from '../store.js';
 import { ALL_JOB_COLUMNS } from './job.columns.js';
 import { selectionOf } from './job-selection.js';

@@ -3,15 +3,15 @@ import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { JobsError } from '../../model/errors.js';
 import { PostgresClaimScript } from '../dialects/postgres/claim.script.js';
 import { Connection, Executor } from '../dialects/postgres/connection.js';
-import { PostgresHandlerTransactions } from '../dialects/postgres/handler-transactions.js';
 import { PostgresInsertScript } from '../dialects/postgres/insert.script.js';
 import { PostgresJobScripts } from '../dialects/postgres/job.scripts.js';
 import { Notifications } from '../dialects/postgres/notifications.js';
-import { NumberSource } from '../dialects/postgres/number-source.js';
 import { clientMaker, type PgClient } from '../dialects/postgres/pg.js';
-import { NOW_EXPRESSION, PostgresClock } from '../dialects/postgres/postgres-clock.js';
 import { classifyPostgresError } from '../dialects/postgres/postgres-errors.js';
-import { PostgresSession } from '../dialects/postgres/postgres.session.js';
+import { NumberSource } from '../dialects/shared/number-source.js';
+import { PoolTransactions } from '../dialects/shared/pool-transactions.js';
+import { ServerClock } from '../dialects/shared/server-clock.js';
+import { ServerSession, type ServerDialect } from '../dialects/shared/server-session.js';
 import { query, runScriptAsync, type TimedScript } from '../dialects/sql.js';
 import { POSTGRES_MIGRATIONS } from '../migrations/index.js';
 import type {
@@ -43,6 +43,11 @@ const CLOSE_PATIENCE_MS = 2000;
 
 /** Reads beside each other: one for the engine's own looks, more for those who ask. */
 const READERS = 3;
+
+const SESSIONS: ServerDialect = {
+  now: '(extract(epoch FROM clock_timestamp()) * 1000)::bigint',
+  classify: classifyPostgresError,
+};
 
 const WORDS: SqlWords = {
   // Nobody waits for it, and each statement is a message there and back.
@@ -85,7 +90,7 @@ const SCHEMA: SchemaDialect = {
 
 /** What writes over a connection of its own. */
 interface Lane {
-  readonly session: PostgresSession;
+  readonly session: ServerSession;
   readonly writer: Writer;
 }
 
@@ -106,14 +111,14 @@ export class PostgresStore implements Store {
   readonly catalog: CatalogStore;
   /** Notifications say it; while none can come, hints are given without them. */
   readonly floorMs = 3000;
-  readonly clock = new PostgresClock();
+  readonly clock = new ServerClock();
   readonly #host: DataSource;
   readonly #migrate: MigrateMode;
   readonly #tables: TableNames;
   readonly #scripts: PostgresJobScripts;
   readonly #inserts: PostgresInsertScript;
   readonly #commits = new CommitListeners();
-  readonly #handlers: PostgresHandlerTransactions;
+  readonly #handlers: PoolTransactions;
   readonly #listeners = new Set<() => void>();
   #lanes: Lanes | undefined;
   #notifications: Notifications | undefined;
@@ -128,13 +133,18 @@ export class PostgresStore implements Store {
     this.#tables = tableNames(entityPrefix, schema, WORDS);
     this.#scripts = new PostgresJobScripts(this.#tables);
     this.#inserts = new PostgresInsertScript(this.#tables, new NumberSource());
-    this.#handlers = new PostgresHandlerTransactions(
-      host,
-      this.#tables,
-      (runner, script) => this.#runOn(runner, script),
-      (processId) =>
-        this.#open().aside.session.read(() => query('SELECT pg_cancel_backend(?)', [processId])),
-    );
+    this.#handlers = new PoolTransactions(host, {
+      runOn: (runner, script) => this.#runOn(runner, script),
+      fence: (run, nowMs) => this.#scripts.fence(run, nowMs),
+      interrupt: async (connection) => {
+        const { processID } = connection as PgClient;
+        if (typeof processID === 'number') {
+          await this.#open().aside.session.read(() =>
+            query('SELECT pg_cancel_backend(?)', [processID]),
+          );
+        }
+      },
+    });
     const session = () => this.#open().aside.session;
     const work = (): Writer => this.#open().work.writer;
     const aside = (): Writer => this.#open().aside.writer;
@@ -163,10 +173,11 @@ export class PostgresStore implements Store {
     const reads = Array.from({ length: READERS }, () => new Connection(make, settings(1000)));
     const notifications = new Notifications(make, this.#channel());
     const lane = (beside: readonly Connection[], lockMs: number, isUrgent: boolean): Lane => {
-      const session = new PostgresSession(
+      const session = new ServerSession(
         new Connection(make, `${settings(lockMs)}; ${BY_INDEX}`),
         beside,
         this.clock,
+        SESSIONS,
         () => notifications.tell(isUrgent),
       );
       return { session, writer: new Writer(session) };
@@ -266,7 +277,7 @@ export class PostgresStore implements Store {
         return result as T;
       }
       const executor = new Executor((await runner.connect()) as PgClient, false);
-      const now = await executor.simple(`SELECT ${NOW_EXPRESSION}`);
+      const now = await executor.simple(`SELECT ${SESSIONS.now}`);
       return await runScriptAsync(
         script(this.clock.observe(Number(now[0]?.[0]))),
         executor.execute,
@@ -277,7 +288,7 @@ export class PostgresStore implements Store {
   }
 
   *#now() {
-    const rows = yield* query(`SELECT ${NOW_EXPRESSION}`);
+    const rows = yield* query(`SELECT ${SESSIONS.now}`);
     return this.clock.observe(Number(rows[0]?.[0]));
   }
 

@@ -1,6 +1,7 @@
-import type { Completion, HeldRun, RunLines, RunReport } from '../../store.js';
+import type { Completion, HeldRun, RunLines, RunReport, TransactionRun } from '../../store.js';
 import { ACTIVE, heldOfRow, JobScripts } from '../../typeorm/job.scripts.js';
 import type { TableNames } from '../../typeorm/table-names.js';
+import { seqOfId } from '../shared/row-numbers.js';
 import { CHANGES_SQL, query, type Script } from '../sql.js';
 import { numbers, texts } from './arrays.js';
 
@@ -124,6 +125,16 @@ export class PostgresJobScripts extends JobScripts {
     );
     const changed = yield* query(CHANGES_SQL);
     return { promoted: Number(changed[0]?.[0]), nextInMs: yield* this.nextDue(nowMs) };
+  }
+
+  /** The row of a run stays locked until the transaction ends, so nobody takes the job meanwhile. */
+  *fence(run: TransactionRun, nowMs: number): Script<boolean> {
+    const rows = yield* query(
+      `UPDATE ${this.#t.jobs} SET updated_at_ms = ? WHERE seq = ? AND job_id = ? AND run_id = ?
+       AND status IN ${ACTIVE} RETURNING seq`,
+      [nowMs, seqOfId(run.jobId) ?? -1, run.jobId, run.runId],
+    );
+    return rows.length === 1;
   }
 
   /** Stores the lines of runs that still hold their jobs, each one's in its order. */

@@ -1,7 +1,5 @@
 import { FOLLOWED_AFTER_MS, LATEST_ID_MS } from '../../../model/id.js';
-import { seqOfMs } from '../sqlite/row-numbers.js';
-
-const PER_MS = 4096;
+import { PER_MS, seqOfMs } from './row-numbers.js';
 
 /**
  * Row numbers for jobs, as on SQLite the time in their ids, so that one index serves both. Several

@@ -1,15 +1,8 @@
-import {
-  EARLIEST_ID_MS,
-  FOLLOWED_AFTER_MS,
-  LATEST_ID_MS,
-  uuidAt,
-  uuidParts,
-} from '../../../model/id.js';
-import { query, type Script } from '../sql.js';
+import { EARLIEST_ID_MS, uuidAt, uuidParts } from '../../../model/id.js';
 
 const EPOCH_MS = EARLIEST_ID_MS;
-const PER_MS = 4096;
-const MOST_AHEAD = FOLLOWED_AFTER_MS * PER_MS;
+/** So many row numbers share a millisecond. */
+export const PER_MS = 4096;
 
 /**
  * A job's row number is the time in its id: the first sixty bits of the UUID, counted from 2024, so
@@ -44,21 +37,4 @@ export function seqOfMs(ms: number): number {
 /** The same as {@link msOfSeq} in SQL, of a column or an expression. */
 export function msOfSeqSql(seq: string): string {
   return `((${seq} >> 12) + ${EPOCH_MS})`;
-}
-
-/**
- * The first of so many free row numbers in a row, behind all others: no number is ever given out
- * twice because whoever asks holds the write lock. A clock that was set back is followed once it is
- * more than a minute behind; until then numbers go on from the last one.
- */
-export function* freeNumbers(table: string, count: number, nowMs: number): Script<number> {
-  const present = Math.max(0, seqOfMs(Math.min(nowMs, LATEST_ID_MS)));
-  const beyond = present + MOST_AHEAD;
-  const last = yield* query(`SELECT MAX(seq) FROM ${table} WHERE seq < ?`, [beyond]);
-  const first = Math.max(present, Number(last[0]?.[0] ?? -1) + 1);
-  if (first + count <= beyond) {
-    return first;
-  }
-  const highest = yield* query(`SELECT MAX(seq) FROM ${table}`);
-  return Number(highest[0]?.[0] ?? 0) + 1;
 }

@@ -1,6 +1,3 @@
-/** The database's time in Unix milliseconds, as a bare expression. */
-export const NOW_EXPRESSION = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
-
 /** An estimate older than this is asked for anew before something is decided by it. */
 const FRESH_MS = 5000;
 
@@ -8,7 +5,7 @@ const FRESH_MS = 5000;
  * The server's clock, carried on by this machine's monotonic one: setting the machine's own clock
  * changes nothing. Each transaction brings the server's time along and corrects it.
  */
-export class PostgresClock {
+export class ServerClock {
   /** Milliseconds that are added to the database's time: for tests, 0 otherwise. */
   shiftMs = 0;
 

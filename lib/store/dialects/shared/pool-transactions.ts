@@ -1,37 +1,32 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import type { TransactionRun } from '../../store.js';
 import { EndOfRun } from '../../typeorm/handler-transactions.js';
-import type { TableNames } from '../../typeorm/table-names.js';
-import { query, type TimedScript } from '../sql.js';
-import { seqOfId } from '../sqlite/row-numbers.js';
+import type { Script, TimedScript } from '../sql.js';
 
 /** How long a closing store waits for the transactions of runs that are over. */
 const CLOSE_PATIENCE_MS = 2000;
 
-/** Runs a script in the transaction of a runner. */
-export type RunOnRunner = <T>(runner: QueryRunner, script: TimedScript<T>) => Promise<T>;
+/** What is done for such a transaction in the server's own words. */
+export interface PoolDialect {
+  /** Runs a script in the transaction of a runner. */
+  runOn<T>(runner: QueryRunner, script: TimedScript<T>): Promise<T>;
+  /** Locks the row of a run that holds its job, until the transaction ends; whether it does. */
+  fence(run: TransactionRun, nowMs: number): Script<boolean>;
+  /** Stops what the server is doing for a connection of the host's driver. */
+  interrupt(connection: unknown): Promise<unknown>;
+}
 
 /** Transactions of handlers, each on a connection of the host's pool, as many as it gives. */
-export class PostgresHandlerTransactions {
+export class PoolTransactions {
   readonly #host: DataSource;
-  readonly #tables: TableNames;
-  readonly #runOn: RunOnRunner;
-  readonly #interrupt: (processId: number) => Promise<unknown>;
+  readonly #dialect: PoolDialect;
   readonly #open = new Set<Promise<unknown>>();
   /** Ends what is open, and what would be begun from then on. */
   readonly #closing = new AbortController();
 
-  /** `interrupt` stops what a process of the server is doing. */
-  constructor(
-    host: DataSource,
-    tables: TableNames,
-    runOn: RunOnRunner,
-    interrupt: (processId: number) => Promise<unknown>,
-  ) {
+  constructor(host: DataSource, dialect: PoolDialect) {
     this.#host = host;
-    this.#tables = tables;
-    this.#runOn = runOn;
-    this.#interrupt = interrupt;
+    this.#dialect = dialect;
   }
 
   run<T>(run: TransactionRun, work: (manager: EntityManager) => Promise<T>): Promise<T> {
@@ -80,25 +75,13 @@ export class PostgresHandlerTransactions {
 
   /** The row of a run stays locked until the transaction ends, so nobody takes the job meanwhile. */
   async #fence(runner: QueryRunner, run: TransactionRun, end: EndOfRun): Promise<void> {
-    const { jobs } = this.#tables;
-    const holds = await this.#runOn(runner, function* (nowMs) {
-      const rows = yield* query(
-        `UPDATE ${jobs} SET updated_at_ms = ? WHERE seq = ? AND job_id = ? AND run_id = ?
-         AND status IN ('running', 'locked', 'suspending', 'canceling') RETURNING seq`,
-        [nowMs, seqOfId(run.jobId) ?? -1, run.jobId, run.runId],
-      );
-      return rows.length === 1;
-    });
-    if (!holds) {
+    if (!(await this.#dialect.runOn(runner, (nowMs) => this.#dialect.fence(run, nowMs)))) {
       throw end.error();
     }
     end.check();
   }
 
   async #stop(runner: QueryRunner): Promise<void> {
-    const client = (await runner.connect()) as { readonly processID?: number | null };
-    if (typeof client.processID === 'number') {
-      await this.#interrupt(client.processID).catch(() => undefined);
-    }
+    await this.#dialect.interrupt(await runner.connect()).catch(() => undefined);
   }
 }

@@ -1,33 +1,54 @@
 import { ScriptFailure, type FailureKind, type Session } from '../session.js';
 import { runScriptAsync, type Row, type Script, type Statement, type TimedScript } from '../sql.js';
-import type { Connection, Executor } from './connection.js';
-import { NOW_EXPRESSION, type PostgresClock } from './postgres-clock.js';
-import { classifyPostgresError } from './postgres-errors.js';
+import type { ServerClock } from './server-clock.js';
 
-const BEGIN = `BEGIN; SELECT ${NOW_EXPRESSION}`;
+/** Executes statements on one connection, one after the other. */
+export interface ServerExecutor {
+  readonly execute: (statement: Statement) => Promise<readonly Row[]>;
+  /** Text of one or more statements without parameters; the rows of the last one. */
+  simple(text: string): Promise<readonly Row[]>;
+}
+
+/** A connection that is opened when it is needed, and again after it broke. */
+export interface ServerConnection {
+  executor(): Promise<ServerExecutor>;
+  /** The session cannot be trusted any more: the next use gets a new one. */
+  discard(): void;
+  close(): Promise<void>;
+}
+
+/** What a session says in the server's own words, and how it reads its errors. */
+export interface ServerDialect {
+  /** The time in Unix milliseconds, as a bare expression. */
+  readonly now: string;
+  classify(thrown: unknown): FailureKind;
+}
 
 /**
  * Work on connections of the engine's own. Writes go over one of them, one transaction at a time,
  * reads over others beside it. The server's time comes back with BEGIN, in the same message.
  */
-export class PostgresSession implements Session {
-  readonly #writes: Connection;
-  readonly #reads: readonly Connection[];
-  readonly #clock: PostgresClock;
+export class ServerSession implements Session {
+  readonly #writes: ServerConnection;
+  readonly #reads: readonly ServerConnection[];
+  readonly #clock: ServerClock;
+  readonly #dialect: ServerDialect;
   readonly #committed: () => void;
   #turn: Promise<unknown> = Promise.resolve();
   readonly #readTurns: Promise<unknown>[];
   readonly #reading: number[];
 
   constructor(
-    writes: Connection,
-    reads: readonly Connection[],
-    clock: PostgresClock,
+    writes: ServerConnection,
+    reads: readonly ServerConnection[],
+    clock: ServerClock,
+    dialect: ServerDialect,
     committed: () => void,
   ) {
     this.#writes = writes;
     this.#reads = reads;
     this.#clock = clock;
+    this.#dialect = dialect;
     this.#committed = committed;
     this.#readTurns = reads.map(() => Promise.resolve());
     this.#reading = reads.map(() => 0);
@@ -43,7 +64,7 @@ export class PostgresSession implements Session {
           const now = this.#clock.isFresh
             ? this.#clock.estimateMs()
             : this.#clock.observe(
-                Number((await executor.simple(`SELECT ${NOW_EXPRESSION}`))[0]?.[0]),
+                Number((await executor.simple(`SELECT ${this.#dialect.now}`))[0]?.[0]),
               );
           return runScriptAsync(script(now), executor.execute);
         }),
@@ -77,7 +98,7 @@ export class PostgresSession implements Session {
   }
 
   classify(thrown: unknown): FailureKind {
-    return classifyPostgresError(thrown);
+    return this.#dialect.classify(thrown);
   }
 
   async release(): Promise<void> {
@@ -88,7 +109,7 @@ export class PostgresSession implements Session {
 
   /** A single statement that says so is its own transaction: one message instead of three. */
   async #alone(
-    executor: Executor,
+    executor: ServerExecutor,
     scripts: readonly TimedScript<unknown>[],
   ): Promise<readonly unknown[] | undefined> {
     const [script] = scripts;
@@ -111,11 +132,11 @@ export class PostgresSession implements Session {
   }
 
   async #together(
-    executor: Executor,
+    executor: ServerExecutor,
     scripts: readonly TimedScript<unknown>[],
   ): Promise<readonly unknown[]> {
     let index = 0;
-    const begun = await executor.simple(BEGIN);
+    const begun = await executor.simple(`BEGIN; SELECT ${this.#dialect.now}`);
     try {
       const now = this.#clock.observe(Number(begun[0]?.[0]));
       const results: unknown[] = [];
@@ -140,14 +161,14 @@ export class PostgresSession implements Session {
 
   /** A connection that broke is not used again. */
   async #onConnection<T>(
-    connection: Connection,
-    work: (executor: Executor) => Promise<T>,
+    connection: ServerConnection,
+    work: (executor: ServerExecutor) => Promise<T>,
   ): Promise<T> {
     try {
       return await work(await connection.executor());
     } catch (error) {
       const cause = error instanceof ScriptFailure ? error.cause : error;
-      if (classifyPostgresError(cause) === 'unavailable') {
+      if (this.#dialect.classify(cause) === 'unavailable') {
         connection.discard();
       }
       throw error;
@@ -165,13 +186,10 @@ export class PostgresSession implements Session {
   }
 }
 
-async function rollback(executor: Executor): Promise<void> {
+async function rollback(executor: ServerExecutor): Promise<void> {
   try {
     await executor.simple('ROLLBACK');
   } catch {
     // The connection is gone, and its transaction with it.
   }
 }
-
-/** Rows of a statement outside any script. */
-export type Execute = (statement: Statement) => Promise<readonly Row[]>;

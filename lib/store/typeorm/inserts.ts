@@ -1,0 +1,106 @@
+import type { JobEntity } from '../../entities/job.entity.js';
+import type { Script, SqlValue } from '../dialects/sql.js';
+import type { InsertResult, JobDraft, JobTerms, KeyHolder } from '../store.js';
+
+/** What jobs that are enqueued together mostly have in common. */
+export const SHARED: readonly string[] = [
+  'tenant_id',
+  'user_id',
+  'idempotency_key',
+  'request_hash',
+  'type',
+  'type_version',
+  'group_name',
+  'queue',
+  'channel',
+  'kind',
+  'priority',
+  'status',
+  'ready',
+  'sequence',
+  'expires_at_ms',
+  'timeout_sec',
+  'max_retries',
+  'retry_delay_sec',
+  'state',
+  'tags',
+  'meta',
+  'upstream_job_id',
+];
+
+/** What decides whether two jobs can share a statement; the type settles the rest. */
+const TERMS: readonly (keyof JobTerms)[] = [
+  'type',
+  'tenantId',
+  'userId',
+  'channel',
+  'priority',
+  'runAtMs',
+  'delayMs',
+  'expiresAtMs',
+  'timeoutSec',
+  'maxRetries',
+  'retryDelaySec',
+  'state',
+  'tags',
+  'meta',
+  'upstreamJobId',
+];
+
+/** Another job has the id that a draft came with. */
+export const ID_TAKEN: InsertResult = { outcome: 'id_taken' };
+
+/** How drafts are stored; alone, and in somebody's transaction. */
+export interface Inserts {
+  insert(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]>;
+  insertAll(
+    drafts: readonly JobDraft[],
+    refuses: (holder: KeyHolder, index: number) => boolean,
+    nowMs: number,
+  ): Script<readonly InsertResult[]>;
+  insertLocked(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]>;
+  insertAllLocked(
+    drafts: readonly JobDraft[],
+    refuses: (holder: KeyHolder, index: number) => boolean,
+    nowMs: number,
+  ): Script<readonly InsertResult[]>;
+  findByKeyToWrite(tenantId: string, key: string): Script<JobEntity | undefined>;
+}
+
+/** Whether jobs of these terms can share a statement. */
+export function areAlike(a: JobTerms, b: JobTerms): boolean {
+  return TERMS.every((name) => a[name] === b[name]);
+}
+
+/** The values of {@link SHARED}. */
+export function sharedOf(
+  terms: JobTerms,
+  key: string | null,
+  requestHash: string | null,
+  due: boolean,
+): SqlValue[] {
+  return [
+    terms.tenantId,
+    terms.userId,
+    key,
+    requestHash,
+    terms.type,
+    terms.typeVersion,
+    terms.group,
+    terms.queue,
+    terms.channel,
+    due ? 'generic' : 'scheduled',
+    terms.priority,
+    'waiting',
+    due ? 1 : 0,
+    1,
+    terms.expiresAtMs,
+    terms.timeoutSec,
+    terms.maxRetries,
+    terms.retryDelaySec,
+    terms.state,
+    terms.tags,
+    terms.meta,
+    terms.upstreamJobId,
+  ];
+}
