@@ -98,6 +98,7 @@ export class Drafts {
       params:
         params === received.value ? received.text : toJsonText(params, 'params', { bytes, depth }),
       terms: this.#terms(type, options, origin.upstreamJobId),
+      tried: undefined,
     };
     return hasInit ? this.#init(type, draft, params) : { draft, params };
   }

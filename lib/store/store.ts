@@ -41,6 +41,11 @@ export interface JobDraft {
   readonly params: string;
   /** One object for many drafts, where it can be: drafts of one object share a statement. */
   readonly terms: JobTerms;
+  /**
+   * Where a try put the job whose answer may never come. The next one goes to the same place, so
+   * that it finds what the first has stored.
+   */
+  tried?: { readonly seq: number; readonly id: string } | undefined;
 }
 
 /** A job that an insert has stored. */

@@ -10,6 +10,8 @@ export interface BatchKind<I, O> {
   readonly rank: number;
   /** The most items of one transaction, which bounds how long the lock is held. */
   readonly maxItems: number;
+  /** Whether doing it twice is as good as once, so that it is done again when an answer was lost. */
+  readonly isRepeatable?: true;
   /** Work with the same number is done in order, also when some of it has to wait alone. */
   orderOf?(item: I): number;
   /** One result an item, in order. */
@@ -29,6 +31,8 @@ export interface Pending {
   readonly item: unknown;
   readonly patience: Patience;
   readonly since: number;
+  /** It may be done already: it is not given up before that is known. */
+  readonly isUncertain?: true;
   resolve(result: unknown): void;
   reject(error: unknown): void;
 }
@@ -53,6 +57,7 @@ export function alone(pending: Pending): Pending {
       name: kind.name,
       rank: kind.rank,
       maxItems: 1,
+      ...(kind.isRepeatable === true ? { isRepeatable: true as const } : {}),
       ...(kind.orderOf === undefined ? {} : { orderOf: (item) => kind.orderOf?.(item) ?? -1 }),
       script: (items, nowMs) => kind.script(items, nowMs),
     },

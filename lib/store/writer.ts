@@ -1,5 +1,10 @@
-import { ScriptFailure, type Session } from './dialects/session.js';
-import { busyError, closedError, unavailableError } from './dialects/write-errors.js';
+import { AnswerLost, ScriptFailure, type Session } from './dialects/session.js';
+import {
+  answerLostError,
+  busyError,
+  closedError,
+  unavailableError,
+} from './dialects/write-errors.js';
 import type { TimedScript } from './dialects/sql.js';
 import {
   alone,
@@ -21,6 +26,8 @@ export const BUSY_DEADLINE_MS = 5000;
 const RETRIES_WITHOUT_DELAY = 12;
 const LONGEST_BUSY_DELAY_MS = 25;
 const UNAVAILABLE_DELAY_MS = 1000;
+/** A lost answer is asked for again so soon, as long as somebody waits for it. */
+const UNCERTAIN_DELAY_MS = 100;
 /** Work that somebody's lock holds up is tried again so often. */
 const HELD_DELAY_MS = 50;
 
@@ -212,7 +219,9 @@ export class Writer {
   }
 
   #failed(work: readonly Work[], error: unknown): void {
-    const cause = error instanceof ScriptFailure ? error.cause : error;
+    const thrown = error instanceof ScriptFailure ? error.cause : error;
+    const isLost = thrown instanceof AnswerLost;
+    const cause = isLost ? thrown.cause : thrown;
     this.#stuckSince ??= performance.now();
     switch (this.#session.classify(cause)) {
       case 'busy':
@@ -224,7 +233,7 @@ export class Writer {
         this.#setAside(work, error);
         return;
       case 'unavailable':
-        this.#unavailable(work, cause);
+        this.#unavailable(isLost ? work.map(doubted) : work, cause);
         return;
       case 'error':
         // The work is at fault, not the database.
@@ -288,14 +297,22 @@ export class Writer {
 
   #unavailable(work: readonly Work[], cause: unknown): void {
     const items = work.flatMap((each) => each.items);
-    for (const pending of items.filter((each) => each.patience === 'caller')) {
-      pending.reject(unavailableError(cause));
+    const latest = performance.now() - BUSY_DEADLINE_MS;
+    const isKept = (each: Pending): boolean =>
+      each.patience === 'engine' || (each.isUncertain === true && each.since > latest);
+    for (const pending of items.filter((each) => !isKept(each))) {
+      pending.reject(
+        pending.isUncertain === true ? answerLostError(cause) : unavailableError(cause),
+      );
     }
-    this.#queue = [...items.filter((each) => each.patience === 'engine'), ...this.#queue];
+    const kept = items.filter(isKept);
+    const isAwaited = kept.some((each) => each.isUncertain === true);
+    this.#queue = [...kept, ...this.#queue];
     if (this.#closed) {
       this.close();
     } else if (this.#queue.length > 0) {
-      this.#timer = setTimeout(this.#flush, UNAVAILABLE_DELAY_MS);
+      const delay = isAwaited ? UNCERTAIN_DELAY_MS : UNAVAILABLE_DELAY_MS;
+      this.#timer = setTimeout(this.#flush, delay);
       this.#timer.unref();
     } else {
       this.#tellIdle();
@@ -366,4 +383,16 @@ function scriptOf(kind: BatchKind<unknown, unknown>, items: readonly Pending[]):
       items.map((each) => each.item),
       nowMs,
     );
+}
+
+/** The same work, where what can be done twice is known to be perhaps done. */
+function doubted({ script, items }: Work): Work {
+  return {
+    script,
+    items: items.map((each) =>
+      each.kind.isRepeatable === true && each.patience === 'caller'
+        ? { ...each, isUncertain: true }
+        : each,
+    ),
+  };
 }

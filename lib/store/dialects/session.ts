@@ -46,3 +46,14 @@ export class ScriptFailure extends Error {
     this.index = index;
   }
 }
+
+/** The connection broke before an answer came: the work may be done, or not. */
+export class AnswerLost extends Error {
+  override readonly name: string = 'AnswerLost';
+
+  constructor(cause: unknown) {
+    super('The connection broke before the database could say whether it has committed.', {
+      cause,
+    });
+  }
+}

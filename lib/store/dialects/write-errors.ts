@@ -18,6 +18,15 @@ export function unavailableError(cause: unknown): JobsError {
   );
 }
 
+/** Nobody can say whether it was written. */
+export function answerLostError(cause: unknown): JobsError {
+  return new JobsError(
+    'database_unavailable',
+    'The connection to the jobs database broke while this was being stored, and it cannot be reached to find out whether it was. Look when it is there again; with an idempotency key the same call can simply be made again.',
+    { cause, retryAfterSec: 5 },
+  );
+}
+
 /** The store has been closed. */
 export function closedError(): JobsError {
   return new JobsError(

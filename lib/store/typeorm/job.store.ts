@@ -23,6 +23,11 @@ import { hasDeleted, purge, sweep } from './purge.script.js';
 import { inSlices, Turns, type PacedScript } from './slices.js';
 import type { TableNames } from './table-names.js';
 
+interface InsertAll {
+  readonly drafts: readonly JobDraft[];
+  readonly refuses: Parameters<JobStore['insertAll']>[1];
+}
+
 /** What the jobs' part of the store is built from. */
 export interface JobStoreParts {
   readonly tables: TableNames;
@@ -55,7 +60,21 @@ export function jobStore(parts: JobStoreParts): JobStore {
     name: 'insert',
     rank: 10,
     maxItems: 500,
+    isRepeatable: true,
     script: (drafts, now) => inserts.insert(drafts, now),
+  };
+  const insertAllKind: BatchKind<InsertAll, readonly InsertResult[]> = {
+    name: 'insert all',
+    rank: 50,
+    maxItems: 1,
+    isRepeatable: true,
+    *script(calls, now) {
+      const results = [];
+      for (const { drafts, refuses } of calls) {
+        results.push(yield* inserts.insertAll(drafts, refuses, now));
+      }
+      return results;
+    },
   };
   const reportKind: BatchKind<RunReport, boolean> = {
     name: 'report',
@@ -104,7 +123,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
     insert: (draft) => inserter().add(insertKind, draft, 'caller'),
     insertAll: async (drafts, refuses) =>
       Promise.resolve(inserter()).then((to) =>
-        to.write((now) => inserts.insertAll(drafts, refuses, now), 'caller'),
+        to.add(insertAllKind, { drafts, refuses }, 'caller'),
       ),
     find: (id, tenantId) => read(() => lists.find(id, tenantId)),
     findByKey: (tenantId, key) => read(() => lists.findByKey(tenantId, key)),

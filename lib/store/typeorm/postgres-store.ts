@@ -7,7 +7,7 @@ import { PostgresInsertScript } from '../dialects/postgres/insert.script.js';
 import { PostgresJobScripts } from '../dialects/postgres/job.scripts.js';
 import { Notifications } from '../dialects/postgres/notifications.js';
 import { clientMaker, type PgClient } from '../dialects/postgres/pg.js';
-import { classifyPostgresError } from '../dialects/postgres/postgres-errors.js';
+import { classifyPostgresError, isAnswerLost } from '../dialects/postgres/postgres-errors.js';
 import { NumberSource } from '../dialects/shared/number-source.js';
 import { PoolTransactions } from '../dialects/shared/pool-transactions.js';
 import { ServerClock } from '../dialects/shared/server-clock.js';
@@ -47,6 +47,7 @@ const READERS = 3;
 const SESSIONS: ServerDialect = {
   now: '(extract(epoch FROM clock_timestamp()) * 1000)::bigint',
   classify: classifyPostgresError,
+  isAnswerLost,
 };
 
 const WORDS: SqlWords = {

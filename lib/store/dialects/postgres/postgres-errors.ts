@@ -34,3 +34,18 @@ export function classifyPostgresError(thrown: unknown): FailureKind {
   }
   return 'error';
 }
+
+/** The session ended, from whichever side, so the server may have done what nobody was told of. */
+const ENDED = /^(08...|57P0[1-4])$/;
+
+/** Whether the connection broke while an answer was awaited; a server that refuses has not done it. */
+export function isAnswerLost(error: unknown): boolean {
+  const code =
+    typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
+  return (
+    classifyPostgresError(error) === 'unavailable' && (!SQLSTATE.test(code) || ENDED.test(code))
+  );
+}
+
+/** Unlike `EPIPE` it has a digit. */
+const SQLSTATE = /^(?=.*\d)[0-9A-Z]{5}$/;

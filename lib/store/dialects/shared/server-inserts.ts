@@ -28,37 +28,49 @@ export abstract class ServerInserts implements Inserts {
   }
 
   *insert(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]> {
-    const results = Array.from<InsertResult>({ length: drafts.length });
-    const groups = groupByTerms(drafts);
-    for (const group of groups) {
-      yield* this.#insertGroup(group, nowMs, results, groups.length === 1);
-    }
-    return results;
+    return yield* this.#insertEach(drafts, nowMs, true);
   }
 
+  /**
+   * All or none, though somebody may take a key or a number between the look and the write: what
+   * was stored until then is taken back.
+   */
   *insertAll(
     drafts: readonly JobDraft[],
     refuses: (holder: KeyHolder, index: number) => boolean,
     nowMs: number,
   ): Script<readonly InsertResult[]> {
+    if (drafts.every((each) => each.id === undefined && each.idempotencyKey === null)) {
+      return yield* this.#insertEach(drafts, nowMs, false);
+    }
+    if (yield* this.#areTaken(drafts)) {
+      return [ID_TAKEN];
+    }
+    const holders = yield* this.#holders(drafts);
     const keys = new Map<string, JobDraft>();
     for (const [index, draft] of drafts.entries()) {
-      const { id, idempotencyKey } = draft;
-      const { tenantId } = draft.terms;
-      if (id !== undefined && (yield* this.#isTaken(id))) {
-        return [ID_TAKEN];
-      }
-      if (idempotencyKey === null) {
+      if (draft.idempotencyKey === null) {
         continue;
       }
-      const key = `${tenantId}\n${idempotencyKey}`;
-      const holder = keys.get(key) ?? (yield* this.findByKey(tenantId, idempotencyKey));
+      const key = keyOf(draft);
+      const holder = keys.get(key) ?? holders.get(key);
       if (holder !== undefined && refuses(holder, index)) {
         return [];
       }
       keys.set(key, keys.get(key) ?? draft);
     }
-    return yield* this.insert(drafts, nowMs);
+    yield* query('SAVEPOINT nestjs_jobs_insert');
+    const results = yield* this.#insertEach(drafts, nowMs, false);
+    const isTaken = results.some((each) => each.outcome === 'id_taken');
+    if (
+      isTaken ||
+      results.some((each, index) => each.outcome === 'taken' && refuses(each.job, index))
+    ) {
+      yield* query('ROLLBACK TO SAVEPOINT nestjs_jobs_insert');
+      return isTaken ? [ID_TAKEN] : [];
+    }
+    yield* query('RELEASE SAVEPOINT nestjs_jobs_insert');
+    return results;
   }
 
   findByKeyToWrite(tenantId: string, key: string): Script<JobEntity | undefined> {
@@ -86,18 +98,39 @@ export abstract class ServerInserts implements Inserts {
     return row === undefined ? undefined : jobOfRow(row);
   }
 
-  /** What the statement leaves out had a number or a key that was taken; that is looked at after. */
+  /** `mayBeAlone`: each draft is a call of its own, so it is no harm when some are stored. */
+  *#insertEach(
+    drafts: readonly JobDraft[],
+    nowMs: number,
+    mayBeAlone: boolean,
+  ): Script<readonly InsertResult[]> {
+    const results = Array.from<InsertResult>({ length: drafts.length });
+    const groups = groupByTerms(drafts);
+    for (const group of groups) {
+      yield* this.#insertGroup(group, nowMs, results, mayBeAlone && groups.length === 1);
+    }
+    return results;
+  }
+
+  /**
+   * What the statement leaves out had a number or a key that was taken; that is looked at after.
+   *
+   * It may run without a transaction, and its answer may be lost: whatever happens, the work is done
+   * again as a whole. Nothing is stored twice, because a draft keeps the number that it was tried
+   * under; a row there with the draft's own id is the draft, also when the session that wrote it is
+   * still at it, since the key makes this one wait.
+   */
   *#insertGroup(
     group: readonly Placed[],
     nowMs: number,
     results: InsertResult[],
-    isOnly: boolean,
+    isAlone: boolean,
   ): Script<void> {
     let left = group;
     while (left.length > 0) {
       const created = this.#number(left, nowMs);
       const isKeyed = left.some(({ draft }) => draft.idempotencyKey !== null);
-      const stored = yield* this.store(created, nowMs, isKeyed, isOnly && !isKeyed);
+      const stored = yield* this.store(created, nowMs, isKeyed, isAlone);
       if (stored === created.length) {
         left.forEach(({ at }, index) => (results[at] = created[index] as InsertResult));
         return;
@@ -117,23 +150,21 @@ export abstract class ServerInserts implements Inserts {
       [JSON.stringify(created.map(({ seq }) => seq))],
     );
     const stored = new Set(rows.map((row) => row[0]));
+    const missing = group.filter((_, index) => !stored.has((created[index] as CreatedJob).id));
+    const holders = yield* this.#holders(missing.map(({ draft }) => draft));
     const again: Placed[] = [];
     for (const [index, placed] of group.entries()) {
       const { draft, at } = placed;
       const job = created[index] as CreatedJob;
+      const holder = draft.idempotencyKey === null ? undefined : holders.get(keyOf(draft));
       if (stored.has(job.id)) {
         results[at] = job;
-        continue;
-      }
-      const holder =
-        draft.idempotencyKey === null
-          ? undefined
-          : yield* this.findByKey(draft.terms.tenantId, draft.idempotencyKey);
-      if (holder !== undefined) {
+      } else if (holder !== undefined) {
         results[at] = { outcome: 'taken', job: holder };
       } else if (draft.id !== undefined) {
         results[at] = ID_TAKEN;
       } else {
+        draft.tried = undefined;
         again.push(placed);
       }
     }
@@ -141,17 +172,51 @@ export abstract class ServerInserts implements Inserts {
   }
 
   #number(group: readonly Placed[], nowMs: number): CreatedJob[] {
-    let seq = this.#source.take(group.length, nowMs);
+    let next = this.#source.take(group.length, nowMs);
     return group.map(({ draft }) => {
-      const given = draft.id === undefined ? undefined : seqOfId(draft.id);
-      const own = given ?? seq++;
-      return new CreatedJob(draft, own, draft.id ?? idOfSeq(own), msOfSeq(own), nowMs);
+      const { id, tried } = draft;
+      const seq = tried?.seq ?? (id === undefined ? undefined : seqOfId(id)) ?? next++;
+      const created = new CreatedJob(
+        draft,
+        seq,
+        tried?.id ?? id ?? idOfSeq(seq),
+        msOfSeq(seq),
+        nowMs,
+      );
+      draft.tried = created;
+      return created;
     });
   }
 
-  *#isTaken(id: string): Script<boolean> {
-    const taken = yield* query(`SELECT 1 FROM ${this.#t.jobs} WHERE seq = ?`, [seqOfId(id) ?? -1]);
-    return taken.length > 0;
+  /** Whether another job has the number of an id that somebody has seen already. */
+  *#areTaken(drafts: readonly JobDraft[]): Script<boolean> {
+    const ids = new Map(drafts.flatMap(({ id }) => (id === undefined ? [] : [[seqOfId(id), id]])));
+    if (ids.size === 0) {
+      return false;
+    }
+    const rows = yield* query(
+      `SELECT seq, job_id FROM ${this.#t.jobs} WHERE seq ${this.#t.words.amongNumbers}`,
+      [JSON.stringify([...ids.keys()])],
+    );
+    return rows.some(([seq, id]) => ids.get(Number(seq)) !== id);
+  }
+
+  /** The stored jobs that hold the keys of drafts. */
+  *#holders(drafts: readonly JobDraft[]): Script<ReadonlyMap<string, JobEntity>> {
+    const keyed = drafts.filter(({ idempotencyKey }) => idempotencyKey !== null);
+    if (keyed.length === 0) {
+      return new Map();
+    }
+    const { amongTexts } = this.#t.words;
+    const rows = yield* query(
+      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs}
+       WHERE idempotency_key ${amongTexts} AND tenant_id ${amongTexts} AND idempotency_key IS NOT NULL`,
+      [
+        JSON.stringify(keyed.map(({ idempotencyKey }) => idempotencyKey)),
+        JSON.stringify([...new Set(keyed.map(({ terms }) => terms.tenantId))]),
+      ],
+    );
+    return new Map(rows.map(jobOfRow).map((job) => [keyOf(job), job]));
   }
 
   /**
@@ -164,6 +229,11 @@ export abstract class ServerInserts implements Inserts {
     isKeyed: boolean,
     isAlone: boolean,
   ): Script<number>;
+}
+
+/** Whose key, and which. */
+function keyOf(of: JobDraft | JobEntity): string {
+  return `${'terms' in of ? of.terms.tenantId : of.tenantId}\n${of.idempotencyKey}`;
 }
 
 /** Drafts that share a statement, in their order. */

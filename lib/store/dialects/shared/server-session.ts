@@ -1,4 +1,4 @@
-import { ScriptFailure, type FailureKind, type Session } from '../session.js';
+import { AnswerLost, ScriptFailure, type FailureKind, type Session } from '../session.js';
 import { runScriptAsync, type Row, type Script, type Statement, type TimedScript } from '../sql.js';
 import type { ServerClock } from './server-clock.js';
 
@@ -22,6 +22,8 @@ export interface ServerDialect {
   /** The time in Unix milliseconds, as a bare expression. */
   readonly now: string;
   classify(thrown: unknown): FailureKind;
+  /** Whether the connection broke while an answer was awaited, so that the work may be done. */
+  isAnswerLost(thrown: unknown): boolean;
 }
 
 /**
@@ -126,7 +128,8 @@ export class ServerSession implements Session {
         step = generator.next(await executor.execute(step.value));
       }
     } catch (error) {
-      throw new ScriptFailure(0, error);
+      // Each statement has committed by itself, and the last one perhaps.
+      throw new ScriptFailure(0, this.#dialect.isAnswerLost(error) ? new AnswerLost(error) : error);
     }
     return [step.value];
   }
@@ -148,7 +151,8 @@ export class ServerSession implements Session {
       return results;
     } catch (error) {
       await rollback(executor);
-      throw index < scripts.length ? new ScriptFailure(index, error) : error;
+      const cause = this.#dialect.isAnswerLost(error) ? new AnswerLost(error) : error;
+      throw index < scripts.length ? new ScriptFailure(index, cause) : cause;
     }
   }
 
@@ -167,8 +171,7 @@ export class ServerSession implements Session {
     try {
       return await work(await connection.executor());
     } catch (error) {
-      const cause = error instanceof ScriptFailure ? error.cause : error;
-      if (this.#dialect.classify(cause) === 'unavailable') {
+      if (this.#dialect.classify(error) === 'unavailable') {
         connection.discard();
       }
       throw error;

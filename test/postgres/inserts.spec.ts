@@ -1,0 +1,148 @@
+import { describe, expect, it, vi } from 'vitest';
+import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/index.js';
+import { bootJobs, type BootedJobs } from '../support/boot.js';
+import { createDatabase } from '../support/databases.js';
+import { codeOf } from '../support/refusals.js';
+import { startProxy } from './support/proxy.js';
+
+@JobType({ name: 'plain' })
+class Plain implements JobHandler {
+  execute(): void {}
+}
+
+@JobType({ name: 'seen' })
+class Seen implements JobHandler {
+  onJobInit(): void {}
+  execute(_ctx: JobContext): void {}
+}
+
+const types = [Plain, Seen];
+const options = { role: 'producer' as const };
+
+async function stored(app: BootedJobs): Promise<string[]> {
+  const rows = await app.sql<{ job_id: string }>('SELECT job_id FROM jobs ORDER BY seq');
+  return rows.map((row) => row.job_id);
+}
+
+const idsOf = (jobs: readonly Job[]): string[] => jobs.map((job) => job.id).toSorted();
+
+describe('an answer that is lost after the server has committed', () => {
+  it('does not make an enqueue fail, nor store its job twice', async () => {
+    const proxy = await startProxy();
+    const app = await bootJobs({ types, options, typeorm: proxy.options });
+    await app.jobs.enqueue(Plain, { n: 'first' });
+    const cut = proxy.cutAnswerTo('lost on the way');
+    const jobs = await Promise.all([
+      app.jobs.enqueue(Plain, { n: 'lost on the way' }),
+      app.jobs.enqueue(Plain, { n: 'beside it' }),
+      app.jobs.enqueue(Plain, { n: 'later' }, { delay: '1h' }),
+    ]);
+    await cut;
+    expect((await stored(app)).slice(1)).toEqual(idsOf(jobs));
+    expect(jobs.map((job) => job.outcome)).toEqual(['created', 'created', 'created']);
+  });
+
+  it('is no replay for the caller whose key it was', async () => {
+    const proxy = await startProxy();
+    const app = await bootJobs({ types, options, typeorm: proxy.options });
+    const cut = proxy.cutAnswerTo('lost on the way');
+    const job = await app.jobs.enqueue(Plain, { n: 'lost on the way' }, { idempotencyKey: 'mine' });
+    await cut;
+    expect(job.outcome).toBe('created');
+    expect(await stored(app)).toEqual([job.id]);
+  });
+
+  it.each([
+    ['plain ones', Plain],
+    ['ones that a hook has seen', Seen],
+  ])('stores what is enqueued in one call once: %s', async (_, type) => {
+    const proxy = await startProxy();
+    const app = await bootJobs({ types, options, typeorm: proxy.options });
+    const cut = proxy.cutAnswerTo('COMMIT', 'lost on the way');
+    const items = Array.from({ length: 20 }, (_item, n) => ({
+      type,
+      params: { n: 'lost on the way' },
+      ...(n % 2 === 0 ? { idempotencyKey: `key ${n}` } : {}),
+    }));
+    const outcomes = await app.jobs.enqueueMany(items);
+    await cut;
+    expect(outcomes.map((each) => each.outcome)).toEqual(items.map(() => 'created'));
+    expect(await stored(app)).toHaveLength(20);
+  });
+});
+
+describe('a number that two processes have chosen', () => {
+  it('is chosen again once, also when the second try meets a lock', async () => {
+    const database = createDatabase();
+    const proxy = await startProxy();
+    const random = vi.spyOn(Math, 'random').mockReturnValue(0);
+    try {
+      const one = await bootJobs({ types, database, options });
+      const other = await bootJobs({ types, database, options, typeorm: proxy.options });
+      const runner = one.dataSource.createQueryRunner();
+      const held = proxy.holdUp('SELECT job_id FROM', async () => {
+        await runner.startTransaction();
+        await runner.query('LOCK TABLE jobs IN SHARE MODE');
+        setTimeout(() => void runner.rollbackTransaction(), 1300);
+      });
+      let isHeld = false;
+      void held.then(() => (isHeld = true));
+      const jobs: Job[] = [];
+      while (!isHeld) {
+        // Some of the other's are stored by the first try, which is what must not be done again.
+        const few = Array.from({ length: 5 }, () => one.jobs.enqueue(Plain));
+        const more = Array.from({ length: 10 }, () => other.jobs.enqueue(Plain));
+        jobs.push(...(await Promise.all([...few, ...more])));
+      }
+      await runner.release();
+      expect(await stored(one)).toEqual(idsOf(jobs));
+    } finally {
+      random.mockRestore();
+    }
+  });
+});
+
+describe('a call that stores all or nothing', () => {
+  it('takes back what it stored when somebody is quicker with a key', async () => {
+    const database = createDatabase();
+    const proxy = await startProxy();
+    const other = await bootJobs({ types, database, options });
+    const app = await bootJobs({ types, database, options, typeorm: proxy.options });
+    const quicker = proxy.holdUp('SAVEPOINT', async () => {
+      await other.jobs.enqueue(Plain, { n: 'theirs' }, { idempotencyKey: 'wanted' });
+    });
+    const call = app.jobs.enqueueMany([
+      { type: Plain, params: { n: 'mine' } },
+      { type: Plain, params: { n: 'mine' }, idempotencyKey: 'wanted' },
+    ]);
+    expect(await codeOf(call)).toBe('idempotency_conflict');
+    await quicker;
+    expect(await stored(other)).toHaveLength(1);
+  });
+
+  it('is done again under other ids when somebody is quicker with one of them', async () => {
+    const database = createDatabase();
+    const proxy = await startProxy();
+    const other = await bootJobs({ types, database, options });
+    const app = await bootJobs({ types, database, options, typeorm: proxy.options });
+    const ids: string[] = [];
+    const quicker = proxy.holdUp('SAVEPOINT', async () => {
+      // Another job of the same moment: the same row number, another id.
+      const id = ids[1] ?? '';
+      await other.jobs.enqueue(Plain);
+      const seq = `((('x' || left(replace('${id}', '-', ''), 12))::bit(48)::bigint - 1704067200000) << 12) | ('x' || substr('${id}', 16, 3))::bit(12)::int`;
+      await other.sql(
+        `UPDATE jobs SET seq = ${seq}, job_id = left('${id}', 35) || (CASE right('${id}', 1) WHEN '0' THEN '1' ELSE '0' END)`,
+      );
+    });
+    vi.spyOn(Seen.prototype, 'onJobInit').mockImplementation((...args: unknown[]) => {
+      ids.push((args[0] as Job).id);
+    });
+    const outcomes = await app.jobs.enqueueMany([{ type: Seen }, { type: Seen }]);
+    vi.restoreAllMocks();
+    await quicker;
+    expect(outcomes.map((each) => each.outcome)).toEqual(['created', 'created']);
+    expect(await stored(other)).toHaveLength(3);
+    expect(ids).toHaveLength(4);
+  });
+});
