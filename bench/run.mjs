@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /**
  * node bench/run.mjs [--scenario S1,S3] [--peers nestjs-jobs,plainjob] [--rounds 9] [--quick]
- *                    [--out folder] [--profile folder] [--dist folder]
+ *                    [--out folder] [--profile folder] [--dist folder] [--postgres]
  *
+ * With --postgres on a PostgreSQL server that it starts, beside graphile-worker and pg-boss.
  * Measures nestjs-jobs beside its peers in alternating rounds; see docs/performance.md.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,13 +12,11 @@ import { parseArgs } from 'node:util';
 import { ADAPTERS, CONCURRENCY } from './adapters/index.mjs';
 import { killAll } from './harness/child.mjs';
 import { environment } from './harness/environment.mjs';
+import { killPostgres, stopPostgres } from './harness/postgres.mjs';
 import { analyse, markdown } from './harness/report.mjs';
 import { runScenario, scratchFolder } from './harness/runner.mjs';
 import { setUp } from './harness/setup.mjs';
 import { SCENARIOS } from './scenarios/index.mjs';
-
-const REFERENCE = 'plainjob';
-const visible = Object.keys(ADAPTERS).filter((name) => ADAPTERS[name].hidden !== true);
 
 const { values } = parseArgs({
   options: {
@@ -28,11 +27,17 @@ const { values } = parseArgs({
     out: { type: 'string', default: path.join(import.meta.dirname, 'results') },
     profile: { type: 'string' },
     dist: { type: 'string' },
+    postgres: { type: 'boolean', default: false },
   },
 });
+const isServer = values.postgres;
+const visible = Object.keys(ADAPTERS).filter(
+  (name) => ADAPTERS[name].hidden !== true && (ADAPTERS[name].server === true) === isServer,
+);
+const REFERENCE = isServer ? 'graphile-tuned' : 'plainjob';
 const scenarios = values.scenario
   ? chosen(values.scenario, SCENARIOS, ({ id }) => id, 'scenario')
-  : SCENARIOS;
+  : SCENARIOS.filter(({ server = false }) => isServer || !server);
 const peers = values.peers ? chosen(values.peers, visible, (name) => name, 'peer') : undefined;
 const rounds = Number(values.rounds ?? (values.quick ? 3 : 9));
 if (!Number.isInteger(rounds) || rounds < 1) fail('--rounds takes a whole number from 1 on.');
@@ -41,6 +46,7 @@ const profile = values.profile && path.resolve(values.profile);
 const base = scratchFolder(values.out);
 const leave = () => {
   killAll();
+  killPostgres();
   rmSync(base, { recursive: true, force: true });
 };
 process.on('exit', leave);
@@ -51,7 +57,9 @@ await setUp(peers ?? visible);
 const report = {
   environment: environment(base),
   settings: {
-    database: 'a file in a fresh folder, WAL, synchronous NORMAL unless the peer says FULL',
+    database: isServer
+      ? 'PostgreSQL with its default settings, durable, a fresh database for each sample'
+      : 'a file in a fresh folder, WAL, synchronous NORMAL unless the peer says FULL',
     payload: '160 bytes of JSON',
     concurrency: CONCURRENCY,
   },
@@ -62,19 +70,23 @@ const report = {
 let failed = false;
 for (const scenario of scenarios) {
   console.error(`${scenario.id}  ${scenario.title}`);
-  const result = await runScenario(scenario, peers ?? scenario.defaultPeers ?? visible, {
-    rounds,
-    quick: values.quick,
-    base,
-    profile,
-    versions: report.versions,
-    onSample: (_, name, round, measured) =>
-      console.error(`  ${round + 1} ${name.padEnd(20)} ${brief(measured)}`),
-    onFailure: (_, name, round, error) => {
-      failed = true;
-      console.error(`  ${round + 1} ${name.padEnd(20)} FAILED ${error.message}`);
+  const result = await runScenario(
+    scenario,
+    peers ?? scenario.defaultPeers?.[isServer ? 'server' : 'file'] ?? visible,
+    {
+      rounds,
+      quick: values.quick,
+      base,
+      profile,
+      versions: report.versions,
+      onSample: (_, name, round, measured) =>
+        console.error(`  ${round + 1} ${name.padEnd(20)} ${brief(measured)}`),
+      onFailure: (_, name, round, error) => {
+        failed = true;
+        console.error(`  ${round + 1} ${name.padEnd(20)} FAILED ${error.message}`);
+      },
     },
-  });
+  );
   report.scenarios.push({ ...analyse(scenario, result, REFERENCE), metrics: scenario.metrics });
   // After each scenario, so that a long run that is stopped keeps what it has.
   mkdirSync(values.out, { recursive: true });
@@ -82,6 +94,7 @@ for (const scenario of scenarios) {
   writeFileSync(path.join(values.out, 'latest.md'), markdown(report));
 }
 console.log(markdown(report));
+await stopPostgres();
 process.exitCode = failed ? 1 : 0;
 
 function chosen(list, all, key, what) {

@@ -30,6 +30,37 @@ export const ADAPTERS = {
     settings: { line: 'compat', bare: true },
     hidden: true,
   },
+  'nestjs-jobs-postgres': {
+    title: 'nestjs-jobs, PostgreSQL',
+    load: () => import('./nestjs-jobs.mjs'),
+    settings: { line: 'current' },
+    server: true,
+  },
+  'nest-bare-postgres': {
+    title: 'the same Nest application on PostgreSQL without JobsModule',
+    load: () => import('./nestjs-jobs.mjs'),
+    settings: { line: 'current', bare: true },
+    server: true,
+    hidden: true,
+  },
+  'graphile-tuned': {
+    title: 'graphile-worker with a local queue of 500 and batched completions',
+    load: () => import('./graphile.mjs'),
+    settings: { tuned: true },
+    server: true,
+  },
+  'graphile-worker': {
+    title: 'graphile-worker as it comes',
+    load: () => import('./graphile.mjs'),
+    settings: {},
+    server: true,
+  },
+  'pg-boss': {
+    title: 'pg-boss with LISTEN and NOTIFY',
+    load: () => import('./pg-boss.mjs'),
+    settings: {},
+    server: true,
+  },
   plainjob: {
     title: 'plainjob, better-sqlite3, NORMAL',
     load: () => import('./plainjob.mjs'),
@@ -40,6 +71,7 @@ export const ADAPTERS = {
 /** The application that an adapter of ours is measured above; undefined for other peers. */
 export function bareOf(adapter) {
   if (!adapter.startsWith('nestjs-jobs')) return undefined;
+  if (ADAPTERS[adapter].server) return 'nest-bare-postgres';
   return adapter.endsWith('sqlite3') ? 'nest-bare-sqlite3' : 'nest-bare';
 }
 

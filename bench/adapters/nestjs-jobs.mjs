@@ -2,6 +2,7 @@
  * nestjs-jobs inside a real Nest application context, with the default options.
  *
  * `line: 'current'` is Nest 12, TypeORM 1 and better-sqlite3 from the project's own packages;
+ * with `url` it works on PostgreSQL instead;
  * `line: 'compat'` is Nest 11, TypeORM 0.3 and sqlite3 from the workspace test/compat/nest11.
  */
 import path from 'node:path';
@@ -12,6 +13,7 @@ const OTHER = 'other:noop';
 
 export async function open({
   dir,
+  url,
   line,
   synchronous = 'NORMAL',
   bare = false,
@@ -21,7 +23,7 @@ export async function open({
 }) {
   const packages = await packagesOf(line);
   const { NestFactory, DataSource, Module, TypeOrmModule, jobs } = packages;
-  const file = path.join(dir, 'jobs.sqlite');
+  const place = url === undefined ? { file: path.join(dir, 'jobs.sqlite'), synchronous } : { url };
 
   class Noop {
     execute(ctx) {
@@ -31,7 +33,7 @@ export async function open({
   jobs.JobType(NO_OP)(Noop);
 
   class AppModule {}
-  const imports = [TypeOrmModule.forRoot(dataSourceOptions(packages, file, synchronous))];
+  const imports = [TypeOrmModule.forRoot(dataSourceOptions(packages, place))];
   if (!bare) imports.push(jobs.JobsModule.forRoot(producer ? { role: 'producer' } : {}));
   Module({ imports, providers: bare ? [] : [Noop] })(AppModule);
 
@@ -48,7 +50,7 @@ export async function open({
   }
 
   return {
-    versions: await versionsOf(packages, host),
+    versions: await versionsOf(packages, host, url),
     enqueue: (params) => service.enqueue(Noop, params),
     enqueueMany: (list) => service.enqueueMany(list.map((params) => ({ type: Noop, params }))),
     resume: () => worker?.resume(),
@@ -58,19 +60,20 @@ export async function open({
         `SELECT (SELECT count(*) FROM jobs WHERE ready = 1 AND type = '${TYPE}')
               + (SELECT count(*) FROM jobs WHERE lease_until_ms IS NOT NULL) AS n`,
       );
-      return row.n;
+      return Number(row.n);
     },
-    fill: (kind, rows) => fill({ host, service, Noop }, kind, rows),
+    fill: (kind, rows) => fill({ host, service, Noop, isFile: url === undefined }, kind, rows),
     close: () => app.close(),
   };
 }
 
 const TYPE = `default:${NO_OP.name}`;
 
-function dataSourceOptions({ driver }, database, synchronous) {
+function dataSourceOptions({ driver }, { url, file, synchronous }) {
+  if (url !== undefined) return { type: 'postgres', url, autoLoadEntities: true };
   return {
     type: driver,
-    database,
+    database: file,
     autoLoadEntities: true,
     ...(driver === 'better-sqlite3' && synchronous === 'FULL'
       ? { prepareDatabase: (connection) => connection.pragma('synchronous = FULL') }
@@ -78,7 +81,12 @@ function dataSourceOptions({ driver }, database, synchronous) {
   };
 }
 
-async function versionsOf({ driver, versions }, host) {
+async function versionsOf({ driver, versions }, host, url) {
+  if (url !== undefined) {
+    const [{ server_version: postgres }] = await host.query('SHOW server_version');
+    const { [driver]: _, ...others } = versions;
+    return { ...others, postgres };
+  }
   const [{ sqlite }] = await host.query('SELECT sqlite_version() AS sqlite');
   const [{ journal_mode }] = await host.query('PRAGMA journal_mode');
   return { ...versions, driver, sqlite, journal_mode };
@@ -88,37 +96,31 @@ async function versionsOf({ driver, versions }, host) {
  * A million rows like a real one: the one is made by the library, the others by SQL from it, so
  * that this file knows no column but those that differ.
  */
-async function fill({ host, service, Noop }, kind, rows) {
+async function fill({ host, service, Noop, isFile }, kind, rows) {
   const day = 86_400_000;
   const [seed] = await seedRow({ host, service, Noop }, day);
   const now = Date.now();
+  const past = `${now - day} + i / 1000`;
   const changed = {
     delayed: {},
-    finished: {
-      status: "'completed'",
-      ready: '0',
-      run_at_ms: `${now - day} + i / 1000`,
-      finished_at_ms: `${now - day} + i / 1000`,
-    },
-    other: {
-      type: `'${OTHER}'`,
-      queue: "'download'",
-      ready: '1',
-      run_at_ms: `${now - day} + i / 1000`,
-    },
+    finished: { status: "'completed'", ready: '0', run_at_ms: past, finished_at_ms: past },
+    other: { type: `'${OTHER}'`, queue: "'download'", ready: '1', run_at_ms: past },
   }[kind];
   const columns = Object.keys(seed).filter((name) => name !== 'seq');
+  const hex = isFile ? "printf('%012x', i)" : "lpad(to_hex(i), 12, '0')";
   const values = columns.map((name) => {
-    if (name === 'job_id') return "printf('01900000-0000-7000-8000-%012x', i)";
-    return changed[name] ?? (name === 'run_at_ms' ? `${now + day} + i / 1000` : `"${name}"`);
+    if (name === 'job_id') return `'01900000-0000-7000-8000-' || ${hex}`;
+    return changed[name] ?? (name === 'run_at_ms' ? `${now + day} + i / 1000` : `seed."${name}"`);
   });
+  const series = isFile
+    ? `(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows}) SELECT i FROM n)`
+    : `generate_series(1, ${rows})`;
   await host.query(
-    `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows})
-     INSERT INTO jobs (seq, ${columns.join(', ')})
-     SELECT seed.seq + i, ${values.join(', ')} FROM n CROSS JOIN jobs AS seed WHERE seed.job_id = '${seed.job_id}'`,
+    `INSERT INTO jobs (seq, ${columns.join(', ')})
+     SELECT seed.seq - 5000000 + i, ${values.join(', ')} FROM ${series} AS n${isFile ? '' : '(i)'} CROSS JOIN jobs AS seed WHERE seed.job_id = '${seed.job_id}'`,
   );
   await host.query(`DELETE FROM jobs WHERE job_id = '${seed.job_id}'`);
-  await host.query('PRAGMA wal_checkpoint(TRUNCATE)');
+  await host.query(isFile ? 'PRAGMA wal_checkpoint(TRUNCATE)' : 'VACUUM ANALYZE jobs');
 }
 
 async function seedRow({ host, service, Noop }, delay) {

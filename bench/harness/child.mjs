@@ -11,6 +11,7 @@ export class Child {
   #nextId = 1;
   #output = '';
   #exited;
+  #database;
 
   constructor(adapter, { execArgv = [] } = {}) {
     this.adapter = adapter;
@@ -33,8 +34,22 @@ export class Child {
     });
   }
 
+  /** The work of that server, while a measured command runs, is told with its result. */
+  besideServer(database) {
+    this.#database = database;
+  }
+
   /** Calls a command of peer-process.mjs. */
-  call(command, args = {}, timeoutMs = 120_000) {
+  async call(command, args = {}, timeoutMs = 120_000) {
+    const before = this.#database?.cpuUs();
+    const value = await this.#call(command, args, timeoutMs);
+    if (before !== undefined && value?.cpuUs !== undefined) {
+      value.serverUs = this.#database.cpuUs() - before;
+    }
+    return value;
+  }
+
+  #call(command, args, timeoutMs) {
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {

@@ -102,6 +102,8 @@ function* pauses() {
   }
 }
 
+let share;
+
 const latencies = [];
 function collectLatencies() {
   latencies.length = 0;
@@ -151,6 +153,21 @@ const COMMANDS = {
     const done = startMeasure();
     await drain(count);
     const measured = done();
+    await peer.pause();
+    return measured;
+  },
+  /** A share of a backlog that several processes work off; the controller adds up. */
+  async work() {
+    let count = 0;
+    const done = startMeasure();
+    share = { count: () => count, done };
+    onJob = () => void (count += 1);
+    await peer.resume();
+  },
+  counted: () => share.count(),
+  async worked() {
+    while ((await peer.unfinished()) > 0) await sleep(1);
+    const measured = share.done();
     await peer.pause();
     return measured;
   },

@@ -1,27 +1,32 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { ADAPTERS } from '../adapters/index.mjs';
 import { Child } from './child.mjs';
+import { postgres } from './postgres.mjs';
 
 /** Runs one sample in fresh processes on a fresh folder, and leaves neither behind. */
 async function sample(scenario, adapter, { size, base, profile, versions }) {
   const scope = async (work) => {
     const dir = mkdtempSync(path.join(base, 'run-'));
+    const database = ADAPTERS[adapter].server ? await (await postgres()).create() : undefined;
     const children = [];
     const start = async (name, { gc = false, abandoned = false, ...settings } = {}) => {
       const execArgv = gc ? ['--expose-gc'] : [];
       if (profile !== undefined) execArgv.push('--cpu-prof', `--cpu-prof-dir=${profile}`);
       const child = new Child(name, { execArgv });
+      if (database !== undefined) child.besideServer(database);
       children.push({ child, abandoned });
-      versions[name] = await child.call('open', { dir, ...settings });
+      versions[name] = await child.call('open', { dir, url: database?.url, ...settings });
       return child;
     };
     try {
-      return await work({ start, dir, size, part: scope });
+      return await work({ start, dir, size, database, part: scope });
     } finally {
       for (const { child, abandoned } of children.reverse()) {
         await (abandoned && profile === undefined ? child.kill() : child.close());
       }
+      await database?.drop();
       rmSync(dir, { recursive: true, force: true });
     }
   };

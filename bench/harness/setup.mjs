@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 const bench = path.resolve(import.meta.dirname, '..');
@@ -10,7 +10,9 @@ export async function setUp(adapters) {
   if (!existsSync(path.join(root, 'node_modules/better-sqlite3'))) {
     throw new Error('Run `npm install` in the project folder first.');
   }
-  if (!existsSync(path.join(bench, 'node_modules/plainjob'))) {
+  const { dependencies } = JSON.parse(readFileSync(path.join(bench, 'package.json'), 'utf8'));
+  const peers = Object.keys(dependencies);
+  if (!peers.every((name) => existsSync(path.join(bench, 'node_modules', name)))) {
     console.error('Installing the peers …');
     execFileSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: bench, stdio: 'inherit' });
   }

@@ -1,9 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { RATE_METRICS, rateOf } from './metrics.mjs';
 
 const WARM_UP = 2_000;
 
 /** A producer process stores the jobs, a worker process runs them; only the worker is measured. */
-async function drain({ start, dir }, adapter, count, { warmUp = WARM_UP, fill } = {}) {
+async function drain({ start, dir, database }, adapter, count, { warmUp = WARM_UP, fill } = {}) {
   const worker = await start(adapter, { dir, paused: true });
   if (fill !== undefined) await worker.call('fill', fill, 300_000);
   const producer = await start(adapter, { dir, producer: true });
@@ -13,6 +14,7 @@ async function drain({ start, dir }, adapter, count, { warmUp = WARM_UP, fill } 
   }
   await producer.call('enqueueInChunks', { count });
   await producer.close();
+  await database?.checkpoint();
   return rateOf(count, await worker.call('drain', { count }, 300_000));
 }
 
@@ -55,14 +57,19 @@ export const S6 = {
     Object.entries(KINDS).flatMap(([kind, label]) => [
       [kind, { label: `jobs/s, ${label}`, better: 'higher', digits: 0 }],
       [`${kind}Cpu`, { label: `CPU µs/job, ${label}`, better: 'lower', digits: 1 }],
+      [`${kind}Server`, { label: `of it the server, ${label}`, better: 'lower', digits: 1 }],
     ]),
   ),
   within: ['delayed', 'finished', 'other'].flatMap((kind) => [
     { of: kind, to: 'empty', label: `rate beside ${KINDS[kind]} / alone` },
     { of: `${kind}Cpu`, to: 'emptyCpu', label: `CPU µs/job beside ${KINDS[kind]} / alone` },
+    { of: `${kind}Server`, to: 'emptyServer', label: `server's beside ${KINDS[kind]} / alone` },
   ]),
   size: { full: 1_000_000, quick: 100_000 },
-  defaultPeers: ['nestjs-jobs', 'plainjob'],
+  defaultPeers: {
+    file: ['nestjs-jobs', 'plainjob'],
+    server: ['nestjs-jobs-postgres', 'graphile-tuned'],
+  },
   async run(context, adapter) {
     const measured = {};
     for (const kind of Object.keys(KINDS)) {
@@ -70,6 +77,54 @@ export const S6 = {
       const one = await context.part((part) => drain(part, adapter, 10_000, { fill }));
       measured[kind] = one.rate;
       measured[`${kind}Cpu`] = one.cpuUs;
+      if (one.serverUs) measured[`${kind}Server`] = one.serverUs;
+    }
+    return measured;
+  },
+};
+
+/** The same backlog worked off by so many processes. */
+async function share({ start, dir, database }, adapter, count, processes) {
+  const workers = [];
+  for (let n = 0; n < processes; n += 1) workers.push(await start(adapter, { dir, paused: true }));
+  const producer = await start(adapter, { dir, producer: true });
+  for (const worker of workers) {
+    await producer.call('enqueueInChunks', { count: WARM_UP });
+    await worker.call('drain', { count: WARM_UP });
+  }
+  await producer.call('enqueueInChunks', { count });
+  await producer.close();
+  await database.checkpoint();
+  const before = database.cpuUs();
+  const all = (command) => Promise.all(workers.map((worker) => worker.call(command)));
+  const begun = performance.now();
+  await all('work');
+  const counted = async () => (await all('counted')).reduce((sum, each) => sum + each, 0);
+  while ((await counted()) < count) await sleep(2);
+  const measured = await all('worked');
+  const ms = performance.now() - begun;
+  const cpuUs = measured.reduce((sum, each) => sum + each.cpuUs, 0);
+  return rateOf(count, { ms, cpuUs, serverUs: database.cpuUs() - before });
+}
+
+export const S7 = {
+  id: 'S7',
+  title: 'Drain 40,000 no-op jobs with two processes, against one',
+  metrics: {
+    two: { label: 'jobs/s, two', better: 'higher', digits: 0 },
+    twoCpu: { label: 'CPU µs/job, two', better: 'lower', digits: 1 },
+    one: { label: 'jobs/s, one', better: 'higher', digits: 0 },
+    oneCpu: { label: 'CPU µs/job, one', better: 'lower', digits: 1 },
+  },
+  within: [{ of: 'two', to: 'one', label: 'rate of two processes / of one' }],
+  size: { full: 40_000, quick: 10_000 },
+  server: true,
+  async run(context, adapter) {
+    const measured = {};
+    for (const [name, processes] of Object.entries({ one: 1, two: 2 })) {
+      const got = await context.part((part) => share(part, adapter, context.size, processes));
+      measured[name] = got.rate;
+      measured[`${name}Cpu`] = got.cpuUs;
     }
     return measured;
   },

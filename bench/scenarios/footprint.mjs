@@ -9,18 +9,27 @@ export const S8 = {
   metrics: {
     core: { label: '% of a core', better: 'lower', digits: 2 },
     above: { label: '% above the bare application', better: 'lower', digits: 2 },
+    server: { label: '% of a core of the server', better: 'lower', digits: 2 },
+    transactions: { label: 'transactions/s', better: 'lower', digits: 2 },
   },
   size: { full: 30_000, quick: 5_000 },
   mostRounds: 3,
-  async run({ start, dir, part, size: ms }, adapter) {
+  async run({ start, dir, database, part, size: ms }, adapter) {
+    const server = {};
     const idle = async (child) => {
-      const { ms: wall, cpuUs } = await child.call('idle', { ms }, ms + 60_000);
+      // The two seconds of warming up count as well.
+      const before = await database?.transactions();
+      const { ms: wall, cpuUs, serverUs } = await child.call('idle', { ms }, ms + 60_000);
+      if (database !== undefined && server.transactions === undefined) {
+        server.transactions = ((await database.transactions()) - before) / ((wall + 2000) / 1000);
+        server.server = (serverUs / 1000 / wall) * 100;
+      }
       return (cpuUs / 1000 / wall) * 100;
     };
     const core = await idle(await start(adapter, { dir }));
     const name = bareOf(adapter);
     const bare = name ? await part(async (own) => idle(await own.start(name))) : 0;
-    return { core, above: core - bare };
+    return { core, above: core - bare, ...server };
   },
 };
 

@@ -1,8 +1,8 @@
 import { S1, S2 } from './enqueue.mjs';
-import { S3, S3_100K, S3_COLD, S6 } from './drain.mjs';
+import { S3, S3_100K, S3_COLD, S6, S7 } from './drain.mjs';
 import { S4, S4_TWO } from './latency.mjs';
 import { S5, S5_ONE } from './mixed.mjs';
 import { MEMORY, S8 } from './footprint.mjs';
 
-/** In the order in which they run; S7 (several workers on one database server) is not for SQLite. */
-export const SCENARIOS = [S1, S2, S3, S3_100K, S3_COLD, S4, S4_TWO, S5, S5_ONE, S6, S8, MEMORY];
+/** In the order in which they run. */
+export const SCENARIOS = [S1, S2, S3, S3_100K, S3_COLD, S4, S4_TWO, S5, S5_ONE, S6, S7, S8, MEMORY];

@@ -3,8 +3,14 @@
 export const RATE_METRICS = {
   rate: { label: 'jobs/s', better: 'higher', digits: 0 },
   cpuUs: { label: 'CPU µs/job', better: 'lower', digits: 1 },
+  serverUs: { label: 'of it the server', better: 'lower', digits: 1 },
 };
 
-export function rateOf(count, { ms, cpuUs }) {
-  return { rate: (count / ms) * 1000, cpuUs: cpuUs / count };
+/** `serverUs` is there where a database server works beside the process. */
+export function rateOf(count, { ms, cpuUs, serverUs = 0 }) {
+  return {
+    rate: (count / ms) * 1000,
+    cpuUs: (cpuUs + serverUs) / count,
+    ...(serverUs > 0 ? { serverUs: serverUs / count } : {}),
+  };
 }

@@ -8,12 +8,12 @@ const METRICS = {
 
 const perSecond = (count, ms) => (count / ms) * 1000;
 
-function metricsOf({ sent, worked, ms, cpuUs }) {
+function metricsOf({ sent, worked, ms, cpuUs, serverUs = 0 }) {
   return {
     out: perSecond(worked, ms),
     in: perSecond(sent, ms),
     kept: worked / sent,
-    cpuUs: cpuUs / worked,
+    cpuUs: (cpuUs + serverUs) / worked,
   };
 }
 
@@ -34,7 +34,8 @@ export const S5 = {
       producer.call('floodFor', { startsAt, ms, callers: CALLERS }, ms + 60_000),
     ]);
     const cpuUs = worked.cpuUs + sent.cpuUs;
-    return metricsOf({ sent: sent.count, worked: worked.count, ms, cpuUs });
+    const { serverUs } = worked;
+    return metricsOf({ sent: sent.count, worked: worked.count, ms, cpuUs, serverUs });
   },
 };
 
@@ -52,7 +53,8 @@ export const S5_ONE = {
       in: sent,
       out: worked,
       cpuUs,
+      serverUs,
     } = await both.call('mixedFor', { ms, callers: CALLERS }, ms + 60_000);
-    return metricsOf({ sent, worked, ms, cpuUs });
+    return metricsOf({ sent, worked, ms, cpuUs, serverUs });
   },
 };

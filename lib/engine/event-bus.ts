@@ -3,6 +3,9 @@ import type { JobEntity } from '../entities/job.entity.js';
 import type { JobEvent } from '../model/job.js';
 import type { JobStatus } from '../model/job-status.js';
 
+/** Jobs whose last event is remembered; one overtakes another by milliseconds. */
+const MOST_REMEMBERED = 10_000;
+
 /** What happened to a job, with where it belongs. */
 export interface EngineEvent {
   readonly event: JobEvent;
@@ -17,6 +20,8 @@ export class EventBus {
   readonly #all = new Subject<EngineEvent>();
   readonly #watchers = new Map<string, Set<(event: JobEvent) => void>>();
   readonly #removals = new Map<string, Set<() => void>>();
+  /** The sequences last told of jobs, the longest untouched first. */
+  readonly #latest = new Map<string, number>();
 
   get all$(): Observable<EngineEvent> {
     return this.#all.asObservable();
@@ -75,7 +80,29 @@ export class EventBus {
     for (const listener of [...(this.#watchers.get(event.jobId) ?? [])]) {
       listener(event);
     }
-    this.#all.next({ event, queue });
+    if (this.#all.observed && this.#isNews(event)) {
+      this.#all.next({ event, queue });
+    }
+  }
+
+  /**
+   * A server answers connections in any order: that a job was enqueued may be heard after that it
+   * runs. What has been overtaken is left out. Watchers of one job see to it themselves.
+   */
+  #isNews({ jobId, sequence, type }: JobEvent): boolean {
+    const latest = this.#latest.get(jobId) ?? -1;
+    if (sequence < latest || (sequence === latest && type === 'status')) {
+      return false;
+    }
+    this.#latest.delete(jobId);
+    this.#latest.set(jobId, sequence);
+    if (this.#latest.size > MOST_REMEMBERED) {
+      for (const oldest of this.#latest.keys()) {
+        this.#latest.delete(oldest);
+        break;
+      }
+    }
+    return true;
   }
 
   /** Ends every stream: nothing is heard any more. */
@@ -85,6 +112,7 @@ export class EventBus {
       this.removed(id);
     }
     this.#watchers.clear();
+    this.#latest.clear();
   }
 }
 

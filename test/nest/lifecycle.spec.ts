@@ -324,8 +324,9 @@ describe('shutdown', () => {
 
 describe('creating and closing thirty times', () => {
   it('leaks no timers, no listeners and no open files', async () => {
+    const database = createDatabase();
     const cycle = async (): Promise<void> => {
-      const app = await bootJobs({ types: [Marks] });
+      const app = await bootJobs({ types: [Marks], database });
       expect((await app.run(Marks)).status).toBe('completed');
       await app.close();
       expect(app.database.leaks()).toEqual([]);

@@ -3,6 +3,7 @@ import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/i
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { createDatabase } from '../support/databases.js';
 import { codeOf } from '../support/refusals.js';
+import { chooseAlike } from './support/clashes.js';
 import { startProxy } from './support/proxy.js';
 
 @JobType({ name: 'plain' })
@@ -75,7 +76,7 @@ describe('a number that two processes have chosen', () => {
   it('is chosen again once, also when the second try meets a lock', async () => {
     const database = createDatabase();
     const proxy = await startProxy();
-    const random = vi.spyOn(Math, 'random').mockReturnValue(0);
+    const chooseFreely = chooseAlike();
     try {
       const one = await bootJobs({ types, database, options });
       const other = await bootJobs({ types, database, options, typeorm: proxy.options });
@@ -97,7 +98,7 @@ describe('a number that two processes have chosen', () => {
       await runner.release();
       expect(await stored(one)).toEqual(idsOf(jobs));
     } finally {
-      random.mockRestore();
+      chooseFreely();
     }
   });
 });

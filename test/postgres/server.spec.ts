@@ -1,9 +1,10 @@
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { createDatabase } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
 import { codeOf } from '../support/refusals.js';
+import { chooseAlike } from './support/clashes.js';
 import { until, waitForEnd, waitForStatus, within } from '../support/waiting.js';
 
 const gate = handlerGate();
@@ -36,7 +37,7 @@ async function terminate(app: BootedJobs): Promise<number> {
 describe('row numbers', () => {
   it('that two processes choose alike are chosen again: every job is stored once', async () => {
     const database = createDatabase();
-    const random = vi.spyOn(Math, 'random').mockReturnValue(0);
+    const chooseFreely = chooseAlike();
     try {
       const apps = await Promise.all([
         bootJobs({ types, database, options: { role: 'producer' } }),
@@ -53,7 +54,7 @@ describe('row numbers', () => {
       expect(new Set(jobs.map((job) => job.id)).size).toBe(800);
       expect(await apps[0]?.sql('SELECT count(*) AS n FROM jobs')).toEqual([{ n: 800 }]);
     } finally {
-      random.mockRestore();
+      chooseFreely();
     }
   });
 });
