@@ -10,6 +10,8 @@ export interface Statement {
    * run without a transaction around it; a hint for databases where beginning one costs a message.
    */
   readonly alone?: true;
+  /** One that runs `ahead` and one that runs `behind` it may be made one; a hint as well. */
+  readonly fuses?: 'ahead' | 'behind';
 }
 
 /** How many rows the statement before has changed; some drivers know without asking. */

@@ -3,6 +3,7 @@ import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { JobsError } from '../../model/errors.js';
 import { PostgresClaimScript } from '../dialects/postgres/claim.script.js';
 import { Connection, Executor } from '../dialects/postgres/connection.js';
+import { fuse } from '../dialects/postgres/fuse.js';
 import { PostgresInsertScript } from '../dialects/postgres/insert.script.js';
 import { PostgresJobScripts } from '../dialects/postgres/job.scripts.js';
 import { Notifications } from '../dialects/postgres/notifications.js';
@@ -48,6 +49,7 @@ const SESSIONS: ServerDialect = {
   now: '(extract(epoch FROM clock_timestamp()) * 1000)::bigint',
   classify: classifyPostgresError,
   isAnswerLost,
+  fuse,
 };
 
 const WORDS: SqlWords = {

@@ -1,11 +1,11 @@
 import type { JobEntity } from '../../../entities/job.entity.js';
 import { newId } from '../../../model/id.js';
 import type { ClaimRequest } from '../../store.js';
-import { CLAIMED_COLUMNS, claimedJobOfRow } from '../../typeorm/claimed-job.js';
 import { byClaimOrder, ClaimScript, type Lane } from '../../typeorm/claim.script.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { query, type Script } from '../sql.js';
 import { texts } from './arrays.js';
+import { CLAIMED, claimedJob } from './claimed-row.js';
 
 const MAY_START = '(expires_at_ms IS NULL OR expires_at_ms > ? OR revision > 0)';
 const ORDER = 'ORDER BY priority DESC, run_at_ms, seq';
@@ -26,11 +26,11 @@ export class PostgresClaimScript extends ClaimScript {
     const open = `NOT EXISTS (SELECT 1 FROM ${queues} WHERE name = ? AND paused = 1)`;
     const set = `UPDATE ${jobs} SET
         status = 'running', ready = 0, sequence = sequence + 1, revision = revision + 1,
-        run_id = ?::text || lpad(to_hex(seq & 281474976710655), 12, '0'), worker_id = ?,
+        run_id = ?::text || right(job_id, 12), worker_id = ?,
         lease_until_ms = ?, updated_at_ms = ?, started_at_ms = ?,
         eta_ms = CASE WHEN timeout_sec > 0 THEN ?::bigint + floor(timeout_sec * 1000)::bigint END
       WHERE seq = ANY(ARRAY(SELECT seq FROM taken)) AND status = 'waiting'
-      RETURNING ${CLAIMED_COLUMNS}`;
+      RETURNING ${CLAIMED}`;
     // One range of the ready index, read in its own order until enough rows are locked.
     this.#one = `WITH taken AS MATERIALIZED (
         SELECT seq FROM ${jobs} WHERE ready = 1 AND type = ? AND channel = ? AND ${MAY_START} AND ${open}
@@ -69,16 +69,25 @@ export class PostgresClaimScript extends ClaimScript {
     if (first === undefined) {
       return [];
     }
+    // A run's id is this claim's own prefix and the random end of the job's id.
+    const prefix = newId(nowMs).slice(0, 24);
+    const [soleType] = lanes.every((lane) => lane[0] === first[0]) ? first : [''];
     const changes = [
-      newId(nowMs).slice(0, 24),
+      prefix,
       request.workerId,
       nowMs + request.leaseMs,
       nowMs,
       starts ? nowMs : null,
       starts ? nowMs : null,
+      soleType,
     ];
     const rows = yield lanes.length === 1
-      ? { sql: this.#one, params: [...first, nowMs, queue, limit, ...changes], alone: true }
+      ? {
+          sql: this.#one,
+          params: [...first, nowMs, queue, limit, ...changes],
+          alone: true,
+          fuses: 'behind',
+        }
       : {
           sql: this.#many,
           params: [
@@ -92,8 +101,11 @@ export class PostgresClaimScript extends ClaimScript {
             ...changes,
           ],
           alone: true,
+          fuses: 'behind',
         };
-    return rows.map((row) => claimedJobOfRow(row, request, nowMs)).sort(byClaimOrder);
+    return rows
+      .map((row) => claimedJob(row, { request, nowMs, prefix, soleType }))
+      .sort(byClaimOrder);
   }
 
   protected override *lanesOfAllChannels(types: readonly string[]): Script<readonly Lane[]> {

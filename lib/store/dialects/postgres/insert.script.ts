@@ -5,7 +5,7 @@ import type { NumberSource } from '../shared/number-source.js';
 import { msOfSeqSql } from '../shared/row-numbers.js';
 import { ServerInserts } from '../shared/server-inserts.js';
 import { CHANGES_SQL, query, type Script, type SqlValue } from '../sql.js';
-import { numbers, texts } from './arrays.js';
+import { JOINED, joined, numbers, texts } from './arrays.js';
 
 /** Of what type the bound values are that jobs have in common: a SELECT does not tell the server. */
 const CASTS: Readonly<Record<string, string>> = {
@@ -50,8 +50,8 @@ export class PostgresInsertScript extends ServerInserts {
       startsNow(terms) ? null : startOf(terms, nowMs, nowMs),
       nowMs,
       numbers(created.map((each) => each.seq)),
-      texts(created.map((each) => each.id)),
-      texts(created.map((each) => each.draft.params)),
+      joined(created.map((each) => each.id)),
+      joined(created.map((each) => each.draft.params)),
     ];
     if (isKeyed) {
       params.push(
@@ -74,9 +74,6 @@ function statement(tables: TableNames, isKeyed: boolean): string {
   const enqueued = msOfSeqSql('seq');
   return `INSERT INTO ${tables.jobs} (${columns.join(', ')})
     SELECT ${common}, COALESCE(?::bigint, LEAST(${enqueued}, ?::bigint)), ${own.join(', ')}, ${enqueued}, ${enqueued}
-    FROM unnest(?::bigint[], ${own
-      .slice(1)
-      .map(() => '?::text[]')
-      .join(', ')}) AS own (${own.join(', ')})
+    FROM unnest(?::bigint[], ${JOINED}, ${JOINED}${keys.map(() => ', ?::text[]').join('')}) AS own (${own.join(', ')})
     ON CONFLICT DO NOTHING`;
 }

@@ -3,7 +3,7 @@ import { ACTIVE, heldOfRow, JobScripts } from '../../typeorm/job.scripts.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { seqOfId } from '../shared/row-numbers.js';
 import { CHANGES_SQL, query, type Script } from '../sql.js';
-import { numbers, texts } from './arrays.js';
+import { JOINED, joined, numbers, texts } from './arrays.js';
 
 /** The statements on the path of a job, where PostgreSQL has its own. */
 export class PostgresJobScripts extends JobScripts {
@@ -21,7 +21,7 @@ export class PostgresJobScripts extends JobScripts {
         lease_until_ms = NULL, eta_ms = NULL, progress = 1, error = NULL,
         started_at_ms = COALESCE(job.started_at_ms, ended.started_at_ms),
         result = COALESCE(ended.result, job.result)
-      FROM unnest(?::bigint[], ?::text[], ?::bigint[], ?::text[]) AS ended (seq, run_id, started_at_ms, result)
+      FROM unnest(?::bigint[], ${JOINED}, ?::bigint[], ${JOINED}) AS ended (seq, run_id, started_at_ms, result)
       WHERE job.seq = ended.seq AND job.run_id = ended.run_id AND job.status = 'running'`;
     // A job that a transaction of the application holds must not keep the others from living on.
     this.#renewSql = `UPDATE ${jobs} SET lease_until_ms = ?
@@ -50,11 +50,14 @@ export class PostgresJobScripts extends JobScripts {
         nowMs,
         nowMs,
         seqs,
-        texts(completions.map((each) => each.runId)),
+        joined(completions.map((each) => each.runId)),
         numbers(completions.map((each) => each.startedAtMs)),
-        texts(completions.map((each) => each.result)),
+        completions.every((each) => each.result === null)
+          ? null
+          : joined(completions.map((each) => each.result)),
       ],
       alone: true,
+      fuses: 'ahead',
     };
     const changed = yield* query(CHANGES_SQL);
     if (changed[0]?.[0] === completions.length) {

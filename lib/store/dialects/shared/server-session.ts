@@ -1,5 +1,12 @@
 import { AnswerLost, ScriptFailure, type FailureKind, type Session } from '../session.js';
-import { runScriptAsync, type Row, type Script, type Statement, type TimedScript } from '../sql.js';
+import {
+  CHANGES_SQL,
+  runScriptAsync,
+  type Row,
+  type Script,
+  type Statement,
+  type TimedScript,
+} from '../sql.js';
 import type { ServerClock } from './server-clock.js';
 
 /** Executes statements on one connection, one after the other. */
@@ -24,6 +31,11 @@ export interface ServerDialect {
   classify(thrown: unknown): FailureKind;
   /** Whether the connection broke while an answer was awaited, so that the work may be done. */
   isAnswerLost(thrown: unknown): boolean;
+  /**
+   * One statement that does what two would, where there is such a one. Its rows are those of the
+   * second, and their last value says how many rows the first has changed.
+   */
+  fuse?(ahead: Statement, behind: Statement): Statement;
 }
 
 /**
@@ -114,24 +126,47 @@ export class ServerSession implements Session {
     executor: ServerExecutor,
     scripts: readonly TimedScript<unknown>[],
   ): Promise<readonly unknown[] | undefined> {
-    const [script] = scripts;
-    if (script === undefined || scripts.length > 1 || !this.#clock.isFresh) {
+    if (scripts.length > 2 || !this.#clock.isFresh) {
       return undefined;
     }
-    const generator = script(this.#clock.estimateMs());
-    let step = generator.next();
-    if (step.done !== true && step.value.alone !== true) {
+    const [one, two] = scripts.map((script) => script(this.#clock.estimateMs()));
+    if (one === undefined) {
+      return undefined;
+    }
+    const first = one.next();
+    if (first.done !== true && first.value.alone !== true) {
       return undefined;
     }
     try {
-      while (step.done !== true) {
-        step = generator.next(await executor.execute(step.value));
-      }
+      return two === undefined
+        ? [await goOn(one, first, executor)]
+        : await this.#fused(executor, [one, two], first);
     } catch (error) {
       // Each statement has committed by itself, and the last one perhaps.
       throw new ScriptFailure(0, this.#dialect.isAnswerLost(error) ? new AnswerLost(error) : error);
     }
-    return [step.value];
+  }
+
+  /** Two scripts whose first statements make one. */
+  async #fused(
+    executor: ServerExecutor,
+    [one, two]: readonly [Script<unknown>, Script<unknown>],
+    first: Step,
+  ): Promise<readonly unknown[] | undefined> {
+    if (this.#dialect.fuse === undefined || first.done === true || first.value.fuses !== 'ahead') {
+      return undefined;
+    }
+    const second = two.next();
+    if (second.done === true || second.value.fuses !== 'behind') {
+      return undefined;
+    }
+    const rows = await executor.execute(this.#dialect.fuse(first.value, second.value));
+    // Without a row nothing says it, and the script looks for itself.
+    const changed = rows[0]?.at(-1) ?? -1;
+    const asked = one.next([]);
+    const isAsked = asked.done !== true && asked.value.sql === CHANGES_SQL;
+    const rest = isAsked ? one.next([[changed]]) : asked;
+    return [await goOn(one, rest, executor), await goOn(two, two.next(rows), executor)];
   }
 
   async #together(
@@ -187,6 +222,21 @@ export class ServerSession implements Session {
     }
     return least;
   }
+}
+
+type Step = IteratorResult<Statement, unknown>;
+
+/** The rest of a script from a step on. */
+async function goOn(
+  script: Script<unknown>,
+  from: Step,
+  executor: ServerExecutor,
+): Promise<unknown> {
+  let step = from;
+  while (step.done !== true) {
+    step = script.next(await executor.execute(step.value));
+  }
+  return step.value;
 }
 
 async function rollback(executor: ServerExecutor): Promise<void> {
