@@ -13,6 +13,7 @@ import { NumberSource } from '../dialects/shared/number-source.js';
 import { PoolTransactions } from '../dialects/shared/pool-transactions.js';
 import { ServerClock } from '../dialects/shared/server-clock.js';
 import { ServerSession, type ServerDialect } from '../dialects/shared/server-session.js';
+import { BY_INDEX, POSTGRES_WORDS, searching, settings } from '../dialects/postgres/words.js';
 import { query, runScriptAsync, type TimedScript } from '../dialects/sql.js';
 import { POSTGRES_MIGRATIONS } from '../migrations/index.js';
 import type {
@@ -37,7 +38,7 @@ import {
 } from './joined-transaction.js';
 import { ListScripts } from './list.script.js';
 import { prepareSchema, type MigrateMode, type SchemaDialect } from './schema.js';
-import { tableNames, type SqlWords, type TableNames } from './table-names.js';
+import { tableNames, type TableNames } from './table-names.js';
 
 /** How long a closing store waits for what is still to be written. */
 const CLOSE_PATIENCE_MS = 2000;
@@ -51,28 +52,6 @@ const SESSIONS: ServerDialect = {
   isAnswerLost,
   fuse,
 };
-
-const WORDS: SqlWords = {
-  // Nobody waits for it, and each statement is a message there and back.
-  purgedAtOnce: 200,
-  linesPurgedAtOnce: 2000,
-  amongNumbers: '= ANY(ARRAY(SELECT value::bigint FROM json_array_elements_text(?::json)))',
-  amongTexts: '= ANY(ARRAY(SELECT value FROM json_array_elements_text(?::json)))',
-  jsonArray: 'json_build_array',
-  jsonGroupArray: 'json_agg',
-  tagged: 'EXISTS (SELECT 1 FROM json_array_elements_text(tags::json) AS tag WHERE tag = ?)',
-};
-
-/** No session of the engine waits for a lock, or holds one, for long. */
-const settings = (lockTimeoutMs: number): string =>
-  `SET lock_timeout = ${lockTimeoutMs}; SET idle_in_transaction_session_timeout = 30000; SET client_min_messages = error`;
-
-/**
- * What writes jobs always means a few rows by an index. The planner's other ideas come from
- * statistics that are older than the last burst.
- */
-const BY_INDEX =
-  'SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off';
 
 const SCHEMA: SchemaDialect = {
   migrations: POSTGRES_MIGRATIONS,
@@ -133,7 +112,7 @@ export class PostgresStore implements Store {
       entityPrefix?: string;
       schema?: string;
     };
-    this.#tables = tableNames(entityPrefix, schema, WORDS);
+    this.#tables = tableNames(entityPrefix, schema, POSTGRES_WORDS);
     this.#scripts = new PostgresJobScripts(this.#tables);
     this.#inserts = new PostgresInsertScript(this.#tables, new NumberSource());
     this.#handlers = new PoolTransactions(host, {
@@ -173,7 +152,7 @@ export class PostgresStore implements Store {
       return;
     }
     const make = clientMaker(this.#host, 'nestjs-jobs');
-    const reads = Array.from({ length: READERS }, () => new Connection(make, settings(1000)));
+    const reads = Array.from({ length: READERS }, () => new Connection(make, searching(1000)));
     const notifications = new Notifications(make, this.#channel());
     const lane = (beside: readonly Connection[], lockMs: number, isUrgent: boolean): Lane => {
       const session = new ServerSession(

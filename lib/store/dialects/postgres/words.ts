@@ -1,0 +1,28 @@
+import type { SqlWords } from '../../typeorm/table-names.js';
+
+/** What statements that databases share say in PostgreSQL's own words. */
+export const POSTGRES_WORDS: SqlWords = {
+  // Nobody waits for it, and each statement is a message there and back.
+  purgedAtOnce: 200,
+  linesPurgedAtOnce: 2000,
+  amongNumbers: '= ANY(ARRAY(SELECT value::bigint FROM json_array_elements_text(?::json)))',
+  amongTexts: '= ANY(ARRAY(SELECT value FROM json_array_elements_text(?::json)))',
+  jsonArray: 'json_build_array',
+  jsonGroupArray: 'json_agg',
+  tagged: 'EXISTS (SELECT 1 FROM json_array_elements_text(tags::json) AS tag WHERE tag = ?)',
+};
+
+/** No session of the engine waits for a lock, or holds one, for long. */
+export const settings = (lockTimeoutMs: number): string =>
+  `SET lock_timeout = ${lockTimeoutMs}; SET idle_in_transaction_session_timeout = 30000; SET client_min_messages = error`;
+
+/**
+ * What writes jobs always means a few rows by an index. The planner's other ideas come from
+ * statistics that are older than the last burst.
+ */
+export const BY_INDEX =
+  'SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off';
+
+/** Nor does anybody who only reads walk through the table. */
+export const searching = (lockTimeoutMs: number): string =>
+  `${settings(lockTimeoutMs)}; SET enable_seqscan = off; SET jit = off`;

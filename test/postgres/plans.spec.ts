@@ -1,0 +1,214 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { QueryRunner } from 'typeorm';
+import { JobType, type JobHandler } from '../../lib/index.js';
+import { newId } from '../../lib/model/id.js';
+import { NIL_TENANT } from '../../lib/model/tenant.js';
+import { PostgresClaimScript } from '../../lib/store/dialects/postgres/claim.script.js';
+import { fuse } from '../../lib/store/dialects/postgres/fuse.js';
+import { PostgresJobScripts } from '../../lib/store/dialects/postgres/job.scripts.js';
+import {
+  BY_INDEX,
+  POSTGRES_WORDS,
+  searching,
+  settings,
+} from '../../lib/store/dialects/postgres/words.js';
+import type { Script, Statement } from '../../lib/store/dialects/sql.js';
+import type { ClaimRequest } from '../../lib/store/store.js';
+import { DutyScripts } from '../../lib/store/typeorm/duty.scripts.js';
+import { ListScripts } from '../../lib/store/typeorm/list.script.js';
+import { purge } from '../../lib/store/typeorm/purge.script.js';
+import { tableNames } from '../../lib/store/typeorm/table-names.js';
+import { bootJobs } from '../support/boot.js';
+import { closeLater } from '../support/cleanup.js';
+
+@JobType({ name: 'plain' })
+class Plain implements JobHandler {
+  execute(): void {}
+}
+
+const ROWS = 20_000;
+const tables = tableNames(undefined, undefined, POSTGRES_WORDS);
+const jobs = new PostgresJobScripts(tables);
+const claims = new PostgresClaimScript(tables);
+const duties = new DutyScripts(tables);
+const lists = new ListScripts(tables);
+const now = Date.now();
+const request: ClaimRequest = {
+  queue: 'default',
+  types: ['default:plain'],
+  channels: [''],
+  limit: 500,
+  workerId: 'worker',
+  leaseMs: 1000,
+  starts: false,
+  onlyIfReady: false,
+};
+
+interface Plan {
+  readonly 'Node Type': string;
+  readonly 'Relation Name'?: string;
+  readonly 'Index Name'?: string;
+  readonly 'Shared Hit Blocks': number;
+  readonly 'Shared Read Blocks': number;
+  readonly Plans?: readonly Plan[];
+}
+
+let writing: QueryRunner;
+let reading: QueryRunner;
+
+/** What the statistics believe, in the order in which they can. */
+const BELIEFS: readonly { readonly from: string; readonly steps: readonly string[] }[] = [
+  { from: 'of when everything waited for its time', steps: [] },
+  {
+    from: 'of when the table was empty',
+    steps: [
+      `DELETE FROM pg_statistic WHERE starelid = 'jobs'::regclass`,
+      `UPDATE pg_class SET reltuples = 0, relpages = 0 WHERE relname LIKE '%jobs%'`,
+    ],
+  },
+  { from: 'of today', steps: ['ANALYZE jobs'] },
+];
+
+beforeAll(async () => {
+  const app = await bootJobs({ types: [Plain], options: { role: 'producer' }, lifetime: 'file' });
+  const { id } = await app.jobs.enqueue(Plain);
+  await app.sql('ALTER TABLE jobs SET (autovacuum_enabled = false)');
+  // As many of each: waiting for their time, ended, ready elsewhere, running; and one is ready here.
+  const columns = (
+    await app.sql<{ name: string }>(
+      `SELECT column_name AS name FROM information_schema.columns WHERE table_name = 'jobs'`,
+    )
+  ).map((row) => row.name);
+  const fill = (changed: Readonly<Record<string, string>>): Promise<unknown> =>
+    app.sql(
+      `INSERT INTO jobs (${columns.join(', ')}) SELECT ${columns
+        .map((name) => changed[name] ?? `seed.${name}`)
+        .join(
+          ', ',
+        )} FROM generate_series(1, ${ROWS}) AS i, jobs AS seed WHERE seed.job_id = '${id}'`,
+    );
+  const at = (from: number): Record<string, string> => ({
+    seq: `seed.seq - ${from} - i`,
+    job_id: `'id ${from} ' || i`,
+  });
+  await fill({ ...at(1e6), ready: '0', run_at_ms: `${now + 1e7} + i` });
+  await app.sql('ANALYZE jobs');
+  await fill({ ...at(2e6), ready: '0', status: "'completed'", finished_at_ms: `${now} - i` });
+  await fill({ ...at(3e6), type: "'default:other'" });
+  await fill({
+    ...at(4e6),
+    ready: '0',
+    status: "'running'",
+    worker_id: "'other'",
+    lease_until_ms: `${now} + i`,
+  });
+  for (const runner of [
+    (writing = app.dataSource.createQueryRunner()),
+    (reading = app.dataSource.createQueryRunner()),
+  ]) {
+    closeLater(() => runner.release(), 'file');
+  }
+  await writing.query(`${settings(1000)}; ${BY_INDEX}`);
+  await reading.query(searching(1000));
+}, 60_000);
+
+function firstOf(script: Script<unknown>): Statement {
+  const step = script.next();
+  if (step.done === true) {
+    throw new Error('The script has no statement.');
+  }
+  return step.value;
+}
+
+const quoted = (value: Statement['params'][number]): string =>
+  value === null ? 'NULL' : `'${String(value).replaceAll("'", "''")}'`;
+
+/** How the server goes about a statement, as prepared as ours are; what it changes is taken back. */
+async function planOf(runner: QueryRunner, { sql, params }: Statement): Promise<Plan> {
+  let n = 0;
+  await runner.startTransaction();
+  try {
+    await runner.query(`PREPARE it AS ${sql.replaceAll('?', () => `$${(n += 1)}`)}`);
+    const values = params.length === 0 ? '' : `(${params.map(quoted).join(', ')})`;
+    const execute = `EXECUTE it ${values}`;
+    const rows = (await runner.query(`EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${execute}`)) as {
+      'QUERY PLAN': { Plan: Plan }[];
+    }[];
+    return (rows[0] as (typeof rows)[number])['QUERY PLAN'][0]?.Plan as Plan;
+  } finally {
+    await runner.rollbackTransaction();
+    await runner.query('DEALLOCATE ALL');
+  }
+}
+
+function nodes(plan: Plan): readonly Plan[] {
+  return [plan, ...(plan.Plans ?? []).flatMap(nodes)];
+}
+
+/** The indexes that lead to jobs; whatever else would lead to them is named by its kind. */
+function waysToJobs(plan: Plan): readonly string[] {
+  const ways = nodes(plan).flatMap((node) => {
+    const isOfJobs =
+      node['Relation Name'] === 'jobs' || /^(ix_)?jobs_/.test(node['Index Name'] ?? '');
+    return isOfJobs && node['Node Type'] !== 'ModifyTable' && node['Node Type'] !== 'LockRows'
+      ? [node['Index Name'] ?? node['Node Type']]
+      : [];
+  });
+  return [...new Set(ways)].toSorted();
+}
+
+const blocks = (plan: Plan): number => plan['Shared Hit Blocks'] + plan['Shared Read Blocks'];
+
+const completion = { seq: 1, runId: 'run', startedAtMs: now, result: null };
+const many: ClaimRequest = { ...request, types: ['default:plain', 'default:none'] };
+const elsewhere: ClaimRequest = { ...request, types: ['default:none'] };
+const WRITES: readonly [string, () => Script<unknown>, readonly string[]][] = [
+  ['a claim', () => claims.claim(request, now), ['ix_jobs_ready', 'jobs_pkey']],
+  ['a claim of several types', () => claims.claim(many, now), ['ix_jobs_ready', 'jobs_pkey']],
+  ['an empty claim', () => claims.claim(elsewhere, now), ['ix_jobs_ready', 'jobs_pkey']],
+  ['the end of runs', () => jobs.complete([completion], now), ['jobs_pkey']],
+  ['a report', () => jobs.report([{ seq: 1, runId: 'run' }], now), ['jobs_pkey']],
+  ['a promotion', () => jobs.promote(500, now), ['ix_jobs_due', 'jobs_pkey']],
+];
+const READS: readonly [string, () => Script<unknown>, readonly string[]][] = [
+  ['a look for ready jobs', () => claims.hasReady(elsewhere), ['ix_jobs_ready']],
+  ['the next due job', () => jobs.nextDue(now), ['ix_jobs_due']],
+  ['a look for expired leases', () => duties.expiredLeases(100, now), ['ix_jobs_lease']],
+  ['a look for overdue jobs', () => duties.isAnyOverdue(now), ['ix_jobs_expiry']],
+  ['a look for a key', () => lists.findByKey(NIL_TENANT, 'key'), ['ix_jobs_key']],
+  ['a look for a job', () => lists.find(newId()), ['jobs_pkey']],
+];
+
+describe.each(Object.entries(BELIEFS))('with statistics %s', (_) => {
+  it.each(WRITES)('%s goes by its index', async (_name, script, ways) => {
+    const plan = await planOf(writing, firstOf(script()));
+    expect(waysToJobs(plan)).toEqual(ways);
+  });
+
+  it.each(READS)('%s goes by its index', async (_name, script, ways) => {
+    const plan = await planOf(reading, firstOf(script()));
+    expect(waysToJobs(plan)).toEqual(ways);
+    expect(blocks(plan)).toBeLessThan(12);
+  });
+
+  it('the end of a batch and the next claim together go by both indexes, with no sort', async () => {
+    const both = fuse(
+      firstOf(jobs.complete([completion], now)),
+      firstOf(claims.claim(elsewhere, now)),
+    );
+    const plan = await planOf(writing, both);
+    expect(waysToJobs(plan)).toEqual(['ix_jobs_ready', 'jobs_pkey']);
+    expect(nodes(plan).map((node) => node['Node Type'])).not.toContain('Sort');
+    expect(blocks(plan)).toBeLessThan(12);
+  });
+
+  it('an empty claim looks at a handful of pages', async () => {
+    const plan = await planOf(writing, firstOf(claims.claim(elsewhere, now)));
+    expect(blocks(plan)).toBeLessThan(12);
+  });
+
+  it('retention goes by when jobs ended', async () => {
+    const plan = await planOf(writing, firstOf(purge(tables, 'failed', now)));
+    expect(waysToJobs(plan)).toEqual(['ix_jobs_ended']);
+  });
+});
