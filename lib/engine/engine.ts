@@ -137,8 +137,7 @@ export class Engine {
         this.#attendedAt = performance.now();
         // The floor: no hint is needed for progress.
         this.#queues.forEach((queue) => queue.hint());
-        await this.#heartbeat.attend();
-        return undefined;
+        return this.#heartbeat.attend();
       },
     });
     this.#loops = [

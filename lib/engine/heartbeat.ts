@@ -70,10 +70,13 @@ export class Heartbeat {
     };
   }
 
-  /** Looks whether somebody wants a run of this worker stopped, unlocked, or longer or shorter. */
-  async attend(): Promise<void> {
+  /**
+   * Looks whether somebody wants a run of this worker stopped, unlocked, or longer or shorter; in how
+   * many milliseconds to look again, if soon.
+   */
+  async attend(): Promise<number | undefined> {
     if (!this.#queues.some((queue) => queue.isHolding)) {
-      return;
+      return undefined;
     }
     // Timeouts are compared a few times a second only, however often others write: the claims of
     // this worker count as written as well.
@@ -82,6 +85,8 @@ export class Heartbeat {
     this.#timeoutsAt = isDue ? nowMs : this.#timeoutsAt;
     const withinMs = isDue ? TIMEOUTS_WITHIN_MS : 0;
     this.#pass(await this.#parts.store.jobs.disturbed(this.#parts.workerId, withinMs));
+    // What this look was for may have been a timeout.
+    return isDue ? undefined : this.#timeoutsAt + TIMEOUTS_EVERY_MS - performance.now();
   }
 
   async #renew(): Promise<void> {

@@ -72,7 +72,7 @@ export class Loop {
 
   #arm(delayMs: number): void {
     clearTimeout(this.#timer);
-    const waitMs = Math.min(delayMs, LONGEST_TIMER_MS);
+    const waitMs = Math.max(0, Math.min(delayMs, LONGEST_TIMER_MS));
     this.#expectedAt = performance.now() + waitMs + LATE_MS;
     this.#timer = setTimeout(() => {
       this.#pass = this.#run();

@@ -177,6 +177,21 @@ describe('a timeout', () => {
     expect(job).toMatchObject({ status: 'timeout', timeout: 50 });
   });
 
+  it('that is changed there again and again applies as it was last, as soon', async () => {
+    const app = await bootJobs({ types });
+    const other = await bootJobs({ types, options: { role: 'producer' }, database: app.database });
+    const { id } = await app.jobs.enqueue(Obedient, undefined, { timeout: '1h' });
+    await gate.entry(id);
+    for (let minutes = 59; minutes > 49; minutes -= 1) {
+      await other.jobs.update(id, { timeout: `${minutes}m` });
+    }
+    await other.jobs.update(id, { timeout: '50ms' });
+    expect(await waitForEnd(other.jobs, id, 2000)).toMatchObject({
+      status: 'timeout',
+      timeout: 50,
+    });
+  });
+
   it('starts anew with each run', async () => {
     const app = await bootJobs({ types });
     const first = await app.run(Obedient);
