@@ -1,3 +1,5 @@
+import { statfsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { defineConfig, type Plugin } from 'vitest/config';
 
@@ -17,6 +19,8 @@ import { defineConfig, type Plugin } from 'vitest/config';
  * packages; a test starts `<JOBS_TEST_FIXTURES>/<name>.mjs`. See test/support/README.md.
  */
 const root = import.meta.dirname;
+// For workers, their children and the servers alike.
+process.env['TMPDIR'] = testFolder();
 
 type Line = 'nest12' | 'nest11';
 
@@ -38,13 +42,23 @@ const behavioural = ['behaviour', 'rest', 'nest', 'processes'].map(
 /** What happens to files and to databases in memory. */
 const aboutFiles = ['database-errors', 'memory'].map((name) => `test/behaviour/${name}.spec.ts`);
 
+/** What never reaches a database: services made up by the test, options that are refused, modules that are loaded. */
+const withoutDatabase = [
+  ...['boot', 'doors', 'events', 'host', 'identity', 'openapi', 'problems', 'requests', 'wait'].map(
+    (name) => `test/rest/${name}.e2e-spec.ts`,
+  ),
+  'test/nest/options.spec.ts',
+  'test/processes/loaded.e2e-spec.ts',
+  'test/processes/lines.e2e-spec.ts',
+];
+
 function onPostgres(name: Line, fixtures: string) {
   const settings = line(name, 'postgres', fixtures, behavioural);
   return {
     ...settings,
     name: `${name}-postgres`,
     include: [...behavioural, `test/postgres/**/${suffix}`],
-    exclude: [...settings.exclude, ...aboutFiles],
+    exclude: [...settings.exclude, ...aboutFiles, ...withoutDatabase],
     globalSetup: ['scripts/test-postgres.mjs'],
   };
 }
@@ -71,6 +85,21 @@ function resolveFrom(folder: string): Plugin {
       return ours && bare ? this.resolve(id, anchor, { ...options, skipSelf: true }) : null;
     },
   };
+}
+
+/**
+ * Where databases are: in memory where there is a folder with room for them. Tests make thousands of
+ * short-lived files, which take ten times as long on some disks. `TMPDIR` decides if it is set.
+ */
+function testFolder(): string {
+  const memory = '/dev/shm';
+  if (process.env['TMPDIR'] !== undefined) return tmpdir();
+  try {
+    const { bavail, bsize } = statfsSync(memory);
+    return bavail * bsize > 2 * 1024 ** 3 ? memory : tmpdir();
+  } catch {
+    return tmpdir();
+  }
 }
 
 export default defineConfig({

@@ -74,7 +74,12 @@ export async function startPostgres({ durable = false, settings = [] } = {}) {
     throw new Error(`initdb failed: ${made.error ?? made.stderr}`);
   }
   const port = await freePort();
-  const careless = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off'];
+  const careless = [
+    'fsync=off',
+    'synchronous_commit=off',
+    'full_page_writes=off',
+    'max_wal_size=128MB',
+  ];
   const options = [
     'listen_addresses=127.0.0.1',
     'unix_socket_directories=',

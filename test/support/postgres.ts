@@ -10,27 +10,37 @@ import type { TestDatabase } from './databases.js';
 /** After a close the server needs a moment to notice. */
 const LINGER_TRIES = 100;
 
+/** The name of the connections that empty databases. */
+const CLEANER = 'jobs-test-cleaner';
+
+const EMPTY = `DO $$ DECLARE each text; BEGIN
+  FOR each IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
+    EXECUTE format('DROP SCHEMA %I CASCADE', each);
+  END LOOP;
+  CREATE SCHEMA public;
+END $$`;
+
 let made = 0;
+/** Databases of this process that are empty again: making one costs as much as a test. */
+const spare: string[] = [];
 
 /** A database of a test's own on the server that the run started, or that DATABASE_URL names. */
 export function createPostgresDatabase(
   lifetime: Lifetime,
   asOptions: (options: object) => ReturnType<TestDatabase['options']>,
 ): TestDatabase {
-  const name = `jobs_test_${process.pid}_${(made += 1)}`;
+  const name = spare.pop() ?? newDatabase();
   const url = new URL(inject('postgres'));
   const folder = mkdtempSync(path.join(tmpdir(), 'jobs-test-'));
-  ask(`CREATE DATABASE ${name} TEMPLATE template0`);
   url.pathname = `/${name}`;
   let abandoned = false;
   const connected = (): string[] =>
-    abandoned
-      ? []
-      : ask(
-          `SELECT application_name, query FROM pg_stat_activity WHERE datname = '${name}' AND backend_type = 'client backend'`,
-        ).map((row) => `${String(row['application_name'])}: ${String(row['query'])}`);
+    ask(
+      `SELECT application_name, query FROM pg_stat_activity
+       WHERE datname = '${name}' AND backend_type = 'client backend' AND application_name <> '${CLEANER}'`,
+    ).map((row) => `${String(row['application_name'])}: ${String(row['query'])}`);
   const leaks = (): string[] => {
-    let open = connected();
+    let open = abandoned ? [] : connected();
     for (let tries = 0; open.length > 0 && tries < LINGER_TRIES; tries += 1) {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
       open = connected();
@@ -39,8 +49,14 @@ export function createPostgresDatabase(
   };
   dropLater(() => {
     const open = leaks();
-    ask(`DROP DATABASE ${name} WITH (FORCE)`);
     rmSync(folder, { recursive: true, force: true });
+    // Who is still connected, for a boot that was refused or in error, must not reach the next test.
+    if (abandoned || open.length > 0) {
+      ask(`DROP DATABASE ${name} WITH (FORCE)`);
+    } else {
+      ask(EMPTY, name);
+      spare.push(name);
+    }
     if (open.length > 0) {
       throw new Error(`Everything is closed, and yet connected: ${open.join(', ')}`);
     }
@@ -65,14 +81,21 @@ export function createPostgresDatabase(
   };
 }
 
+function newDatabase(): string {
+  // The run drops what begins with its own process id.
+  const name = `jobs_test_${process.ppid}_${process.pid}_${(made += 1)}`;
+  ask(`CREATE DATABASE ${name} TEMPLATE template0`);
+  return name;
+}
+
 /**
  * Asks the server and waits for the answer without giving up this turn: tests make databases in
  * places that cannot wait. Another thread has the connection.
  */
-export function ask(sql: string): readonly Record<string, unknown>[] {
+export function ask(sql: string, database?: string): readonly Record<string, unknown>[] {
   const { worker, signal, data, length } = administrator();
   Atomics.store(signal, 0, 0);
-  worker.postMessage(sql);
+  worker.postMessage({ sql, database });
   Atomics.wait(signal, 0, 0, 20_000);
   const text = new TextDecoder().decode(data.slice(0, Atomics.load(length, 0)));
   const answer = JSON.parse(text) as { rows?: Record<string, unknown>[]; error?: string };
@@ -118,12 +141,20 @@ const { parentPort, workerData } = require('node:worker_threads');
 const { Client } = require(workerData.pg);
 const signal = new Int32Array(workerData.shared, 0, 1), length = new Int32Array(workerData.shared, 4, 1);
 const data = new Uint8Array(workerData.shared, 8);
-const client = new Client(workerData.url);
-client.on('error', () => undefined);
-const connected = client.connect();
-parentPort.on('message', async (sql) => {
+const clients = new Map();
+function clientOf(database) {
+  if (!clients.has(database)) {
+    const url = new URL(workerData.url);
+    if (database) url.pathname = database;
+    const client = new Client({ connectionString: url.href, application_name: '${CLEANER}' });
+    client.on('error', () => clients.delete(database));
+    clients.set(database, client.connect().then(() => client));
+  }
+  return clients.get(database);
+}
+parentPort.on('message', async ({ sql, database }) => {
   let answer;
-  try { await connected; answer = { rows: (await client.query(sql)).rows }; }
+  try { answer = { rows: (await (await clientOf(database)).query(sql)).rows }; }
   catch (error) { answer = { error: String(error) }; }
   const bytes = new TextEncoder().encode(JSON.stringify(answer));
   data.set(bytes); Atomics.store(length, 0, bytes.length);
