@@ -12,6 +12,8 @@ export interface BatchKind<I, O> {
   readonly maxItems: number;
   /** Whether doing it twice is as good as once, so that it is done again when an answer was lost. */
   readonly isRepeatable?: true;
+  /** Whether no other process needs to hear of it at once. */
+  readonly isQuiet?: boolean;
   /** Work with the same number is done in order, also when some of it has to wait alone. */
   orderOf?(item: I): number;
   /** One result an item, in order. */
@@ -53,13 +55,6 @@ export function alone(pending: Pending): Pending {
   const { kind } = pending;
   return {
     ...pending,
-    kind: {
-      name: kind.name,
-      rank: kind.rank,
-      maxItems: 1,
-      ...(kind.isRepeatable === true ? { isRepeatable: true as const } : {}),
-      ...(kind.orderOf === undefined ? {} : { orderOf: (item) => kind.orderOf?.(item) ?? -1 }),
-      script: (items, nowMs) => kind.script(items, nowMs),
-    },
+    kind: { ...kind, maxItems: 1 },
   };
 }

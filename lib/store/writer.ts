@@ -5,7 +5,7 @@ import {
   closedError,
   unavailableError,
 } from './dialects/write-errors.js';
-import type { TimedScript } from './dialects/sql.js';
+import { quietly, type TimedScript } from './dialects/sql.js';
 import {
   alone,
   isBehind,
@@ -83,6 +83,7 @@ export class Writer {
       rank: 50,
       maxItems: 1,
       ...(order === undefined ? {} : { orderOf: () => order }),
+      isQuiet: script.isQuiet === true,
       *script(_items, nowMs) {
         return [yield* script(nowMs)];
       },
@@ -378,11 +379,12 @@ export class Writer {
 }
 
 function scriptOf(kind: BatchKind<unknown, unknown>, items: readonly Pending[]): Work['script'] {
-  return (nowMs) =>
+  const script = (nowMs: number) =>
     kind.script(
       items.map((each) => each.item),
       nowMs,
     );
+  return kind.isQuiet === true ? quietly(script) : script;
 }
 
 /** The same work, where what can be done twice is known to be perhaps done. */

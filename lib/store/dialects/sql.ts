@@ -27,7 +27,16 @@ export type Row = readonly SqlValue[];
 export type Script<T> = Generator<Statement, T, readonly Row[]>;
 
 /** A script that is told the database's time of its transaction, in Unix milliseconds. */
-export type TimedScript<T> = (nowMs: number) => Script<T>;
+export interface TimedScript<T> {
+  (nowMs: number): Script<T>;
+  /** Nobody else needs to hear at once that it was done. */
+  readonly isQuiet?: boolean;
+}
+
+/** The same script, of which no other process is told. */
+export function quietly<T>(script: (nowMs: number) => Script<T>): TimedScript<T> {
+  return Object.assign((nowMs: number) => script(nowMs), { isQuiet: true });
+}
 
 /** Yields one statement and returns its rows. */
 export function* query(sql: string, params: readonly SqlValue[] = []): Script<readonly Row[]> {

@@ -2,7 +2,7 @@ import type { JobGroupEntity } from '../../entities/job-group.entity.js';
 import type { JobTypeEntity } from '../../entities/job-type.entity.js';
 import type { JobWorkerEntity } from '../../entities/worker.entity.js';
 import type { Session } from '../dialects/session.js';
-import { query, type Script } from '../dialects/sql.js';
+import { query, quietly, type Script } from '../dialects/sql.js';
 import type { CatalogStore } from '../store.js';
 import type { Writer } from '../writer.js';
 import type { TableNames } from './table-names.js';
@@ -16,13 +16,25 @@ export function catalogStore(
   writer: () => Writer,
 ): CatalogStore {
   return {
-    declare: (types, groups) => writer().write(() => declare(tables, types, groups), 'engine'),
+    declare: (types, groups) =>
+      writer().write(
+        quietly(() => declare(tables, types, groups)),
+        'engine',
+      ),
     setPaused: (queue, paused) =>
       writer().write((now) => setPaused(tables, queue, paused, now), 'caller'),
     pausedQueues: () => session().read(() => pausedQueues(tables)),
-    beat: (worker) => writer().write((now) => beat(tables, worker, now), 'engine'),
+    beat: (worker) =>
+      writer().write(
+        quietly((now) => beat(tables, worker, now)),
+        'engine',
+      ),
     workers: (heardWithinMs) => session().read((now) => workers(tables, now - heardWithinMs)),
-    forgetWorker: (id) => writer().write(() => forgetWorker(tables, id), 'engine'),
+    forgetWorker: (id) =>
+      writer().write(
+        quietly(() => forgetWorker(tables, id)),
+        'engine',
+      ),
   };
 }
 

@@ -18,6 +18,7 @@ export function historyStore(
     name: 'log',
     // Before anything that may end a run, which fences its lines off.
     rank: 12,
+    isQuiet: true,
     maxItems: 4,
     *script(batches) {
       yield* log(batches.flat());

@@ -1,6 +1,6 @@
 import { JobsError } from '../../model/errors.js';
 import type { Session } from '../dialects/session.js';
-import type { TimedScript } from '../dialects/sql.js';
+import { quietly, type TimedScript } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type {
   ClaimRequest,
@@ -40,11 +40,17 @@ export interface JobStoreParts {
   readonly session: () => Session;
   readonly writer: () => Writer;
   /**
-   * Where a database takes several writers: one for what is enqueued, one for what is asked of a
+   * Where a database takes several writers: one for what is enqueued, perhaps another for what has
+   * a key, which may have to wait for the holder of the same; one for what is asked of a
    * single job or done in the background. What runs say and how they end stays with `writer`.
    */
-  readonly inserter?: () => Writer;
+  readonly inserter?: (isKeyed: boolean) => Writer;
   readonly aside?: () => Writer;
+  /**
+   * Where an empty claim writes nothing and holds up nobody, so that it needs no look before: called
+   * after one that took something.
+   */
+  readonly claimed?: () => void;
   /** Copies the log of writes back, where deleting leaves much of it. */
   readonly checkpoint?: () => Promise<unknown>;
 }
@@ -102,6 +108,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
       return taken;
     },
   };
+  const quietClaimKind = { ...claimKind, isQuiet: true };
   const read: Session['read'] = async (script) => retryRead(parts.session(), script);
   const turns = new Turns();
   const sliced = <T>(script: PacedScript<T>): Promise<T> => inSlices(read, turns, script);
@@ -110,7 +117,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
   const asideWriter = async (): Promise<Writer> => Promise.resolve(aside());
   let slices = 0;
   const deleting = async (script: TimedScript<boolean>): Promise<boolean> => {
-    const isMore = await (await asideWriter()).write(script, 'engine');
+    const isMore = await (await asideWriter()).write(quietly(script), 'engine');
     slices += 1;
     if (isMore && checkpoint !== undefined && slices % SLICES_OF_A_CHECKPOINT === 0) {
       // The automatic one would copy all that was deleted at once, and everybody would wait for it.
@@ -120,18 +127,29 @@ export function jobStore(parts: JobStoreParts): JobStore {
     return isMore;
   };
   return {
-    insert: (draft) => inserter().add(insertKind, draft, 'caller'),
+    insert: (draft) => inserter(draft.idempotencyKey !== null).add(insertKind, draft, 'caller'),
     insertAll: async (drafts, refuses) =>
-      Promise.resolve(inserter()).then((to) =>
+      Promise.resolve(inserter(drafts.some((each) => each.idempotencyKey !== null))).then((to) =>
         to.add(insertAllKind, { drafts, refuses }, 'caller'),
       ),
     find: (id, tenantId) => read(() => lists.find(id, tenantId)),
     findByKey: (tenantId, key) => read(() => lists.findByKey(tenantId, key)),
     list: (request) => sliced((_now, pace) => lists.list(request, pace)),
-    claim: async (request) =>
-      request.onlyIfReady && !(await read(() => claims.hasReady(request)))
-        ? []
-        : parts.writer().add(claimKind, request, 'engine'),
+    claim: async (request) => {
+      if (!request.onlyIfReady) {
+        return parts.writer().add(claimKind, request, 'engine');
+      }
+      if (parts.claimed === undefined) {
+        return (await read(() => claims.hasReady(request)))
+          ? parts.writer().add(claimKind, request, 'engine')
+          : [];
+      }
+      const taken = await parts.writer().add(quietClaimKind, request, 'engine');
+      if (taken.length > 0) {
+        parts.claimed();
+      }
+      return taken;
+    },
     complete: (completion) => parts.writer().add(completeKind, completion, 'engine'),
     report: (report) => parts.writer().add(reportKind, report, 'engine'),
     change: async (id, decide, tenantId) =>
@@ -145,7 +163,10 @@ export function jobStore(parts: JobStoreParts): JobStore {
     lock: async (id, runId, otherId) =>
       (await writer()).write((now) => lockScript(scripts, id, runId, otherId, now), 'engine'),
     renew: async (workerId, leaseMs) =>
-      (await asideWriter()).write((now) => scripts.renew(workerId, leaseMs, now), 'engine'),
+      (await asideWriter()).write(
+        quietly((now) => scripts.renew(workerId, leaseMs, now)),
+        'engine',
+      ),
     disturbed: (workerId, withinMs) => read((now) => scripts.disturbed(workerId, now - withinMs)),
     expiredLeases: (limit) => read((now) => duties.expiredLeases(limit, now)),
     expire: async (limit) =>

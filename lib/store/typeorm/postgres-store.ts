@@ -78,13 +78,14 @@ interface Lane {
 
 interface Lanes {
   readonly insert: Lane;
+  readonly keyed: Lane;
   readonly work: Lane;
   readonly aside: Lane;
 }
 
 /**
- * The store on PostgreSQL. Three lanes write beside each other: what callers enqueue, what runs
- * report and how they end together with what is claimed next, and everything else; a lock that the
+ * The store on PostgreSQL. Four lanes write beside each other: what callers enqueue, the same with a
+ * key, what runs report and how they end together with what is claimed next, and everything else; a lock that the
  * application holds on one job stops no other lane. Within a lane writes keep their order.
  */
 export class PostgresStore implements Store {
@@ -92,7 +93,7 @@ export class PostgresStore implements Store {
   readonly history: HistoryStore;
   readonly catalog: CatalogStore;
   /** Notifications say it; while none can come, hints are given without them. */
-  readonly floorMs = 3000;
+  readonly floorMs = 5000;
   readonly clock = new ServerClock();
   readonly #host: DataSource;
   readonly #migrate: MigrateMode;
@@ -140,8 +141,10 @@ export class PostgresStore implements Store {
       duties: new DutyScripts(this.#tables),
       session,
       writer: work,
-      inserter: () => this.#open().insert.writer,
+      inserter: (isKeyed) => this.#open()[isKeyed ? 'keyed' : 'insert'].writer,
       aside,
+      // Told of nothing, two idle processes would go on telling each other.
+      claimed: () => this.#notifications?.tell(false),
     });
     this.history = historyStore(this.#tables, session, work, (batch) => this.#scripts.log(batch));
     this.catalog = catalogStore(this.#tables, session, aside);
@@ -166,6 +169,7 @@ export class PostgresStore implements Store {
     };
     const lanes = {
       insert: lane([], 1000, true),
+      keyed: lane([], 1000, true),
       work: lane([], 200, false),
       aside: lane(reads, 1000, true),
     };
@@ -289,7 +293,7 @@ export class PostgresStore implements Store {
 }
 
 function each(lanes: Lanes | undefined): readonly Lane[] {
-  return lanes === undefined ? [] : [lanes.insert, lanes.work, lanes.aside];
+  return lanes === undefined ? [] : [lanes.insert, lanes.keyed, lanes.work, lanes.aside];
 }
 
 interface Place {

@@ -6,7 +6,7 @@ import { PG_TYPES } from './pg.js';
 const SOON_MS = 4;
 const LATER_MS = 50;
 /** Without a notification the others look after so long; a hint may be lost with the process that owed it. */
-const FLOOR_MS = 5000;
+const FLOOR_MS = 15_000;
 /** The same while this process cannot be told. */
 const DEAF_FLOOR_MS = 500;
 const PROBE_MS = 15_000;

@@ -23,6 +23,6 @@ export const settings = (lockTimeoutMs: number): string =>
 export const BY_INDEX =
   'SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off';
 
-/** Nor does anybody who only reads walk through the table. */
+/** Nor does anybody who only reads walk through the table, or a whole index. */
 export const searching = (lockTimeoutMs: number): string =>
-  `${settings(lockTimeoutMs)}; SET enable_seqscan = off; SET jit = off`;
+  `${settings(lockTimeoutMs)}; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off`;

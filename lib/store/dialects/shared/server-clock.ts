@@ -1,5 +1,5 @@
 /** An estimate older than this is asked for anew before something is decided by it. */
-const FRESH_MS = 5000;
+const FRESH_MS = 15_000;
 
 /**
  * The server's clock, carried on by this machine's monotonic one: setting the machine's own clock

@@ -95,7 +95,9 @@ export class ServerSession implements Session {
       this.#onConnection(this.#writes, async (executor) => {
         const results =
           (await this.#alone(executor, scripts)) ?? (await this.#together(executor, scripts));
-        this.#committed();
+        if (!scripts.every((script) => script.isQuiet === true)) {
+          this.#committed();
+        }
         return results;
       }),
     );
