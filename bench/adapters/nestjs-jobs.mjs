@@ -56,9 +56,14 @@ export async function open({
     resume: () => worker?.resume(),
     pause: () => worker?.pause(),
     async unfinished() {
+      const table = url === undefined ? 'job_rows' : 'jobs';
+      const isOurs =
+        url === undefined
+          ? `declaration IN (SELECT declaration FROM job_declarations WHERE type = '${TYPE}')`
+          : `type = '${TYPE}'`;
       const [row] = await host.query(
-        `SELECT (SELECT count(*) FROM jobs WHERE ready = 1 AND type = '${TYPE}')
-              + (SELECT count(*) FROM jobs WHERE lease_until_ms IS NOT NULL) AS n`,
+        `SELECT (SELECT count(*) FROM ${table} WHERE ready = 1 AND ${isOurs})
+              + (SELECT count(*) FROM ${table} WHERE lease_until_ms IS NOT NULL) AS n`,
       );
       return Number(row.n);
     },
@@ -98,32 +103,48 @@ async function versionsOf({ driver, versions }, host, url) {
  */
 async function fill({ host, service, Noop, isFile }, kind, rows) {
   const day = 86_400_000;
-  const [seed] = await seedRow({ host, service, Noop }, day);
+  // On SQLite jobs are a view of narrower rows.
+  const table = isFile ? 'job_rows' : 'jobs';
+  const [seed] = await seedRow({ host, service, Noop, table }, day);
   const now = Date.now();
   const past = `${now - day} + i / 1000`;
   const changed = {
     delayed: {},
     finished: { status: "'completed'", ready: '0', run_at_ms: past, finished_at_ms: past },
-    other: { type: `'${OTHER}'`, queue: "'download'", ready: '1', run_at_ms: past },
+    other: isFile
+      ? {
+          declaration: `(SELECT declaration FROM job_declarations WHERE type = '${OTHER}')`,
+          ready: '1',
+          run_at_ms: past,
+        }
+      : { type: `'${OTHER}'`, queue: "'download'", ready: '1', run_at_ms: past },
   }[kind];
+  if (isFile) {
+    await host.query(
+      `INSERT OR IGNORE INTO job_declarations (type, type_version, group_name, queue, timeout_sec, max_retries, retry_delay_sec)
+       VALUES ('${OTHER}', 1, 'other', 'download', 0, 0, 10)`,
+    );
+  }
   const columns = Object.keys(seed).filter((name) => name !== 'seq');
-  const hex = isFile ? "printf('%012x', i)" : "lpad(to_hex(i), 12, '0')";
   const values = columns.map((name) => {
-    if (name === 'job_id') return `'01900000-0000-7000-8000-' || ${hex}`;
+    if (name === 'id_low') return 'i';
+    if (name === 'job_id') return "'01900000-0000-7000-8000-' || lpad(to_hex(i), 12, '0')";
     return changed[name] ?? (name === 'run_at_ms' ? `${now + day} + i / 1000` : `seed."${name}"`);
   });
   const series = isFile
     ? `(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows}) SELECT i FROM n)`
     : `generate_series(1, ${rows})`;
   await host.query(
-    `INSERT INTO jobs (seq, ${columns.join(', ')})
-     SELECT seed.seq - 5000000 + i, ${values.join(', ')} FROM ${series} AS n${isFile ? '' : '(i)'} CROSS JOIN jobs AS seed WHERE seed.job_id = '${seed.job_id}'`,
+    `INSERT INTO ${table} (seq, ${columns.join(', ')})
+     SELECT seed.seq - 5000000 + i, ${values.join(', ')} FROM ${series} AS n${isFile ? '' : '(i)'} CROSS JOIN ${table} AS seed WHERE seed.seq = ${seed.seq}`,
   );
-  await host.query(`DELETE FROM jobs WHERE job_id = '${seed.job_id}'`);
+  await host.query(`DELETE FROM ${table} WHERE seq = ${seed.seq}`);
   await host.query(isFile ? 'PRAGMA wal_checkpoint(TRUNCATE)' : 'VACUUM ANALYZE jobs');
 }
 
-async function seedRow({ host, service, Noop }, delay) {
+async function seedRow({ host, service, Noop, table }, delay) {
   const job = await service.enqueue(Noop, { text: 'x'.repeat(149) }, { delay });
-  return host.query(`SELECT * FROM jobs WHERE job_id = '${job.id}'`);
+  return host.query(
+    `SELECT * FROM ${table} WHERE seq = (SELECT seq FROM jobs WHERE job_id = '${job.id}')`,
+  );
 }

@@ -56,24 +56,61 @@ export function newId(nowMs: number = Date.now()): string {
 
 /** A UUID of version 7 with that time and those twelve bits after it; the rest is random. */
 export function uuidAt(ms: number, twelveBits: number): string {
-  if (ms !== writtenMs) {
-    const hex = ms.toString(16).padStart(12, '0');
-    writtenMs = ms;
-    writtenTime = `${hex.slice(0, 8)}-${hex.slice(8)}-7`;
-  }
+  return uuidWith(ms, twelveBits, drawTail());
+}
+
+/** Draws the 62 random bits that end an id; what is returned stands for them until the next call. */
+export function drawTail(): number {
   if (used === hexPool.length) {
     hexPool = randomFillSync(pool).toString('hex');
     used = 0;
   }
-  const at = used;
+  const drawn = used;
   used += TAIL_CHARS;
-  // The two bits of the variant, and fourteen random ones of the same group.
-  const variant = '89ab'[hexPool.charCodeAt(at) & 3] ?? '8';
-  const counter = HEX[twelveBits & 0xff] ?? '';
+  return drawn;
+}
+
+/** The first thirty of the bits drawn. */
+export function highOfTail(drawn: number): number {
+  return pool.readUInt32BE(drawn / 2) & 0x3fffffff;
+}
+
+/** The other 32, as a signed integer. */
+export function lowOfTail(drawn: number): number {
+  return pool.readInt32BE(drawn / 2 + 4);
+}
+
+/** {@link uuidAt} with the bits that were drawn last. */
+export function uuidWith(ms: number, twelveBits: number, drawn: number): string {
+  // The two bits of the variant come before the first two of the tail.
+  const variant = '89ab'[((pool[drawn / 2] ?? 0) >> 4) & 3] ?? '8';
   return (
-    `${writtenTime}${'0123456789abcdef'[twelveBits >> 8] ?? ''}${counter}` +
-    `-${variant}${hexPool.slice(at + 1, at + 4)}-${hexPool.slice(at + 4, at + TAIL_CHARS)}`
+    `${headOf(ms, twelveBits)}-${variant}${hexPool.slice(drawn + 1, drawn + 4)}` +
+    `-${hexPool.slice(drawn + 4, drawn + TAIL_CHARS)}`
   );
+}
+
+/** The UUID whose tail has these bits. */
+export function uuidOf(ms: number, twelveBits: number, high: number, low: number): string {
+  const first = (0x8000 | (high >> 16)) & 0xffff;
+  return (
+    `${headOf(ms, twelveBits)}-${hex(first >> 8)}${hex(first)}-${hex(high >> 8)}${hex(high)}` +
+    `${hex(low >> 24)}${hex(low >> 16)}${hex(low >> 8)}${hex(low)}`
+  );
+}
+
+function headOf(ms: number, twelveBits: number): string {
+  if (ms !== writtenMs) {
+    const text = ms.toString(16).padStart(12, '0');
+    writtenMs = ms;
+    writtenTime = `${text.slice(0, 8)}-${text.slice(8)}-7`;
+  }
+  return `${writtenTime}${'0123456789abcdef'[twelveBits >> 8] ?? ''}${hex(twelveBits)}`;
+}
+
+/** The lowest byte. */
+function hex(value: number): string {
+  return HEX[value & 0xff] ?? '';
 }
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
@@ -83,13 +120,25 @@ export function isUuid(text: unknown): text is string {
   return typeof text === 'string' && UUID.test(text);
 }
 
-/** The time in a UUID of version 7 and the twelve bits after it; undefined for any other. */
-export function uuidParts(id: string): { ms: number; twelveBits: number } | undefined {
+/** What a UUID of version 7 is made of. */
+export interface UuidParts {
+  readonly ms: number;
+  readonly twelveBits: number;
+  /** The 62 bits behind the variant: thirty, and 32 as a signed integer. */
+  readonly high: number;
+  readonly low: number;
+}
+
+/** Takes a UUID of version 7 apart; undefined for any other. */
+export function uuidParts(id: string): UuidParts | undefined {
   if (!isUuid(id) || id[14] !== '7') {
     return undefined;
   }
+  const first = Number.parseInt(id.slice(19, 23), 16);
   return {
     ms: Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16),
     twelveBits: Number.parseInt(id.slice(15, 18), 16),
+    high: ((first & 0x3fff) << 16) | Number.parseInt(id.slice(24, 28), 16),
+    low: Number.parseInt(id.slice(28), 16) | 0,
   };
 }

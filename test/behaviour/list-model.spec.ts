@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { JobType, type JobHandler, type JobQuery, type JobStatus } from '../../lib/index.js';
+import { newJobId } from '../../lib/store/dialects/sqlite/job-ids.js';
 import { idOfSeq, msOfSeq, seqOfMs } from '../../lib/store/dialects/shared/row-numbers.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { isFile } from '../support/databases.js';
@@ -19,6 +20,8 @@ class Alpha implements JobHandler {
 interface Row {
   readonly seq: number;
   readonly id: string;
+  readonly high: number;
+  readonly low: number;
   readonly tenant: string;
   readonly user: string | null;
   readonly key: string | null;
@@ -45,20 +48,36 @@ let app: BootedJobs;
 beforeAll(async () => {
   app = await bootJobs({ types: [Alpha], options: { role: 'producer' }, lifetime: 'file' });
   for (let at = 0; at < ROWS; at += 4000) {
-    await app.dataSource.query(
-      inserting(`INSERT INTO jobs (seq, job_id, tenant_id, user_id, idempotency_key, type, type_version, group_name, queue, channel,
-         kind, priority, status, ready, sequence, scheduled_at_ms, run_at_ms, updated_at_ms, started_at_ms, finished_at_ms,
-         lease_until_ms, timeout_sec, max_retries, retry_delay_sec, params, tags, upstream_job_id)
-       SELECT value ->> 'seq', value ->> 'id', value ->> 'tenant', value ->> 'user', value ->> 'key', value ->> 'type', 1,
-         'compute', value ->> 'queue', value ->> 'channel', 'generic', value ->> 'priority', value ->> 'status',
-         value ->> 'ready', 1, value ->> 'scheduled_at', value ->> 'run_at', value ->> 'updated_at', value ->> 'started_at',
-         value ->> 'finished_at', value ->> 'lease', 0, 0, 10, '{}',
-         CASE WHEN value ->> 'tag' IS NOT NULL THEN json_array(value ->> 'tag') END, value ->> 'upstream'
-       FROM json_each(?)`),
-      [JSON.stringify(rows.slice(at, at + 4000))],
-    );
+    for (const statement of isFile ? INTO_ROWS : [inserting(INTO_TABLE)]) {
+      await app.dataSource.query(statement, [JSON.stringify(rows.slice(at, at + 4000))]);
+    }
   }
 }, 60_000);
+
+/** What each of the statements below says alike. */
+const COLUMNS = `seq, user_id, idempotency_key, channel, priority, status, ready, run_at_ms, updated_at_ms,
+   started_at_ms, finished_at_ms, lease_until_ms, params, tags, upstream_job_id`;
+const VALUES = `value ->> 'seq', value ->> 'user', value ->> 'key', value ->> 'channel', value ->> 'priority',
+   value ->> 'status', value ->> 'ready', value ->> 'run_at', value ->> 'updated_at', value ->> 'started_at',
+   value ->> 'finished_at', value ->> 'lease', '{}',
+   CASE WHEN value ->> 'tag' IS NOT NULL THEN json_array(value ->> 'tag') END, value ->> 'upstream'`;
+
+const INTO_TABLE = `INSERT INTO jobs (${COLUMNS}, job_id, tenant_id, type, type_version, group_name, queue, kind, sequence,
+     scheduled_at_ms, timeout_sec, max_retries, retry_delay_sec)
+   SELECT ${VALUES}, value ->> 'id', value ->> 'tenant', value ->> 'type', 1, 'compute', value ->> 'queue', 'generic', 1,
+     value ->> 'scheduled_at', 0, 0, 10
+   FROM json_each(?)`;
+
+/** On SQLite \`jobs\` is a view. */
+const INTO_ROWS = [
+  `INSERT OR IGNORE INTO job_declarations (type, type_version, group_name, queue, timeout_sec, max_retries, retry_delay_sec)
+   SELECT DISTINCT value ->> 'type', 1, 'compute', value ->> 'queue', 0, 0, 10 FROM json_each(?)`,
+  `INSERT INTO job_rows (${COLUMNS}, id_high, id_low, tenant_id, declaration)
+   SELECT ${VALUES}, value ->> 'high', value ->> 'low', NULLIF(value ->> 'tenant', '${NIL}'),
+     (SELECT declaration FROM job_declarations WHERE type = value ->> 'type' AND type_version = 1
+        AND group_name = 'compute' AND queue = value ->> 'queue')
+   FROM json_each(?)`,
+];
 
 /** The statement as the database of the run takes it. */
 function inserting(sql: string): string {
@@ -95,9 +114,12 @@ function rowOf(n: number): Row {
   const isLater = status === 'waiting' && n % 3 === 0;
   const isHeld = n >= 31_000 && status !== 'suspended';
   const at = msOfSeq(seq);
+  const { id, high, low } = newJobId(seq);
   return {
     seq,
-    id: idOfSeq(seq),
+    id,
+    high,
+    low,
     tenant: n % 1000 === 3 ? 'tiny' : n % 11 < 5 ? NIL : n % 11 < 10 ? 'big' : 'small',
     user: n % 50 === 1 ? 'ada' : null,
     key: n % 400 === 2 ? `order-${n}` : null,

@@ -72,9 +72,6 @@ describe('the list', () => {
       Array.from({ length: 300 }, () => ({ type: Alpha, tenantId })),
     );
     const all = outcomes.map((each) => each.job?.id ?? '');
-    await app.sql(
-      `UPDATE jobs SET scheduled_at_ms = 1000000000000 WHERE tenant_id = '${tenantId}'`,
-    );
 
     const query: JobQuery = { tenantId, limit: 7 };
     const first = await app.jobs.list(query);

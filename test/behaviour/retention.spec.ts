@@ -63,9 +63,7 @@ describe('retention', () => {
       kept.push(await ended(app, status, young[status]));
     }
     const waiting = await app.jobs.enqueue(Plain, undefined, { delay: '1h' });
-    await app.sql(
-      `UPDATE jobs SET scheduled_at_ms = 1, updated_at_ms = 1 WHERE job_id = '${waiting.id}'`,
-    );
+    await app.sql(`UPDATE jobs SET updated_at_ms = 1 WHERE job_id = '${waiting.id}'`);
     await app.close();
 
     const again = await bootJobs({

@@ -2,7 +2,9 @@ import Database from 'better-sqlite3';
 import { afterAll, describe, expect, it } from 'vitest';
 import { newId } from '../../lib/model/id.js';
 import { initialSchema } from '../../lib/store/migrations/0001-initial.js';
-import { ClaimScript } from '../../lib/store/typeorm/claim.script.js';
+import { SqliteClaimScript } from '../../lib/store/dialects/sqlite/claim.script.js';
+import { Declarations } from '../../lib/store/dialects/sqlite/declarations.js';
+import { insertLines } from '../../lib/store/typeorm/history.store.js';
 import { DutyScripts } from '../../lib/store/typeorm/duty.scripts.js';
 import { JobScripts } from '../../lib/store/typeorm/job.scripts.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
@@ -51,8 +53,11 @@ describe('the plan of', () => {
   const duties = new DutyScripts(tables);
 
   it('a claim is one range of the ready index for each type and channel, in its order, with no sort', () => {
-    const plan = planOf(
-      new ClaimScript(tables).claim(
+    const declarations = new Declarations(tables);
+    database.exec(`INSERT INTO job_declarations (type, type_version, group_name, queue, timeout_sec, max_retries, retry_delay_sec)
+      VALUES ('a:a', 1, 'a', 'default', 0, 0, 0), ('b:b', 1, 'b', 'default', 0, 0, 0)`);
+    const plan = plansOf(
+      new SqliteClaimScript(tables, declarations).claim(
         {
           queue: 'default',
           types: ['a:a', 'b:b'],
@@ -66,13 +71,24 @@ describe('the plan of', () => {
         1,
       ),
     );
-    expect(plan.match(/USING INDEX ix_jobs_ready \(type=\? AND channel=\?\)/g)).toHaveLength(4);
-    expect(plan).not.toMatch(/TEMP B-TREE FOR ORDER BY|SCAN jobs/);
+    expect(plan.match(/USING INDEX ix_jobs_ready \(declaration=\? AND channel=\?\)/g)).toHaveLength(
+      4,
+    );
+    expect(plan).not.toMatch(/TEMP B-TREE FOR ORDER BY|SCAN held/);
   });
 
   it('a renewal and the reaper look at the lease index alone', () => {
     expect(planOf(jobs.renew('w', 1, 1))).toMatch(/ix_jobs_lease/);
     expect(planOf(duties.expiredLeases(10, 1))).toMatch(/USING (COVERING )?INDEX ix_jobs_lease/);
+  });
+
+  it('what is written for a run finds its job by the row', () => {
+    const plan = planOf(insertLines(tables, [{ seq: 1, runId: 'r', lines: [] }]));
+    expect(plan).toContain('SEARCH held USING INTEGER PRIMARY KEY (rowid=?)');
+    expect(plan).not.toMatch(/SCAN held|MATERIALIZE/);
+    expect(planOf(duties.standings([newId()]))).toContain(
+      'SEARCH held USING INTEGER PRIMARY KEY (rowid=?)',
+    );
   });
 
   it('a promotion looks at the due index alone', () => {
@@ -107,7 +123,7 @@ describe('the plan of', () => {
     [
       'waiting jobs of a type',
       { status: 'waiting', type: 'a:a' },
-      ['COVERING INDEX ix_jobs_ready (type=?)', 'COVERING INDEX ix_jobs_due (run_at_ms>?)'],
+      ['COVERING INDEX ix_jobs_ready (declaration=?)', 'COVERING INDEX ix_jobs_due (run_at_ms>?)'],
     ],
     ['running jobs', { status: ['running', 'locked'] }, ['INDEX ix_jobs_lease']],
     ['suspended jobs', { status: 'suspended' }, ['COVERING INDEX ix_jobs_suspended']],
@@ -122,7 +138,7 @@ describe('the plan of', () => {
       expect(plan).toContain(index);
     }
     // Index entries alone: a partial index holds no other rows.
-    expect(plan.replaceAll(/SCAN jobs USING (COVERING )?INDEX \S+/g, '')).not.toMatch(/SCAN jobs/);
+    expect(plan.replaceAll(/SCAN held USING (COVERING )?INDEX \S+/g, '')).not.toMatch(/SCAN held/);
   });
 
   it('counts touch no row that an index or the tenant does not lead to', () => {
@@ -130,13 +146,13 @@ describe('the plan of', () => {
     const pace = { lastMs: 1 };
     const tenant = plansOf(counts.counts('t', pace));
     expect(tenant).toContain('ix_jobs_tenant (tenant_id=? AND rowid>? AND rowid<?)');
-    expect(tenant).not.toMatch(/SCAN jobs|ix_jobs_ended/);
+    expect(tenant).not.toMatch(/SCAN held|ix_jobs_ended/);
     const all = plansOf(counts.counts(undefined, pace));
     expect(all).toMatch(/COVERING INDEX ix_jobs_ended \(status=\?/);
     const queue = plansOf(counts.queueCounts('default', ['a:a'], undefined, pace));
-    expect(queue).toContain('COVERING INDEX ix_jobs_ready (type=?)');
+    expect(queue).toContain('COVERING INDEX ix_jobs_ready (declaration=?)');
     expect(plansOf(counts.oldestWaiting(['a:a'], undefined, pace))).toContain(
-      'COVERING INDEX ix_jobs_ready (type=?)',
+      'COVERING INDEX ix_jobs_ready (declaration=?)',
     );
     expect(plansOf(counts.completedSince(1, 't', pace))).toContain(
       'ix_jobs_ended (status=? AND finished_at_ms>?)',
@@ -144,8 +160,8 @@ describe('the plan of', () => {
     const waiting = plansOf(counts.waitingIn('default', 10, 0, undefined, pace));
     expect(waiting).toContain('COVERING INDEX ix_jobs_ready');
     for (const plan of [all, queue, waiting]) {
-      expect(plan.replaceAll(/SCAN jobs USING (COVERING )?INDEX \S+/g, '')).not.toMatch(
-        /SCAN jobs/,
+      expect(plan.replaceAll(/SCAN held USING (COVERING )?INDEX \S+/g, '')).not.toMatch(
+        /SCAN held/,
       );
     }
   });

@@ -42,7 +42,7 @@ export class CountScripts {
    */
   *counts(tenantId: string | undefined, pace: Pace): Script<JobCounts> {
     const scope = yield* this.#sources.scopeOf(tenantId);
-    const own = selection(scope, {}, [], []);
+    const own = selection(this.#t, scope, {}, [], []);
     const newest = yield* this.#sources.choose(own, LITTLE.entries);
     const isSmall =
       newest.where !== undefined &&
@@ -82,17 +82,20 @@ export class CountScripts {
   ): Script<{ waiting: number; running: number }> {
     const scope = yield* this.#sources.scopeOf(tenantId);
     const ofQueue: Condition = { sql: 'queue = ?', params: [queue] };
-    const ready = readyOf(types);
+    const ready = readyOf(this.#t, types);
     const waiting =
       types.length === 0
         ? 0
-        : yield* this.#count(selection(scope, { ready }, [ready], ['ready']), pace);
+        : yield* this.#count(selection(this.#t, scope, { ready }, [ready], ['ready']), pace);
     const later = yield* this.#count(
-      selection(scope, { later: LATER, ofQueue }, rangesOf('waiting').slice(1), ['later']),
+      selection(this.#t, scope, { later: LATER, ofQueue }, rangesOf('waiting').slice(1), ['later']),
       pace,
     );
     const held: Condition = { sql: `${HELD.sql} AND status <> 'resuming'`, params: [] };
-    const running = yield* this.#count(selection(scope, { held, ofQueue }, [HELD], []), pace);
+    const running = yield* this.#count(
+      selection(this.#t, scope, { held, ofQueue }, [HELD], []),
+      pace,
+    );
     return { waiting: Math.min(COUNT_LIMIT, waiting + later), running };
   }
 
@@ -103,19 +106,19 @@ export class CountScripts {
     pace: Pace,
   ): Script<number | undefined> {
     const scope = yield* this.#sources.scopeOf(tenantId);
-    const tenant = [...selection(scope, {}, [], []).conditions.values()];
+    const tenant = [...selection(this.#t, scope, {}, [], []).conditions.values()];
     let oldest: number | undefined;
     let isLong = false;
     for (const type of types) {
-      const seqs = yield* this.#sources.first(readyOf([type]), COUNT_LIMIT);
+      const seqs = yield* this.#sources.first(readyOf(this.#t, [type]), COUNT_LIMIT);
       isLong ||= seqs.length === COUNT_LIMIT;
       const first = yield* this.#first({ seqs, rest: tenant }, pace);
       oldest = first === undefined ? oldest : Math.min(first, oldest ?? first);
     }
     if (oldest === undefined && isLong) {
       // Behind ten thousand of others.
-      const ready = readyOf(types);
-      const wanted = selection(scope, { ready }, [], []);
+      const ready = readyOf(this.#t, types);
+      const wanted = selection(this.#t, scope, { ready }, [], []);
       oldest = yield* this.#first(yield* this.#sources.choose(wanted, LITTLE.entries), pace);
     }
     return oldest === undefined ? undefined : msOfSeq(oldest);
@@ -129,7 +132,7 @@ export class CountScripts {
       params: [sinceMs],
       key: 'finished_at_ms',
     };
-    return yield* this.#count(selection(scope, { recent }, [recent], ['recent']), pace);
+    return yield* this.#count(selection(this.#t, scope, { recent }, [recent], ['recent']), pace);
   }
 
   /** Jobs that wait in a queue, behind a row, in the order in which they were enqueued. */
@@ -145,7 +148,7 @@ export class CountScripts {
       waiting: { sql: "status = 'waiting'", params: [] },
       ofQueue: { sql: 'queue = ?', params: [queue] },
     };
-    const wanted = selection(scope, conditions, rangesOf('waiting'), ['waiting']);
+    const wanted = selection(this.#t, scope, conditions, rangesOf('waiting'), ['waiting']);
     const source = yield* this.#sources.choose(wanted, MUCH.entries);
     const way = { low: after + 1, high: Number.MAX_SAFE_INTEGER, descending: false };
     const scan = new JobScan(this.#t, source, way, pace);

@@ -37,14 +37,18 @@ export class DutyScripts {
    * are ahead of what it may take.
    */
   *expire(limit: number, nowMs: number): Script<readonly JobEntity[]> {
-    const rows = yield* query(
-      `UPDATE ${this.#t.jobs} SET status = 'skipped', details = 'expired', ready = 0,
+    const skipped = yield* query(
+      `UPDATE ${this.#t.rows} SET status = 'skipped', details = 'expired', ready = 0,
          sequence = sequence + 1, finished_at_ms = ?, updated_at_ms = ?
        WHERE status = 'waiting' AND revision = 0
-         AND seq IN (SELECT seq FROM ${this.#t.jobs} WHERE ${OVERDUE}
+         AND seq IN (SELECT seq FROM ${this.#t.rows} WHERE ${OVERDUE}
          ORDER BY expires_at_ms LIMIT ? + 0)
-       RETURNING ${ALL_JOB_COLUMNS}`,
+       RETURNING seq`,
       [nowMs, nowMs, nowMs, limit],
+    );
+    const rows = yield* query(
+      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq ${this.#t.words.amongNumbers}`,
+      [JSON.stringify(skipped.map((row) => Number(row[0])))],
     );
     return rows.map(jobOfRow);
   }

@@ -162,12 +162,12 @@ export class HandlerTransactions {
   }
 
   #fence(run: TransactionRun): TimedScript<boolean> {
-    const { jobs } = this.#tables;
+    const { rows: table } = this.#tables;
     return function* (nowMs) {
       const rows = yield* query(
-        `UPDATE ${jobs} SET updated_at_ms = ? WHERE seq = ? AND job_id = ? AND run_id = ?
+        `UPDATE ${table} SET updated_at_ms = ? WHERE seq = ? AND run_id = ?
          AND status IN ('running', 'locked', 'suspending', 'canceling') RETURNING seq`,
-        [nowMs, seqOfId(run.jobId) ?? -1, run.jobId, run.runId],
+        [nowMs, seqOfId(run.jobId) ?? -1, run.runId],
       );
       return rows.length === 1;
     };

@@ -1,20 +1,37 @@
 import type { JobEntity } from '../../entities/job.entity.js';
-import { query, type Script } from '../dialects/sql.js';
-import { idOfSeq, msOfSeq, msOfSeqSql, seqOfId } from '../dialects/shared/row-numbers.js';
+import { query, type Script, type SqlValue } from '../dialects/sql.js';
+import { msOfSeq, msOfSeqSql, seqOfId } from '../dialects/shared/row-numbers.js';
+import type { Declaration, Declarations } from '../dialects/sqlite/declarations.js';
 import { freeNumbers } from '../dialects/sqlite/free-numbers.js';
+import { givenJobId, newJobId } from '../dialects/sqlite/job-ids.js';
+import { NIL_TENANT } from '../../model/tenant.js';
 import { CreatedJob, isDue, startOf, startsNow } from '../job-of-draft.js';
-import type { InsertResult, JobDraft, KeyHolder } from '../store.js';
-import { areAlike, ID_TAKEN, SHARED, sharedOf, type Inserts } from './inserts.js';
+import type { InsertResult, JobDraft, JobTerms, KeyHolder } from '../store.js';
+import { areAlike, ID_TAKEN, type Inserts } from './inserts.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import type { TableNames } from './table-names.js';
 
 /** What each job has to itself. */
-const OWN = ['seq', 'job_id', 'params'] as const;
+const OWN = ['seq', 'id_high', 'id_low', 'params'] as const;
 
-/** What follows from the row number. */
-const DERIVED = ['scheduled_at_ms', 'updated_at_ms'] as const;
+/** What every row says. */
+const PLAIN = ['declaration', 'channel', 'priority', 'ready', 'kind'] as const;
 
-const COLUMNS = [...SHARED, 'run_at_ms', ...OWN, ...DERIVED].join(', ');
+/** What few rows say: what is not as declared, and what only some jobs have. */
+const SPECIAL = [
+  'tenant_id',
+  'user_id',
+  'idempotency_key',
+  'request_hash',
+  'expires_at_ms',
+  'timeout_sec',
+  'max_retries',
+  'retry_delay_sec',
+  'state',
+  'tags',
+  'meta',
+  'upstream_job_id',
+] as const;
 
 /** The most rows of one statement. */
 const MOST_ROWS = 50;
@@ -22,13 +39,16 @@ const MOST_ROWS = 50;
 /** Stores drafts and finds the jobs that hold their idempotency keys. */
 export class InsertScript implements Inserts {
   readonly #t: TableNames;
-  readonly #statements = new Map<number, string>();
+  readonly #declarations: Declarations;
+  readonly #statements = new Map<string, string>();
   readonly #withKey: string;
 
-  constructor(tables: TableNames) {
+  constructor(tables: TableNames, declarations: Declarations) {
     this.#t = tables;
-    this.#withKey = `${this.#insertMany(1, false)} WHERE true
-      ON CONFLICT (tenant_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING seq`;
+    this.#declarations = declarations;
+    this.#withKey = `${this.#insertMany(1, true, false)} WHERE true
+      ON CONFLICT (idempotency_key, COALESCE(tenant_id, '${NIL_TENANT}')) WHERE idempotency_key IS NOT NULL
+      DO NOTHING RETURNING seq`;
   }
 
   /** Stores drafts in their order. */
@@ -113,7 +133,7 @@ export class InsertScript implements Inserts {
 
   /** Row numbers are free only while nobody else writes. */
   *#lock(): Script<void> {
-    yield* query(`UPDATE ${this.#t.jobs} SET ready = ready WHERE 0 = 1`);
+    yield* query(`UPDATE ${this.#t.rows} SET ready = ready WHERE 0 = 1`);
   }
 
   /**
@@ -130,23 +150,26 @@ export class InsertScript implements Inserts {
     if (from === to) {
       return;
     }
-    let seq = yield* freeNumbers(this.#t.jobs, to - from, nowMs);
+    let seq = yield* freeNumbers(this.#t.rows, to - from, nowMs);
+    // All of a millisecond, nearly always: then they share their start too.
+    const isOneStart = msOfSeq(seq) === msOfSeq(seq + to - from - 1);
     for (let start = from; start < to;) {
       const { terms } = drafts[start] as JobDraft;
-      const isNow = startsNow(terms);
-      const values = sharedOf(terms, null, null, isDue(terms, nowMs));
-      values.push(isNow ? nowMs : startOf(terms, nowMs, nowMs));
+      const declaration = yield* this.#declarations.of(terms);
+      const isEach = !isOneStart && startsNow(terms);
+      const values: SqlValue[] = [isEach ? nowMs : startOf(terms, msOfSeq(seq), nowMs)];
+      const isSpecial = addShared(values, terms, declaration, nowMs, null, null);
       let at = start;
       for (; at < to && at - start < MOST_ROWS; at += 1, seq += 1) {
         const draft = drafts[at] as JobDraft;
         if (draft.terms !== terms && !areAlike(draft.terms, terms)) {
           break;
         }
-        const created = new CreatedJob(draft, seq, idOfSeq(seq), msOfSeq(seq), nowMs);
-        values.push(seq, created.id, draft.params);
-        results.push(created);
+        const { id, high, low } = newJobId(seq);
+        values.push(seq, high, low, draft.params);
+        results.push(new CreatedJob(draft, seq, id, msOfSeq(seq), nowMs));
       }
-      yield* query(this.#insertMany(at - start, isNow), values);
+      yield* query(this.#insertMany(at - start, isSpecial, isEach), values);
       start = at;
     }
   }
@@ -155,15 +178,18 @@ export class InsertScript implements Inserts {
   *#insertAlone(draft: JobDraft, nowMs: number): Script<InsertResult> {
     const seq =
       draft.id === undefined
-        ? yield* freeNumbers(this.#t.jobs, 1, nowMs)
+        ? yield* freeNumbers(this.#t.rows, 1, nowMs)
         : yield* this.#numberOf(draft.id);
     if (seq === undefined) {
       return ID_TAKEN;
     }
-    const created = new CreatedJob(draft, seq, draft.id ?? idOfSeq(seq), msOfSeq(seq), nowMs);
     const { idempotencyKey, requestHash, terms } = draft;
-    const values = sharedOf(terms, idempotencyKey, requestHash, isDue(terms, nowMs));
-    values.push(created.job.runAtMs, seq, created.id, draft.params);
+    const { id, high, low } = draft.id === undefined ? newJobId(seq) : givenJobId(draft.id);
+    const created = new CreatedJob(draft, seq, id, msOfSeq(seq), nowMs);
+    const declaration = yield* this.#declarations.of(terms);
+    const values: SqlValue[] = [created.job.runAtMs];
+    addShared(values, terms, declaration, nowMs, idempotencyKey, requestHash, true);
+    values.push(seq, high, low, draft.params);
     if ((yield* query(this.#withKey, values)).length === 1) {
       return created;
     }
@@ -182,22 +208,61 @@ export class InsertScript implements Inserts {
     if (seq === undefined) {
       return undefined;
     }
-    const taken = yield* query(`SELECT 1 FROM ${this.#t.jobs} WHERE seq = ?`, [seq]);
+    const taken = yield* query(`SELECT 1 FROM ${this.#t.rows} WHERE seq = ?`, [seq]);
     return taken.length > 0 ? undefined : seq;
   }
 
-  /** What {@link startOf} says, in SQL: jobs that start now, or others that share one start. */
-  #insertMany(rows: number, isNow: boolean): string {
-    const key = isNow ? rows : -rows;
+  /** What {@link startOf} says, in SQL, for jobs that start when they were enqueued, each at its time. */
+  #insertMany(rows: number, isSpecial: boolean, isEach: boolean): string {
+    const key = `${rows}${isSpecial ? 's' : ''}${isEach ? 'e' : ''}`;
     let sql = this.#statements.get(key);
     if (sql === undefined) {
-      const shared = SHARED.map(() => '?').join(', ');
-      const enqueued = msOfSeqSql('column1');
-      const own = Array.from({ length: rows }, () => '(?, ?, ?)').join(', ');
-      sql = `INSERT INTO ${this.#t.jobs} (${COLUMNS})
-        SELECT ${shared}, ${isNow ? `MIN(${enqueued}, ?)` : '?'}, column1, column2, column3, ${enqueued}, ${enqueued} FROM (VALUES ${own})`;
+      const shared = isSpecial ? [...PLAIN, ...SPECIAL] : PLAIN;
+      const start = isEach ? `MIN(${msOfSeqSql('column1')}, ?)` : '?';
+      const own = Array.from({ length: rows }, () => '(?, ?, ?, ?)').join(', ');
+      sql = `INSERT INTO ${this.#t.rows} (run_at_ms, ${shared.join(', ')}, ${OWN.join(', ')})
+        SELECT ${start}, ${shared.map(() => '?').join(', ')}, column1, column2, column3, column4 FROM (VALUES ${own})`;
       this.#statements.set(key, sql);
     }
     return sql;
   }
+}
+
+/** Adds the values of {@link PLAIN}, and of {@link SPECIAL} when there are any; whether there are. */
+function addShared(
+  values: SqlValue[],
+  terms: JobTerms,
+  declared: Declaration,
+  nowMs: number,
+  key: string | null,
+  requestHash: string | null,
+  always = false,
+): boolean {
+  const due = isDue(terms, nowMs);
+  values.push(
+    declared.number,
+    terms.channel,
+    terms.priority,
+    due ? 1 : 0,
+    due ? null : 'scheduled',
+  );
+  const special = [
+    terms.tenantId === NIL_TENANT ? null : terms.tenantId,
+    terms.userId,
+    key,
+    requestHash,
+    terms.expiresAtMs,
+    terms.timeoutSec === declared.timeoutSec ? null : terms.timeoutSec,
+    terms.maxRetries === declared.maxRetries ? null : terms.maxRetries,
+    terms.retryDelaySec === declared.retryDelaySec ? null : terms.retryDelaySec,
+    terms.state,
+    terms.tags,
+    terms.meta,
+    terms.upstreamJobId,
+  ];
+  const isSpecial = always || special.some((value) => value !== null);
+  if (isSpecial) {
+    values.push(...special);
+  }
+  return isSpecial;
 }

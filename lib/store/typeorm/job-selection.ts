@@ -9,7 +9,7 @@ import { NIL_TENANT } from '../../model/tenant.js';
 import type { SqlValue } from '../dialects/sql.js';
 import { seqOfId, seqOfMs } from '../dialects/shared/row-numbers.js';
 import type { ResolvedJobQuery } from '../store.js';
-import type { SqlWords } from './table-names.js';
+import type { TableNames } from './table-names.js';
 
 /** A part of a WHERE clause, with its bound values. */
 export interface Condition {
@@ -68,14 +68,15 @@ export function rangesOf(status: 'waiting' | 'suspended' | FinalStatus): readonl
 }
 
 /** Ready jobs of some types. */
-export function readyOf(types: readonly string[], channel?: string): IndexRange {
-  const ofTypes = oneOf('type', types);
+export function readyOf(
+  tables: TableNames,
+  types: readonly string[],
+  channel?: string,
+): IndexRange {
+  const sql = `${READY} AND ${tables.ofTypes(types.length)}`;
   return channel === undefined
-    ? { sql: `${READY} AND ${ofTypes.sql}`, params: ofTypes.params }
-    : {
-        sql: `${READY} AND ${ofTypes.sql} AND channel = ?`,
-        params: [...ofTypes.params, channel],
-      };
+    ? { sql, params: types }
+    : { sql: `${sql} AND channel = ?`, params: [...types, channel] };
 }
 
 export function oneOf(column: string, values: readonly SqlValue[]): Condition {
@@ -92,6 +93,7 @@ export function allOf(conditions: readonly Condition[]): Condition {
 
 /** A selection of jobs by conditions of any kind. */
 export function selection(
+  tables: TableNames,
   tenantId: string | undefined,
   conditions: Readonly<Record<string, Condition>>,
   ranges: readonly IndexRange[],
@@ -99,7 +101,7 @@ export function selection(
 ): Selection {
   const all = new Map(Object.entries(conditions));
   if (tenantId !== undefined) {
-    addTenant(all, tenantId);
+    addTenant(all, tenantId, tables);
   }
   return { conditions: all, ranges, rangesMeet, low: 0, high: Number.MAX_SAFE_INTEGER };
 }
@@ -108,15 +110,17 @@ export function selection(
 export function selectionOf(
   q: ResolvedJobQuery,
   tenantId: string | undefined,
-  words: SqlWords,
+  tables: TableNames,
 ): Selection {
   const conditions = new Map<string, Condition>();
   const add = (name: keyof ResolvedJobQuery, sql: string, ...params: SqlValue[]): void => {
     conditions.set(name, { sql, params });
   };
-  if (tenantId !== undefined) addTenant(conditions, tenantId);
+  if (tenantId !== undefined) addTenant(conditions, tenantId, tables);
   if (q.status !== undefined) conditions.set('status', oneOf('status', q.status));
-  if (q.type !== undefined) conditions.set('type', oneOf('type', q.type));
+  if (q.type !== undefined) {
+    conditions.set('type', { sql: tables.ofTypes(q.type.length), params: q.type });
+  }
   if (q.group !== undefined) add('group', 'group_name = ?', q.group);
   if (q.queue !== undefined) add('queue', 'queue = ?', q.queue);
   if (q.channel !== undefined) add('channel', 'channel = ?', q.channel);
@@ -137,19 +141,20 @@ export function selectionOf(
       q.q,
     );
   }
-  if (q.tag !== undefined) add('tag', words.tagged, q.tag);
+  if (q.tag !== undefined) add('tag', tables.words.tagged, q.tag);
   const low = q.scheduledAfter === undefined ? 0 : seqOfMs(q.scheduledAfter.getTime() + 1);
   const high =
     q.scheduledBefore === undefined
       ? Number.MAX_SAFE_INTEGER
       : seqOfMs(q.scheduledBefore.getTime()) - 1;
-  return { conditions, low, high, ...indexRanges(q, tenantId) };
+  return { conditions, low, high, ...indexRanges(q, tenantId, tables) };
 }
 
 /** The narrowest way into the table that the filters leave. */
 function indexRanges(
   q: ResolvedJobQuery,
   tenantId: string | undefined,
+  tables: TableNames,
 ): Pick<Selection, 'ranges' | 'rangesMeet'> {
   if (q.idempotencyKey !== undefined) {
     const sql = 'idempotency_key = ? AND idempotency_key IS NOT NULL';
@@ -172,15 +177,19 @@ function indexRanges(
   }
   return q.status === undefined
     ? { ranges: [], rangesMeet: [] }
-    : { ranges: statusRanges(q, q.status), rangesMeet: ['status'] };
+    : { ranges: statusRanges(q, q.status, tables), rangesMeet: ['status'] };
 }
 
-function statusRanges(q: ResolvedJobQuery, statuses: readonly JobStatus[]): readonly IndexRange[] {
+function statusRanges(
+  q: ResolvedJobQuery,
+  statuses: readonly JobStatus[],
+  tables: TableNames,
+): readonly IndexRange[] {
   const has = new Set(statuses);
   const ranges: IndexRange[] = [];
   if (has.has('waiting')) {
     const [ready, later] = rangesOf('waiting') as [IndexRange, IndexRange];
-    ranges.push(q.type === undefined ? ready : readyOf(q.type, q.channel), later);
+    ranges.push(q.type === undefined ? ready : readyOf(tables, q.type, q.channel), later);
   }
   if (has.has('suspended')) {
     ranges.push(...rangesOf('suspended'));
@@ -198,14 +207,10 @@ function statusRanges(q: ResolvedJobQuery, statuses: readonly JobStatus[]): read
 }
 
 /** The nil tenant has no index: where it is one of several its jobs are found by looking. */
-function addTenant(conditions: Map<string, Condition>, tenantId: string): void {
+function addTenant(conditions: Map<string, Condition>, tenantId: string, tables: TableNames): void {
   if (tenantId === NIL_TENANT) {
     conditions.set('nilTenant', { sql: 'tenant_id = ?', params: [tenantId] });
   } else {
-    // The literal lets the planner use the partial index of tenants.
-    conditions.set('tenantId', {
-      sql: `tenant_id = ? AND tenant_id <> '${NIL_TENANT}'`,
-      params: [tenantId],
-    });
+    conditions.set('tenantId', { sql: tables.isOfTenant, params: [tenantId] });
   }
 }

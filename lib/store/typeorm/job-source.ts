@@ -49,7 +49,7 @@ export class JobSources {
       return tenantId;
     }
     const others = yield* query(
-      `SELECT 1 FROM ${this.#t.jobs} WHERE tenant_id <> '${NIL_TENANT}' LIMIT 1`,
+      `SELECT 1 FROM ${this.#t.jobs} WHERE ${this.#t.isOfOthers} LIMIT 1`,
     );
     return others.length === 0 ? undefined : tenantId;
   }

@@ -1,4 +1,4 @@
-import type { JobEntity } from '../../entities/job.entity.js';
+import { JobEntity } from '../../entities/job.entity.js';
 import { CHANGES_SQL, query, type Script, type SqlValue } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { ChangeResult, Completion, Decide, HeldRun, JobChange, RunReport } from '../store.js';
@@ -109,11 +109,15 @@ export class JobScripts {
 
   /** Extends every lease of a worker, which touches only rows of the lease index. */
   *renew(workerId: string, leaseMs: number, nowMs: number): Script<readonly HeldRun[]> {
-    const rows = yield* query(
-      `UPDATE ${this.#t.jobs} SET lease_until_ms = ?
-       WHERE lease_until_ms IS NOT NULL AND worker_id = ? AND status IN ${ACTIVE}
-       RETURNING job_id, run_id, status, locked_by, timeout_sec`,
+    yield* query(
+      `UPDATE ${this.#t.rows} SET lease_until_ms = ?
+       WHERE lease_until_ms IS NOT NULL AND worker_id = ? AND status IN ${ACTIVE}`,
       [nowMs + leaseMs, workerId],
+    );
+    const rows = yield* query(
+      `SELECT job_id, run_id, status, locked_by, timeout_sec FROM ${this.#t.jobs}
+       WHERE lease_until_ms IS NOT NULL AND worker_id = ? AND status IN ${ACTIVE}`,
+      [workerId],
     );
     return rows.map(heldOfRow);
   }
@@ -134,8 +138,8 @@ export class JobScripts {
     nowMs: number,
   ): Script<{ promoted: number; nextInMs: number | undefined }> {
     const promoted = yield* query(
-      `UPDATE ${this.#t.jobs} SET ready = 1 WHERE seq IN (
-         SELECT seq FROM ${this.#t.jobs}
+      `UPDATE ${this.#t.rows} SET ready = 1 WHERE seq IN (
+         SELECT seq FROM ${this.#t.rows}
          WHERE status = 'waiting' AND ready = 0 AND run_at_ms <= ?
          ORDER BY run_at_ms LIMIT ? + 0)
        RETURNING seq`,
@@ -147,7 +151,7 @@ export class JobScripts {
   /** Milliseconds until the next waiting job is due; undefined when none waits for its time. */
   *nextDue(nowMs: number): Script<number | undefined> {
     const next = yield* query(
-      `SELECT MIN(run_at_ms) FROM ${this.#t.jobs} WHERE status = 'waiting' AND ready = 0`,
+      `SELECT MIN(run_at_ms) FROM ${this.#t.rows} WHERE status = 'waiting' AND ready = 0`,
     );
     const nextMs = next[0]?.[0] ?? null;
     return nextMs === null ? undefined : Math.max(0, Number(nextMs) - nowMs);
@@ -157,12 +161,14 @@ export class JobScripts {
     const set = withDerived(before, change.set, nowMs);
     const names = Object.keys(set) as (keyof JobEntity)[];
     const rows = yield* query(
-      `UPDATE ${this.#t.jobs} SET ${names.map((name) => `${JOB_COLUMNS[name]} = ?`).join(', ')}
-       WHERE seq = ? AND sequence = ? AND status = ? RETURNING ${ALL_JOB_COLUMNS}`,
+      `UPDATE ${this.#t.rows} SET ${names.map((name) => `${JOB_COLUMNS[name]} = ?`).join(', ')}
+       WHERE seq = ? AND sequence = ? AND status = ? RETURNING seq`,
       [...names.map((name) => boundValue(set[name])), before.seq, before.sequence, before.status],
     );
-    const [row] = rows;
-    if (row !== undefined && change.archiveRun !== undefined && before.runId !== null) {
+    if (rows.length === 0) {
+      return undefined;
+    }
+    if (change.archiveRun !== undefined && before.runId !== null) {
       const { outcome, error } = change.archiveRun;
       yield* query(
         `INSERT INTO ${this.#t.runs} (run_id, job_id, revision, worker_id, started_at_ms, updated_at_ms, ended_at_ms, outcome, error, completed, total)
@@ -182,12 +188,12 @@ export class JobScripts {
         ],
       );
     }
-    return row === undefined ? undefined : jobOfRow(row);
+    return Object.assign(new JobEntity(), before, set);
   }
 
   *#remove(job: JobEntity): Script<JobEntity | undefined> {
     const rows = yield* query(
-      `DELETE FROM ${this.#t.jobs} WHERE seq = ? AND sequence = ? AND status = ? RETURNING seq`,
+      `DELETE FROM ${this.#t.rows} WHERE seq = ? AND sequence = ? AND status = ? RETURNING seq`,
       [job.seq, job.sequence, job.status],
     );
     if (rows.length === 0) {
@@ -198,19 +204,19 @@ export class JobScripts {
   }
 
   #completeStatement(): string {
-    return `UPDATE ${this.#t.jobs} SET
+    return `UPDATE ${this.#t.rows} SET
         status = 'completed', sequence = sequence + 1, finished_at_ms = ?, updated_at_ms = ?,
         lease_until_ms = NULL, eta_ms = NULL, progress = 1, error = NULL,
-        started_at_ms = COALESCE(${this.#t.jobs}.started_at_ms, ended.started_at_ms),
-        result = COALESCE(ended.result, ${this.#t.jobs}.result)
+        started_at_ms = COALESCE(${this.#t.rows}.started_at_ms, ended.started_at_ms),
+        result = COALESCE(ended.result, ${this.#t.rows}.result)
       FROM (SELECT value ->> 0 AS seq, value ->> 1 AS run_id, value ->> 2 AS started_at_ms, value ->> 3 AS result
             FROM json_each(?)) AS ended
-      WHERE ${this.#t.jobs}.seq = ended.seq AND ${this.#t.jobs}.run_id = ended.run_id
-        AND ${this.#t.jobs}.status = 'running'`;
+      WHERE ${this.#t.rows}.seq = ended.seq AND ${this.#t.rows}.run_id = ended.run_id
+        AND ${this.#t.rows}.status = 'running'`;
   }
 
   #reportStatement(): string {
-    return `UPDATE ${this.#t.jobs} SET updated_at_ms = ?,
+    return `UPDATE ${this.#t.rows} SET updated_at_ms = ?,
         started_at_ms = COALESCE(started_at_ms, ?), progress = COALESCE(?, progress),
         completed = COALESCE(?, completed), total = COALESCE(?, total),
         progress_details = COALESCE(?, progress_details), eta_ms = COALESCE(?, eta_ms),

@@ -12,7 +12,7 @@ import type {
 } from '../store.js';
 import type { BatchKind } from '../write-batch.js';
 import type { Writer } from '../writer.js';
-import type { ClaimScript } from './claim.script.js';
+import type { Claims } from './claim.script.js';
 import type { CountScripts } from './count.scripts.js';
 import type { DutyScripts } from './duty.scripts.js';
 import type { Inserts } from './inserts.js';
@@ -32,7 +32,7 @@ interface InsertAll {
 export interface JobStoreParts {
   readonly tables: TableNames;
   readonly scripts: JobScripts;
-  readonly claims: ClaimScript;
+  readonly claims: Claims;
   readonly inserts: Inserts;
   readonly lists: ListScripts;
   readonly tallies: CountScripts;

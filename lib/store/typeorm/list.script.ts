@@ -50,11 +50,7 @@ export class ListScripts {
    * does not answer is looked for in longer indexes, and at last in the whole table.
    */
   *list(request: ResolvedJobQuery, pace: Pace): Script<JobList> {
-    const wanted = selectionOf(
-      request,
-      yield* this.#sources.scopeOf(request.tenantId),
-      this.#t.words,
-    );
+    const wanted = selectionOf(request, yield* this.#sources.scopeOf(request.tenantId), this.#t);
     for (const effort of wanted.ranges.length === 0 ? [MUCH] : [LITTLE, MUCH]) {
       const source = yield* this.#sources.choose(wanted, effort.entries);
       const page = new PageScript(this.#parts, wanted, source, request, pace);

@@ -33,7 +33,7 @@ export function* purge(t: TableNames, status: FinalStatus, beforeMs: number): Sc
     }
     // Where processes do not wait for each other, one of them may have been retried meanwhile.
     yield* query(
-      `DELETE FROM ${t.jobs} WHERE seq ${t.words.amongNumbers} AND status = ? AND finished_at_ms < ?`,
+      `DELETE FROM ${t.rows} WHERE seq ${t.words.amongNumbers} AND status = ? AND finished_at_ms < ?`,
       [JSON.stringify(rows.map((row) => row[0])), status, beforeMs],
     );
     if (rows.length < t.words.purgedAtOnce) {

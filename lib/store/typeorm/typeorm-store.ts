@@ -13,7 +13,8 @@ import type {
   TransactionRun,
 } from '../store.js';
 import { Writer } from '../writer.js';
-import { ClaimScript } from './claim.script.js';
+import { SqliteClaimScript } from '../dialects/sqlite/claim.script.js';
+import { Declarations } from '../dialects/sqlite/declarations.js';
 import { CountScripts } from './count.scripts.js';
 import { catalogStore } from './catalog.store.js';
 import { DutyScripts } from './duty.scripts.js';
@@ -70,14 +71,15 @@ export class TypeOrmStore implements Store {
     this.#options = options;
     this.#tables = tableNames(host.options.entityPrefix);
     this.#scripts = new JobScripts(this.#tables);
-    this.#inserts = new InsertScript(this.#tables);
+    const declarations = new Declarations(this.#tables);
+    this.#inserts = new InsertScript(this.#tables, declarations);
     const session = () => this.#open().session;
     this.#handlers = new HandlerTransactions(host, this.#tables, this.clock, session);
     const writer = (): Writer => this.#openWriter();
-    this.jobs = jobStore({
+    const jobs = jobStore({
       tables: this.#tables,
       scripts: this.#scripts,
-      claims: new ClaimScript(this.#tables),
+      claims: new SqliteClaimScript(this.#tables, declarations),
       inserts: this.#inserts,
       lists: new ListScripts(this.#tables),
       tallies: new CountScripts(this.#tables),
@@ -86,8 +88,27 @@ export class TypeOrmStore implements Store {
       writer,
       checkpoint: () => session().run(query('PRAGMA wal_checkpoint(PASSIVE)')),
     });
+    this.jobs = {
+      ...jobs,
+      claim: (request) => {
+        if (declarations.isBehind) {
+          void session()
+            .read(() => declarations.load())
+            .catch(() => undefined);
+        }
+        return jobs.claim(request);
+      },
+    };
     this.history = historyStore(this.#tables, session, writer);
-    this.catalog = catalogStore(this.#tables, session, writer);
+    const catalog = catalogStore(this.#tables, session, writer);
+    this.catalog = {
+      ...catalog,
+      declare: async (types, groups) => {
+        await catalog.declare(types, groups);
+        await writer().write(() => declarations.declare(types, groups), 'engine');
+        await session().read(() => declarations.load());
+      },
+    };
   }
 
   async open(): Promise<void> {

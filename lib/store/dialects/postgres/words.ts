@@ -10,6 +10,7 @@ export const POSTGRES_WORDS: SqlWords = {
   jsonArray: 'json_build_array',
   jsonGroupArray: 'json_agg',
   tagged: 'EXISTS (SELECT 1 FROM json_array_elements_text(tags::json) AS tag WHERE tag = ?)',
+  hasDeclarations: false,
 };
 
 /** No session of the engine waits for a lock, or holds one, for long. */
