@@ -24,6 +24,7 @@ import { wholeNumber } from './retry-policy-columns.js';
 
 /** A checked request for a job. */
 export interface Prepared {
+  readonly type: RegisteredType;
   readonly draft: JobDraft;
   /** The params as stored, for the job that is given back. */
   readonly params: JsonValue;
@@ -100,7 +101,7 @@ export class Drafts {
       terms: this.#terms(type, options, origin.upstreamJobId),
       tried: undefined,
     };
-    return hasInit ? this.#init(type, draft, params) : { draft, params };
+    return hasInit ? this.#init(type, draft, params) : { type, draft, params };
   }
 
   #terms(type: RegisteredType, options: ItemOptions, upstreamJobId: string | undefined): JobTerms {
@@ -167,7 +168,7 @@ export class Drafts {
         ? error
         : initFailed(type.typeId, error);
     }
-    return { draft: { ...draft, terms: { ...draft.terms, ...job.policy } }, params };
+    return { type, draft: { ...draft, terms: { ...draft.terms, ...job.policy } }, params };
   }
 
   #metaText(meta: object | undefined): string | null {

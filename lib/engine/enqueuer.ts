@@ -30,13 +30,6 @@ export interface EnqueuerParts {
   enqueued(created: Created, type: RegisteredType): void;
 }
 
-/** An item of a call that passed its checks. */
-interface Accepted {
-  readonly index: number;
-  readonly type: RegisteredType;
-  readonly prepared: Prepared;
-}
-
 /** Turns requests into jobs: drafts, one insert, the answer. */
 export class Enqueuer {
   readonly #parts: EnqueuerParts;
@@ -71,7 +64,7 @@ export class Enqueuer {
       const prepared = preparing instanceof Promise ? await preparing : preparing;
       const result = await (joined ?? this.#parts.store.jobs).insert(prepared.draft);
       if (result.outcome !== 'id_taken') {
-        return this.#outcome(type, result, prepared, joined);
+        return this.#outcome(result, prepared, joined);
       }
       refuseAfter(tries);
     }
@@ -88,7 +81,9 @@ export class Enqueuer {
     const withId = items.some((item: EnqueueItem | null) => this.#isSeen(item?.type));
     const joined = manager === undefined ? undefined : this.#parts.store.join(manager);
     const outcomes: EnqueueManyOutcome[] = [];
-    const accepted: Accepted[] = [];
+    const accepted: Prepared[] = [];
+    /** Where the accepted ones stand in the call. */
+    const indexes: number[] = [];
     for (const [index, item] of items.entries()) {
       try {
         checkOptionKeys(item, ITEM_KEYS, 'item');
@@ -103,7 +98,8 @@ export class Enqueuer {
         }
         const preparing = this.#drafts.prepare(type, item.params, item, { withId });
         const prepared = preparing instanceof Promise ? await preparing : preparing;
-        accepted.push({ index, type, prepared });
+        accepted.push(prepared);
+        indexes.push(index);
       } catch (error) {
         if (onConflict === 'fail' || !isJobsError(error)) {
           throw isJobsError(error) ? atIndex(error, index) : error;
@@ -111,15 +107,15 @@ export class Enqueuer {
         outcomes[index] = { outcome: 'rejected', error: atIndex(error, index) };
       }
     }
-    const results = await this.#insertAll(accepted, onConflict, joined);
+    const results = await this.#insertAll(accepted, indexes, onConflict, joined);
     if (results[0]?.outcome === 'id_taken') {
       refuseAfter(tries);
       return this.enqueueMany(items, onConflict, manager, tries + 1);
     }
-    for (const [at, item] of accepted.entries()) {
-      const result = results[at];
-      if (result !== undefined && result.outcome !== 'id_taken') {
-        outcomes[item.index] = this.#itemOutcome(item, result, joined);
+    for (let at = 0; at < accepted.length; at += 1) {
+      const [prepared, index, result] = [accepted[at], indexes[at], results[at]];
+      if (prepared && index !== undefined && result && result.outcome !== 'id_taken') {
+        outcomes[index] = this.#itemOutcome(prepared, index, result, joined);
       }
     }
     return outcomes;
@@ -132,21 +128,22 @@ export class Enqueuer {
   }
 
   async #insertAll(
-    accepted: readonly Accepted[],
+    accepted: readonly Prepared[],
+    indexes: readonly number[],
     onConflict: 'fail' | 'ignore',
     joined: JoinedTransaction | undefined,
   ): Promise<readonly InsertResult[]> {
     let refusal: JobsError | undefined;
     const results = await (joined ?? this.#parts.store.jobs).insertAll(
-      accepted.map((each) => each.prepared.draft),
+      accepted.map((each) => each.draft),
       (holder, at) => {
         const item = accepted[at];
         if (
           onConflict === 'fail' &&
           item !== undefined &&
-          holder.requestHash !== item.prepared.draft.requestHash
+          holder.requestHash !== item.draft.requestHash
         ) {
-          refusal = atIndex(conflict(holder), item.index);
+          refusal = atIndex(conflict(holder), indexes[at] ?? at);
         }
         return refusal !== undefined;
       },
@@ -158,12 +155,13 @@ export class Enqueuer {
   }
 
   #itemOutcome(
-    { index, type, prepared }: Accepted,
+    prepared: Prepared,
+    index: number,
     result: Exclude<InsertResult, { outcome: 'id_taken' }>,
     joined: JoinedTransaction | undefined,
   ): EnqueueManyOutcome {
     try {
-      const job = this.#outcome(type, result, prepared, joined);
+      const job = this.#outcome(result, prepared, joined);
       return { outcome: job.outcome, job };
     } catch (error) {
       if (!isJobsError(error)) {
@@ -196,9 +194,8 @@ export class Enqueuer {
   }
 
   #outcome(
-    type: RegisteredType,
     result: Exclude<InsertResult, { outcome: 'id_taken' }>,
-    { draft, params }: Prepared,
+    { type, draft, params }: Prepared,
     joined: JoinedTransaction | undefined,
   ): EnqueuedJob {
     if (result.outcome === 'taken') {

@@ -29,7 +29,7 @@ export class EventBus {
 
   /** Whether anybody would hear of that job: the hot path makes no event for nobody. */
   isHeard(jobId: string): boolean {
-    return this.#all.observed || this.#watchers.has(jobId);
+    return this.#all.observed || (this.#watchers.size > 0 && this.#watchers.has(jobId));
   }
 
   watch(jobId: string, listener: (event: JobEvent) => void): () => void {

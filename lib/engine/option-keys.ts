@@ -55,8 +55,8 @@ export function checkOptionKeys(
       { errors: [{ field: what, message: 'must be an object' }] },
     );
   }
-  for (const [key, value] of Object.entries(options)) {
-    if (!known.has(key) && value !== undefined) {
+  for (const key in options) {
+    if (!known.has(key) && options[key as keyof typeof options] !== undefined) {
       throw new JobsError(
         'invalid_request',
         `The option "${key}" is unknown: remove it, or use one of ${[...known].join(', ')}.`,

@@ -1,15 +1,17 @@
 import { randomFillSync } from 'node:crypto';
 
-const POOL_BYTES = 4096;
-const TAIL_CHARS = 16;
+/** Random numbers are fetched so many at a time. */
+const pool = new Uint32Array(1024);
+let used = pool.length;
 
-const pool = Buffer.alloc(POOL_BYTES);
-let hexPool = '';
-let used = 0;
-let writtenMs = -1;
-let writtenTime = '';
+/** The text of an id while it is written: one flat string a call, where joining leaves a tree of parts. */
+const text = Buffer.from('00000000-0000-7000-8000-000000000000', 'latin1');
+let writtenMs = 0;
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+/** The codes of the two digits of a byte, the first one in the lower half. */
+const DIGITS = Uint16Array.from({ length: 256 }, (_, byte) =>
+  Buffer.from(byte.toString(16).padStart(2, '0'), 'latin1').readUInt16LE(),
+);
 
 /** A clock that was set back by more is followed; until then ids go on from the last one. */
 export const FOLLOWED_AFTER_MS = 60_000;
@@ -56,61 +58,54 @@ export function newId(nowMs: number = Date.now()): string {
 
 /** A UUID of version 7 with that time and those twelve bits after it; the rest is random. */
 export function uuidAt(ms: number, twelveBits: number): string {
-  return uuidWith(ms, twelveBits, drawTail());
+  return uuidOf(ms, twelveBits, randomHigh(), randomLow());
 }
 
-/** Draws the 62 random bits that end an id; what is returned stands for them until the next call. */
-export function drawTail(): number {
-  if (used === hexPool.length) {
-    hexPool = randomFillSync(pool).toString('hex');
+/** Thirty random bits, for the first part of an id's tail. */
+export function randomHigh(): number {
+  return random() & 0x3fffffff;
+}
+
+/** 32 random bits as a signed integer, for the other part. */
+export function randomLow(): number {
+  return random() | 0;
+}
+
+function random(): number {
+  if (used === pool.length) {
+    randomFillSync(pool);
     used = 0;
   }
-  const drawn = used;
-  used += TAIL_CHARS;
-  return drawn;
+  used += 1;
+  return pool[used - 1] ?? 0;
 }
 
-/** The first thirty of the bits drawn. */
-export function highOfTail(drawn: number): number {
-  return pool.readUInt32BE(drawn / 2) & 0x3fffffff;
-}
-
-/** The other 32, as a signed integer. */
-export function lowOfTail(drawn: number): number {
-  return pool.readInt32BE(drawn / 2 + 4);
-}
-
-/** {@link uuidAt} with the bits that were drawn last. */
-export function uuidWith(ms: number, twelveBits: number, drawn: number): string {
-  // The two bits of the variant come before the first two of the tail.
-  const variant = '89ab'[((pool[drawn / 2] ?? 0) >> 4) & 3] ?? '8';
-  return (
-    `${headOf(ms, twelveBits)}-${variant}${hexPool.slice(drawn + 1, drawn + 4)}` +
-    `-${hexPool.slice(drawn + 4, drawn + TAIL_CHARS)}`
-  );
-}
-
-/** The UUID whose tail has these bits. */
+/** The UUID of version 7 of that time, with those twelve bits after it and those 62 in its tail. */
 export function uuidOf(ms: number, twelveBits: number, high: number, low: number): string {
-  const first = (0x8000 | (high >> 16)) & 0xffff;
-  return (
-    `${headOf(ms, twelveBits)}-${hex(first >> 8)}${hex(first)}-${hex(high >> 8)}${hex(high)}` +
-    `${hex(low >> 24)}${hex(low >> 16)}${hex(low >> 8)}${hex(low)}`
-  );
-}
-
-function headOf(ms: number, twelveBits: number): string {
   if (ms !== writtenMs) {
-    const text = ms.toString(16).padStart(12, '0');
+    const hex = ms.toString(16).padStart(12, '0');
+    text.write(hex.slice(0, 8), 0, 'latin1');
+    text.write(hex.slice(8), 9, 'latin1');
     writtenMs = ms;
-    writtenTime = `${text.slice(0, 8)}-${text.slice(8)}-7`;
   }
-  return `${writtenTime}${'0123456789abcdef'[twelveBits >> 8] ?? ''}${hex(twelveBits)}`;
+  write(14, 0x70 | (twelveBits >> 8));
+  write(16, twelveBits);
+  write(19, 0x80 | (high >> 24));
+  write(21, high >> 16);
+  write(24, high >> 8);
+  write(26, high);
+  write(28, low >> 24);
+  write(30, low >> 16);
+  write(32, low >> 8);
+  write(34, low);
+  return text.toString('latin1');
 }
 
-/** The lowest byte. */
-function hex(value: number): string {
-  return HEX[value & 0xff] ?? '';
+/** Writes the two digits of the lowest byte. */
+function write(at: number, value: number): void {
+  const digits = DIGITS[value & 0xff] ?? 0;
+  text[at] = digits & 0xff;
+  text[at + 1] = digits >> 8;
 }
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;

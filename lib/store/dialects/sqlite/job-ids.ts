@@ -1,4 +1,4 @@
-import { drawTail, highOfTail, lowOfTail, uuidOf, uuidParts, uuidWith } from '../../../model/id.js';
+import { randomHigh, randomLow, uuidOf, uuidParts } from '../../../model/id.js';
 import { msOfSeq, PER_MS } from '../shared/row-numbers.js';
 
 /**
@@ -13,9 +13,9 @@ export interface JobId {
 
 /** A new id for the job of a row. */
 export function newJobId(seq: number): JobId {
-  const drawn = drawTail();
-  const id = uuidWith(msOfSeq(seq), seq % PER_MS, drawn);
-  return { id, high: highOfTail(drawn), low: lowOfTail(drawn) };
+  const high = randomHigh();
+  const low = randomLow();
+  return { id: jobIdOf(seq, high, low), high, low };
 }
 
 /** The id of a row. */
