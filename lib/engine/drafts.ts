@@ -22,12 +22,11 @@ import { hasHook, instanceFor } from './hooks.js';
 import { InitJob } from './init-job.js';
 import { wholeNumber } from './retry-policy-columns.js';
 
-/** A checked request for a job. */
-export interface Prepared {
+/** A checked request for a job: what is stored, and what is given back for it. */
+export interface Prepared extends JobDraft {
   readonly type: RegisteredType;
-  readonly draft: JobDraft;
   /** The params as stored, for the job that is given back. */
-  readonly params: JsonValue;
+  readonly value: JsonValue;
 }
 
 /** What one item may say, whoever stores it. */
@@ -89,7 +88,9 @@ export class Drafts {
     const { params: bytes, depth } = this.#parts.options.limits;
     const key = options.idempotencyKey;
     const hasInit = hasHook(type, 'onJobInit');
-    const draft: JobDraft = {
+    const prepared: Prepared = {
+      type,
+      value: params,
       id:
         hasInit || origin.withId === true
           ? this.#ids.next(this.#parts.store.estimateNowMs())
@@ -101,7 +102,7 @@ export class Drafts {
       terms: this.#terms(type, options, origin.upstreamJobId),
       tried: undefined,
     };
-    return hasInit ? this.#init(type, draft, params) : { type, draft, params };
+    return hasInit ? this.#init(prepared) : prepared;
   }
 
   #terms(type: RegisteredType, options: ItemOptions, upstreamJobId: string | undefined): JobTerms {
@@ -151,13 +152,14 @@ export class Drafts {
   }
 
   /** Calls the hook, which sees the job under the id that it will have. */
-  async #init(type: RegisteredType, draft: JobDraft, params: JsonValue): Promise<Prepared> {
+  async #init(prepared: Prepared): Promise<Prepared> {
+    const { type } = prepared;
     // `#draft` gives an id to whatever has the hook.
-    const id = draft.id ?? '';
+    const id = prepared.id ?? '';
     const job = new InitJob(
-      draft,
+      prepared,
       id,
-      type.params.instantiate(JSON.parse(draft.params) as JsonValue),
+      type.params.instantiate(JSON.parse(prepared.params) as JsonValue),
       this.#parts.store.estimateNowMs(),
     );
     try {
@@ -168,7 +170,7 @@ export class Drafts {
         ? error
         : initFailed(type.typeId, error);
     }
-    return { type, draft: { ...draft, terms: { ...draft.terms, ...job.policy } }, params };
+    return { ...prepared, terms: { ...prepared.terms, ...job.policy } };
   }
 
   #metaText(meta: object | undefined): string | null {

@@ -2,7 +2,7 @@ import type { JobEntity } from '../entities/job.entity.js';
 import type { EnqueueManyOutcome, EnqueueOptions } from '../model/enqueue-options.js';
 import type { EnqueueItem } from '../model/job-type.js';
 import { isJobsError, JobsError } from '../model/errors.js';
-import type { EnqueuedJob, EnqueueOutcome, Job } from '../model/job.js';
+import type { EnqueuedJob } from '../model/job.js';
 import type { Created, InsertResult, JoinedTransaction, KeyHolder, Store } from '../store/store.js';
 import { checkedKey, checkedTenant } from './enqueue-checks.js';
 import { Drafts, requestHash, type Prepared } from './drafts.js';
@@ -62,7 +62,7 @@ export class Enqueuer {
     for (let tries = 1; ; tries += 1) {
       const preparing = this.#drafts.prepare(type, params, options, origin);
       const prepared = preparing instanceof Promise ? await preparing : preparing;
-      const result = await (joined ?? this.#parts.store.jobs).insert(prepared.draft);
+      const result = await (joined ?? this.#parts.store.jobs).insert(prepared);
       if (result.outcome !== 'id_taken') {
         return this.#outcome(result, prepared, joined);
       }
@@ -84,7 +84,8 @@ export class Enqueuer {
     const accepted: Prepared[] = [];
     /** Where the accepted ones stand in the call. */
     const indexes: number[] = [];
-    for (const [index, item] of items.entries()) {
+    for (let index = 0; index < items.length; index += 1) {
+      const item = items[index] as EnqueueItem;
       try {
         checkOptionKeys(item, ITEM_KEYS, 'item');
         const type = this.#parts.handlers.named(item.type);
@@ -113,7 +114,9 @@ export class Enqueuer {
       return this.enqueueMany(items, onConflict, manager, tries + 1);
     }
     for (let at = 0; at < accepted.length; at += 1) {
-      const [prepared, index, result] = [accepted[at], indexes[at], results[at]];
+      const prepared = accepted[at];
+      const index = indexes[at];
+      const result = results[at];
       if (prepared && index !== undefined && result && result.outcome !== 'id_taken') {
         outcomes[index] = this.#itemOutcome(prepared, index, result, joined);
       }
@@ -134,20 +137,13 @@ export class Enqueuer {
     joined: JoinedTransaction | undefined,
   ): Promise<readonly InsertResult[]> {
     let refusal: JobsError | undefined;
-    const results = await (joined ?? this.#parts.store.jobs).insertAll(
-      accepted.map((each) => each.draft),
-      (holder, at) => {
-        const item = accepted[at];
-        if (
-          onConflict === 'fail' &&
-          item !== undefined &&
-          holder.requestHash !== item.draft.requestHash
-        ) {
-          refusal = atIndex(conflict(holder), indexes[at] ?? at);
-        }
-        return refusal !== undefined;
-      },
-    );
+    const results = await (joined ?? this.#parts.store.jobs).insertAll(accepted, (holder, at) => {
+      const item = accepted[at];
+      if (onConflict === 'fail' && item !== undefined && holder.requestHash !== item.requestHash) {
+        refusal = atIndex(conflict(holder), indexes[at] ?? at);
+      }
+      return refusal !== undefined;
+    });
     if (refusal !== undefined) {
       throw refusal;
     }
@@ -195,35 +191,30 @@ export class Enqueuer {
 
   #outcome(
     result: Exclude<InsertResult, { outcome: 'id_taken' }>,
-    { type, draft, params }: Prepared,
+    prepared: Prepared,
     joined: JoinedTransaction | undefined,
   ): EnqueuedJob {
     if (result.outcome === 'taken') {
       const { job } = result;
-      if (job.requestHash !== draft.requestHash) {
+      if (job.requestHash !== prepared.requestHash) {
         throw conflict(job);
       }
       return this.#replayed(job);
     }
     if (joined === undefined) {
-      this.#parts.enqueued(result, type);
+      this.#parts.enqueued(result, prepared.type);
     } else {
-      joined.onCommit(() => this.#parts.enqueued(result, type));
+      joined.onCommit(() => this.#parts.enqueued(result, prepared.type));
     }
-    const isPaused = this.#parts.isPaused(draft.terms.queue);
-    return withOutcome(jobOfCreated(result, isPaused, params), 'created');
+    const isPaused = this.#parts.isPaused(prepared.terms.queue);
+    return jobOfCreated(result, isPaused, prepared.value);
   }
 
   #replayed(job: JobEntity): EnqueuedJob {
     const isPaused = this.#parts.isPaused(job.queue);
     const view = jobOf(job, { isPaused, nowMs: this.#parts.store.estimateNowMs() });
-    return withOutcome(view, 'replayed');
+    return Object.assign(view, { outcome: 'replayed' as const });
   }
-}
-
-/** Adds to a job, which is still nobody else's, what its enqueue did. */
-function withOutcome(job: Job, outcome: EnqueueOutcome): EnqueuedJob {
-  return Object.assign(job, { outcome });
 }
 
 const MOST_TRIES = 5;

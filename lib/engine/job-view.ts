@@ -1,6 +1,6 @@
 import type { JobEntity } from '../entities/job.entity.js';
 import type { JobRunEntity } from '../entities/run.entity.js';
-import type { Job, JobRun, RunOutcome, WaitingFor } from '../model/job.js';
+import type { EnqueuedJob, Job, JobRun, RunOutcome, WaitingFor } from '../model/job.js';
 import { isFinal } from '../model/job-status.js';
 import { isDue, startOf } from '../store/job-of-draft.js';
 import type { Created } from '../store/store.js';
@@ -66,9 +66,13 @@ export function jobOf(stored: JobEntity, context: ViewContext): Job {
  * The same of a job that was just stored, without the detour over its row: half of what a bulk
  * enqueue allocates.
  */
-export function jobOfCreated(created: Created, isPaused: boolean, params: unknown): Job {
+export function jobOfCreated(created: Created, isPaused: boolean, params: unknown): EnqueuedJob {
   const { terms, idempotencyKey } = created.draft;
   const due = isDue(terms, created.nowMs);
+  const { scheduledAtMs } = created;
+  const runAtMs = startOf(terms, scheduledAtMs, created.nowMs);
+  // One date for one time: dates are a third of what a job in a bulk enqueue allocates.
+  const scheduledAt = new Date(scheduledAtMs);
   return {
     id: created.id,
     tenantId: terms.tenantId,
@@ -83,9 +87,9 @@ export function jobOfCreated(created: Created, isPaused: boolean, params: unknow
     priority: terms.priority,
     status: 'waiting',
     waitingFor: due ? (isPaused ? 'paused' : 'worker') : 'time',
-    scheduledAt: new Date(created.scheduledAtMs),
-    runAt: new Date(startOf(terms, created.scheduledAtMs, created.nowMs)),
-    updatedAt: new Date(created.scheduledAtMs),
+    scheduledAt,
+    runAt: runAtMs === scheduledAtMs ? scheduledAt : new Date(runAtMs),
+    updatedAt: scheduledAt,
     startedAt: null,
     finishedAt: null,
     eta: null,
@@ -111,6 +115,7 @@ export function jobOfCreated(created: Created, isPaused: boolean, params: unknow
     upstreamJobId: terms.upstreamJobId,
     expiresAt: dateOrNull(terms.expiresAtMs),
     sequence: 1,
+    outcome: 'created',
   };
 }
 

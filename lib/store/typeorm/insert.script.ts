@@ -77,8 +77,12 @@ export class InsertScript implements Inserts {
     nowMs: number,
   ): Script<readonly InsertResult[]> {
     const keys = new Map<string, JobDraft>();
-    for (const [index, draft] of drafts.entries()) {
+    for (let index = 0; index < drafts.length; index += 1) {
+      const draft = drafts[index] as JobDraft;
       const { id, idempotencyKey } = draft;
+      if (id === undefined && idempotencyKey === null) {
+        continue;
+      }
       const { tenantId } = draft.terms;
       if (id !== undefined && (yield* this.#numberOf(id)) === undefined) {
         return [ID_TAKEN];
