@@ -30,6 +30,9 @@ import { LOG_LEVELS } from './model/job.js';
 import { FINAL_STATUSES, type FinalStatus } from './model/job-status.js';
 import { resolveBackoff } from './model/retry-policy.js';
 
+/** What checks a class calls itself for each level: between 500 and 1000 of them a call stack is full. */
+const DEEPEST = 256;
+
 /**
  * Checks the options and adds the defaults.
  *
@@ -84,7 +87,7 @@ export function resolveOptions(options: JobsModuleOptions): ResolvedOptions {
       error: count(limits.error ?? 32_768, 'limits.error'),
       logLine: count(limits.logLine ?? 16_384, 'limits.logLine'),
       logLines: count(limits.logLines ?? 10_000, 'limits.logLines', 0),
-      depth: count(limits.depth ?? 64, 'limits.depth'),
+      depth: count(limits.depth ?? 64, 'limits.depth', 1, DEEPEST),
     },
     logs: {
       level: oneOf(logs.level ?? 'info', LOG_LEVELS, 'logs.level'),

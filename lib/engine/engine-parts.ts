@@ -5,6 +5,7 @@ import type { ChangeResult, Store } from '../store/store.js';
 import type { EngineLogger, EngineOptions } from './engine-options.js';
 import type { Enqueuer } from './enqueuer.js';
 import type { EventBus } from './event-bus.js';
+import type { FailedJobs } from './failed-jobs.js';
 import type { HandlerRegistry, RegisteredType } from './handlers.js';
 import type { LogBacklog } from './log-backlog.js';
 import type { LogSink } from './log-writer.js';
@@ -18,6 +19,8 @@ export interface EngineParts {
   readonly logger: EngineLogger;
   readonly sink: LogSink | undefined;
   readonly logs: LogBacklog;
+  /** What could not be stored of runs that go on. */
+  readonly unstored: { readonly start: FailedJobs; readonly progress: FailedJobs };
   readonly random: () => number;
   /** Id of this process as a worker, new at every start. */
   readonly workerId: string;

@@ -11,6 +11,7 @@ import type { EngineLogger, EngineOptions } from './engine-options.js';
 import type { EngineParts } from './engine-parts.js';
 import { Enqueuer } from './enqueuer.js';
 import { EventBus } from './event-bus.js';
+import { FailedJobs, notStored } from './failed-jobs.js';
 import type { HandlerRegistry, RegisteredType } from './handlers.js';
 import { Heartbeat } from './heartbeat.js';
 import { LateRejections } from './late-rejections.js';
@@ -98,6 +99,10 @@ export class Engine {
       bus: this.bus,
       logger,
       sink,
+      unstored: {
+        start: new FailedJobs((text) => logger.warn(text), notStored('The start')),
+        progress: new FailedJobs((text) => logger.warn(text), notStored('Progress')),
+      },
       logs: new LogBacklog(store, logger, () => this.#wakeQueues()),
       random,
       workerId: this.workerId,

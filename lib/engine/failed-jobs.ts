@@ -6,14 +6,14 @@ const MOST_NAMED = 3;
  */
 export class FailedJobs {
   readonly #say: (text: string) => void;
-  readonly #what: string;
+  readonly #sentence: (jobs: string, isOne: boolean) => string;
   #names: string[] = [];
   #count = 0;
 
-  /** `what` could not be done, as in `could not be ${what}`. */
-  constructor(say: (text: string) => void, what: string) {
+  /** `sentence` says what failed, of jobs such as `Job a` or `50 jobs (a, b, c, …)`. */
+  constructor(say: (text: string) => void, sentence: (jobs: string, isOne: boolean) => string) {
     this.#say = say;
-    this.#what = what;
+    this.#sentence = sentence;
   }
 
   add(name: string, error: unknown): void {
@@ -29,12 +29,25 @@ export class FailedJobs {
 
   #tell(error: unknown): void {
     const names = this.#names.join(', ');
-    this.#say(
-      this.#count === 1
-        ? `Job ${names} could not be ${this.#what}; it comes back when its lease ends. ${String(error)}`
-        : `${this.#count} jobs could not be ${this.#what} (${names}${this.#count > MOST_NAMED ? ', …' : ''}); they come back when their leases end. ${String(error)}`,
-    );
+    const isOne = this.#count === 1;
+    const jobs = isOne
+      ? `Job ${names}`
+      : `${this.#count} jobs (${names}${this.#count > MOST_NAMED ? ', …' : ''})`;
+    this.#say(`${this.#sentence(jobs, isOne)} ${String(error)}`);
     this.#count = 0;
     this.#names = [];
   }
+}
+
+/** Of something that the job goes on without. */
+export function notStored(what: string): (jobs: string) => string {
+  return (jobs) => `${what} of ${jobs.replace('Job', 'job')} was not stored:`;
+}
+
+/** Of jobs that keep their lease until it ends. */
+export function comesBack(what: string): (jobs: string, isOne: boolean) => string {
+  return (jobs, isOne) =>
+    isOne
+      ? `${jobs} could not be ${what}; it comes back when its lease ends.`
+      : `${jobs} could not be ${what}; they come back when their leases end.`;
 }

@@ -117,8 +117,7 @@ export class ProgressRecorder {
             this.#execution.loseLease();
           }
         },
-        (error: unknown) =>
-          parts.logger.warn(`Progress of job ${job.id} was not stored: ${String(error)}`),
+        (error: unknown) => parts.unstored.progress.add(job.id, error),
       );
   }
 

@@ -1,10 +1,10 @@
 import { defer, filter, map, startWith, Subject, type Observable } from 'rxjs';
 import type { JobEntity } from '../entities/job.entity.js';
 import type { JobEvent, JobProgressEvent } from '../model/job.js';
+import { ClaimBuffer } from './claim-buffer.js';
 import type { EngineParts } from './engine-parts.js';
 import { Execution, type ExecutionHost } from './execution.js';
-import { FailedJobs } from './failed-jobs.js';
-import { changeOfEnding } from './run-end.js';
+import { comesBack, FailedJobs } from './failed-jobs.js';
 import { markStarted } from './run-start.js';
 import { Slots } from './slots.js';
 
@@ -28,7 +28,7 @@ export class QueueRunner implements ExecutionHost {
   readonly #unstored = new Set<Execution>();
   readonly #progress = new Subject<JobProgressEvent>();
   readonly #runningCount = new Subject<number>();
-  #buffer: JobEntity[] = [];
+  readonly #buffer: ClaimBuffer;
   #types: readonly string[] = [];
   #isClaiming = false;
   #mayHaveMore = false;
@@ -39,7 +39,6 @@ export class QueueRunner implements ExecutionHost {
   #unmarked = new Set<Execution>();
   #markTimer: NodeJS.Timeout | undefined;
   #isPumping = false;
-  readonly #kept: FailedJobs;
   readonly #unsettled: FailedJobs;
   #emptied: (() => void)[] = [];
 
@@ -47,8 +46,8 @@ export class QueueRunner implements ExecutionHost {
     this.name = name;
     this.#parts = parts;
     this.#slots = new Slots(capacity, () => this.#pump());
-    this.#kept = new FailedJobs((text) => parts.logger.warn(text), 'given back');
-    this.#unsettled = new FailedJobs((text) => parts.logger.error(text), 'settled');
+    this.#buffer = new ClaimBuffer(parts);
+    this.#unsettled = new FailedJobs((text) => parts.logger.error(text), comesBack('settled'));
   }
 
   /** Handlers at once in this process. */
@@ -77,7 +76,7 @@ export class QueueRunner implements ExecutionHost {
   }
 
   get isHolding(): boolean {
-    return this.#running.size > 0 || this.#unstored.size > 0 || this.#buffer.length > 0;
+    return this.#running.size > 0 || this.#unstored.size > 0 || this.#buffer.size > 0;
   }
 
   /** Every run that this queue holds, buffered ones included. */
@@ -85,7 +84,7 @@ export class QueueRunner implements ExecutionHost {
     return [
       ...this.#running.keys(),
       ...[...this.#unstored].map((each) => each.runId),
-      ...this.#buffer.map((job) => job.runId ?? ''),
+      ...this.#buffer.runIds(),
     ];
   }
 
@@ -116,7 +115,7 @@ export class QueueRunner implements ExecutionHost {
 
   /** Jobs that are claimed and whose handlers have not been called go back in line. */
   giveBackBuffer(): void {
-    void this.#giveBackBuffer();
+    void this.#buffer.giveBackAll();
   }
 
   resume(): void {
@@ -147,7 +146,7 @@ export class QueueRunner implements ExecutionHost {
   /** Stops claiming and gives the buffer back. */
   async stopClaiming(): Promise<void> {
     this.#isStopped = true;
-    await this.#giveBackBuffer();
+    await this.#buffer.giveBackAll();
   }
 
   /** Signals every handler at work. */
@@ -178,17 +177,12 @@ export class QueueRunner implements ExecutionHost {
 
   /** Takes a buffered job that is to be canceled out of the buffer; its handler is not called. */
   dropBuffered(runId: string): boolean {
-    const at = this.#buffer.findIndex((job) => job.runId === runId);
-    const [job] = at < 0 ? [] : this.#buffer.splice(at, 1);
-    if (job !== undefined) {
-      void this.#giveBack(job);
-    }
-    return job !== undefined;
+    return this.#buffer.drop(runId);
   }
 
   /** Drops a buffered job that this worker holds no more. */
   forget(runId: string): void {
-    this.#buffer = this.#buffer.filter((job) => job.runId !== runId);
+    this.#buffer.forget(runId);
   }
 
   slotFreed(execution: Execution): void {
@@ -231,8 +225,8 @@ export class QueueRunner implements ExecutionHost {
     }
     this.#isPumping = true;
     try {
-      while (this.#buffer.length > 0 && !this.#mayNotStart && this.#slots.tryTake()) {
-        const job = this.#buffer.shift();
+      while (this.#buffer.size > 0 && !this.#mayNotStart && this.#slots.tryTake()) {
+        const job = this.#buffer.take();
         if (job === undefined) {
           this.#slots.release();
           break;
@@ -256,11 +250,11 @@ export class QueueRunner implements ExecutionHost {
       return;
     }
     const ahead = this.#ahead();
-    const room = Math.max(0, this.#slots.free) + ahead - this.#buffer.length;
+    const room = Math.max(0, this.#slots.free) + ahead - this.#buffer.size;
     // A buffer that is still half full waits: fewer and larger claims.
     if (
       room <= 0 ||
-      (this.#buffer.length > 0 && this.#buffer.length > ahead / 2) ||
+      (this.#buffer.size > 0 && this.#buffer.size > ahead / 2) ||
       this.#mayNotStart
     ) {
       return;
@@ -300,11 +294,12 @@ export class QueueRunner implements ExecutionHost {
   }
 
   async #take(jobs: readonly JobEntity[]): Promise<void> {
-    if (this.#isStopped || this.#isPaused) {
-      await Promise.all(jobs.map((job) => this.#giveBack(job)));
-      return;
+    // A log that filled up meanwhile lets nothing start for a while: others may have the jobs.
+    if (this.#isStopped || this.#isPaused || this.#parts.logs.isFull) {
+      await this.#buffer.giveBack(jobs);
+    } else {
+      this.#buffer.add(jobs);
     }
-    this.#buffer = this.#buffer.length === 0 ? [...jobs] : [...this.#buffer, ...jobs];
   }
 
   #start(job: JobEntity, marks: boolean): void {
@@ -312,7 +307,7 @@ export class QueueRunner implements ExecutionHost {
     if (type === undefined) {
       // Only registered types are claimed, so this cannot be; the job goes back untouched.
       this.#slots.release();
-      void this.#giveBack(job);
+      void this.#buffer.giveBack([job]);
       return;
     }
     const wasMarked = job.startedAtMs !== null;
@@ -338,30 +333,6 @@ export class QueueRunner implements ExecutionHost {
         }
       }
     }, MARK_AFTER_MS);
-  }
-
-  async #giveBackBuffer(): Promise<void> {
-    const unstarted = this.#buffer;
-    this.#buffer = [];
-    await Promise.all(unstarted.map((job) => this.#giveBack(job)));
-  }
-
-  async #giveBack(job: JobEntity): Promise<void> {
-    const { store, handlers, random } = this.#parts;
-    const type = handlers.get(job.type);
-    try {
-      const result = await store.jobs.settle(job.id, (stored, nowMs) => {
-        if (stored.runId !== job.runId || stored.leaseUntilMs === null || type === undefined) {
-          return undefined;
-        }
-        return changeOfEnding(stored, { kind: 'unstarted' }, type.rules, { nowMs, random });
-      });
-      if (result?.changed === true) {
-        this.#parts.stored(result, type);
-      }
-    } catch (error) {
-      this.#kept.add(job.id, error);
-    }
   }
 
   #ahead(): number {

@@ -1,3 +1,4 @@
+import type { JobEntity } from '../entities/job.entity.js';
 import type { JobAbortCode } from '../model/signals.js';
 import type { ServedRun } from './run.js';
 
@@ -10,6 +11,20 @@ export interface TimedRun extends ServedRun {
   /** The grace after that signal is over, and the handler has not ended. */
   endByForce(code: JobAbortCode): void;
   timeoutChanged(timeoutSec: number): void;
+}
+
+/**
+ * When a run ends by its timeout, 0 without one; undefined when its progress tells, or it has not
+ * started.
+ */
+export function etaByTimeout(
+  { startedAtMs, progress, etaMs }: Pick<JobEntity, 'startedAtMs' | 'progress' | 'etaMs'>,
+  timeoutSec: number,
+): number | undefined {
+  if (startedAtMs === null || (progress > 0 && etaMs !== null)) {
+    return undefined;
+  }
+  return timeoutSec > 0 ? startedAtMs + Math.round(timeoutSec * 1000) : 0;
 }
 
 /** The timers of one run: its timeout, and the grace after a signal. Made when first needed. */
@@ -26,10 +41,8 @@ export class RunClock {
   armTimeout(): void {
     const { job } = this.#run;
     clearTimeout(this.#timeout);
-    if (job.startedAtMs !== null && (job.progress === 0 || job.etaMs === null)) {
-      // Without progress there is nothing else to tell the end by.
-      job.etaMs = job.timeoutSec > 0 ? job.startedAtMs + Math.round(job.timeoutSec * 1000) : null;
-    }
+    const etaMs = etaByTimeout(job, job.timeoutSec);
+    job.etaMs = etaMs === undefined ? job.etaMs : etaMs || null;
     if (job.timeoutSec > 0) {
       this.#timeout = setTimeout(
         () => this.#timeUp(),

@@ -16,6 +16,7 @@ import { RunLogger } from './log-writer.js';
 import { checkOptionKeys, ENQUEUE_KEYS } from './option-keys.js';
 import { checkedPolicy } from './retry-policy-columns.js';
 import type { HandledRun } from './run.js';
+import { etaByTimeout } from './run-clock.js';
 import { resultText } from './run-end.js';
 
 type Rescheduled = Extract<Ending, { kind: 'rescheduled' }>;
@@ -184,12 +185,14 @@ export class RunContext implements JobContext {
 
   async setRetryPolicy(policy: RetryPolicy): Promise<void> {
     const columns = checkedPolicy(policy);
-    await this.#report(columns);
     const { job } = this.#run;
+    const { timeoutSec } = columns;
+    const etaMs = timeoutSec === undefined ? undefined : etaByTimeout(job, timeoutSec);
+    await this.#report({ ...columns, ...(etaMs === undefined ? {} : { etaMs }) });
     job.maxRetries = columns.maxRetries ?? job.maxRetries;
     job.retryDelaySec = columns.retryDelaySec ?? job.retryDelaySec;
-    if (columns.timeoutSec !== undefined) {
-      this.#run.timeoutChanged(columns.timeoutSec);
+    if (timeoutSec !== undefined) {
+      this.#run.timeoutChanged(timeoutSec);
     }
   }
 

@@ -25,7 +25,6 @@ export function markStarted(run: ServedRun): void {
     })
     .then(
       (held) => (held || run.isSettled ? undefined : run.loseLease()),
-      (error: unknown) =>
-        parts.logger.warn(`The start of job ${job.id} was not stored: ${String(error)}`),
+      (error: unknown) => parts.unstored.start.add(job.id, error),
     );
 }

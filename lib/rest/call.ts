@@ -1,6 +1,6 @@
 import { JobsError } from '../model/errors.js';
 import { isUuid } from '../model/id.js';
-import { clientGone, headerOf, pathOf, type HttpRequest, type HttpResponse } from './http.js';
+import { clientGone, headerOf, isRepeated, pathOf, type HttpRequest, type HttpResponse } from './http.js';
 import { callerOf, EVERYONE, type Caller } from './identity.js';
 import type { Operation } from './operation.js';
 import { invalid } from './invalid.js';
@@ -58,6 +58,14 @@ export class Call<B = unknown, Q = unknown> {
 
   header(name: string): string | undefined {
     return headerOf(this.#request, name);
+  }
+
+  /** A header of which there may be one. @throws JobsError `invalid_request` for more */
+  singleHeader(name: string): string | undefined {
+    if (isRepeated(this.#request, name.toLowerCase())) {
+      throw invalid('header', [{ field: name, message: 'is there more than once: send one' }]);
+    }
+    return headerOf(this.#request, name.toLowerCase());
   }
 
   /** Fires when the client goes away before it is answered. */

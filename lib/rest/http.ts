@@ -10,6 +10,8 @@ export interface HttpRequest {
   readonly params: unknown;
   readonly query: unknown;
   readonly body?: unknown;
+  /** As they came, names and values in turn; on Fastify only Node's own request has them. */
+  readonly rawHeaders?: readonly string[];
   /** Node's own request, on Fastify. */
   readonly raw?: IncomingMessage;
 }
@@ -46,6 +48,12 @@ export function pathOf(request: HttpRequest): string {
 export function headerOf(request: HttpRequest, name: string): string | undefined {
   const value = request.headers[name];
   return Array.isArray(value) ? value.join(', ') : value;
+}
+
+/** Whether a header came more than once; Node makes one text of most that do. */
+export function isRepeated(request: HttpRequest, name: string): boolean {
+  const { rawHeaders = request.raw?.rawHeaders ?? [] } = request;
+  return rawHeaders.filter((each, at) => at % 2 === 0 && each.toLowerCase() === name).length > 1;
 }
 
 /** Fires when the client goes away before it has been answered. */

@@ -48,7 +48,7 @@ export abstract class JobsController {
     errors: [409, 413, 503],
   })
   async create(call: Call<CreateJobBody>): Promise<WireJob> {
-    const body = withIdempotencyKey(call.body, call.header('idempotency-key'));
+    const body = withIdempotencyKey(call.body, call.singleHeader('Idempotency-Key'));
     const job = await this.jobs.enqueue(body.type, body.params, enqueueOptions(body, call.caller));
     call.answer(job.outcome === 'created' ? 202 : 200, { Location: `${call.path}/${job.id}` });
     return jobToWire(job);
@@ -63,7 +63,7 @@ export abstract class JobsController {
     errors: [409, 413, 503],
   })
   async createMany(call: Call<CreateJobsBody>): Promise<object> {
-    refuseIdempotencyKey(call.header('idempotency-key'));
+    refuseIdempotencyKey(call.singleHeader('Idempotency-Key'));
     const { jobs, on_conflict: onConflict } = acceptBatch(call);
     const items = jobs.map((body, index) => ({
       ...enqueueOptions(body, call.caller, `jobs.${index}.`),

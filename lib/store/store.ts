@@ -135,6 +135,7 @@ export interface RunReport {
   readonly completed?: number;
   readonly total?: number;
   readonly message?: string;
+  /** 0 when nothing tells the end any more. */
   readonly etaMs?: number;
   /** JSON text. */
   readonly state?: string;

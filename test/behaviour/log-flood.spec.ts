@@ -16,7 +16,14 @@ class Flood implements JobHandler {
   }
 }
 
-const types = [Flood];
+@JobType({ group: 'compute', name: 'brief' })
+class Brief implements JobHandler {
+  execute(ctx: JobContext): unknown {
+    return gate.hold(ctx);
+  }
+}
+
+const types = [Flood, Brief];
 /** As large as a line may be. */
 const WIDE = 'x'.repeat(16_000);
 
@@ -159,6 +166,32 @@ describe('more lines than the database takes', () => {
     }
     expect(await count(app)).toBe(5000);
     expect(app.log.texts('warn')).toEqual([]);
+  });
+
+  it('keep no job from others that was being claimed when they came', async () => {
+    const app = await bootJobs({ types, options: { queues: { compute: 1 } } });
+    body = async (ctx) => {
+      await gate.hold(ctx);
+      logMany(ctx, 1000, WIDE);
+    };
+    const [flood, first, second] = [
+      await app.jobs.enqueue(Flood),
+      await app.jobs.enqueue(Brief),
+      await app.jobs.enqueue(Brief),
+    ];
+    const [flooding, busy] = [await gate.entry(flood.id), await gate.entry(first.id)];
+    const unlock = await lockForWriting(app.dataSource);
+    // Its slot is free, and the second is claimed as soon as the lock is.
+    busy.release();
+    await turn();
+    flooding.release();
+    await turn();
+    await unlock();
+    (await gate.entry(second.id)).release();
+    // Claimed, given back, claimed and completed: four changes since it was enqueued.
+    expect(await waitForEnd(app.jobs, second.id)).toMatchObject({ revision: 1, sequence: 5 });
+    await waitForEnd(app.jobs, flood.id);
+    expect(await count(app)).toBe(1000);
   });
 
   it('are left out, counted, with a line that says so and one warning, when one job logs them at once', async () => {

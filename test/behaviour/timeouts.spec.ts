@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
+import {
+  JobType,
+  type InitializingJob,
+  type JobContext,
+  type JobHandler,
+} from '../../lib/index.js';
 import { bootJobs } from '../support/boot.js';
 import { handlerGate } from '../support/gate.js';
 import { codeOf } from '../support/refusals.js';
@@ -203,6 +208,40 @@ describe('a timeout', () => {
       'timeout',
       'timeout',
     ]);
+  });
+
+  it('that its handler or a hook sets tells when the job is expected to end', async () => {
+    @JobType({ name: 'sets', timeout: '1h', suspendable: true })
+    class Sets implements JobHandler {
+      onJobInit(job: InitializingJob): Promise<void> {
+        return Promise.resolve(
+          job.setRetryPolicy({ timeout: job.startedAt === null ? '2h' : '5h' }),
+        );
+      }
+      async execute(ctx: JobContext): Promise<void> {
+        for (const timeout of ['3h', 0, '4h'] as const) {
+          await gate.obey(ctx);
+          await ctx.setRetryPolicy({ timeout });
+        }
+        await gate.obey(ctx);
+      }
+    }
+    const app = await bootJobs({ types: [Sets] });
+    const { id } = await app.jobs.enqueue(Sets);
+    const hours = async (): Promise<number | null> => {
+      const { eta, startedAt } = await app.jobs.get(id);
+      return eta && (eta.getTime() - (startedAt?.getTime() ?? 0)) / 3_600_000;
+    };
+    for (const [nth, expected] of [2, 3, null, 4].entries()) {
+      const { release } = await gate.entry(id, nth + 1);
+      expect(await hours()).toBe(expected);
+      if (nth < 3) release();
+    }
+    await app.jobs.suspend(id);
+    await waitForStatus(app.jobs, id, 'suspended');
+    await app.jobs.resume(id);
+    await gate.entry(id, 5);
+    await until(async () => (await hours()) === 5, 'the end by the timeout of the hook');
   });
 
   it('shows when the job is expected to end', async () => {

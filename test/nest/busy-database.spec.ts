@@ -50,7 +50,7 @@ describe('a database that somebody else keeps locked', () => {
     expect((await app.run(Quick)).result).toBe('quick');
   }, 20_000);
 
-  it('does not keep the application from closing, with claims that are not started either, and is told of in two lines', async () => {
+  it('does not keep the application from closing, with claims that are not started either, and is told of in few lines', async () => {
     const app = await bootJobs({
       types: [...types, AlsoHeld],
       options: {
@@ -71,6 +71,9 @@ describe('a database that somebody else keeps locked', () => {
     }
     expect((await app.jobs.list({ status: 'running' })).total).toBe(56);
     const unlock = await lockForWriting(holder.dataSource);
+    for (const { job } of held) {
+      (await gate.entry(job?.id ?? '')).ctx.progress(0.5);
+    }
     await within(app.close(), 'close', 11_000);
     await unlock();
     expect((await holder.jobs.list({ status: 'running' })).total).toBe(56);
@@ -78,7 +81,7 @@ describe('a database that somebody else keeps locked', () => {
     const given = holder.log
       .texts('warn')
       .filter((text) => text.includes('could not be given back'));
-    expect(given).toEqual([expect.stringMatching(/^50 jobs .*, …\); they come back when/)]);
+    expect(given).toEqual([expect.stringMatching(/^50 jobs .*, …\) could not be given back; they/)]);
     const settled = holder.log
       .texts('error')
       .filter((text) => text.includes('could not be settled'));
@@ -86,6 +89,10 @@ describe('a database that somebody else keeps locked', () => {
       expect.stringContaining('download:also-held'),
     ]);
     expect(settled.filter((text) => text.includes('compute:held'))).toHaveLength(1);
+    const progress = holder.log.texts('warn').filter((text) => text.startsWith('Progress of'));
+    expect(progress).toEqual([
+      expect.stringMatching(/^Progress of 5 jobs \(.*, …\) was not stored/),
+    ]);
   }, 25_000);
 });
 

@@ -66,6 +66,7 @@ const WRONG: readonly (readonly [string, object, RegExp])[] = [
   ['a channel that no job can have', { channels: ['a\0'] }, /channels.*64/],
   ['a limit that is a text', { limits: { params: '256kB' } }, /limits\.params/],
   ['an unknown limit', { limits: { tags: 3 } }, /limits\.tags/],
+  ['a depth that no call stack holds', { limits: { depth: 257 } }, /limits\.depth is 257.*256/],
   ['an unknown log level', { logs: { level: 'loud' } }, /logs\.level.*warn/s],
   ['log files without a path', { logs: { file: { maxFiles: 2 } } }, /logs\.file\.path/],
   ['an unknown migration mode', { database: { migrate: 'yes' } }, /database\.migrate.*check/s],

@@ -72,6 +72,25 @@ describe.each(SERVERS)('requests that a foreign page can make a browser send, on
     expect(calls).toEqual([]);
   });
 
+  it('refuses an empty form too, whoever sends it, with a problem that says how', async () => {
+    const { fakes, calls } = noting();
+    const host = await openFakes({ server, fakes });
+    const headers = { 'Content-Type': 'application/x-www-form-urlencoded' };
+    for (const path of ['/jobs', `/jobs/${ID}/cancel`]) {
+      for (const ask of [{ headers }, { headers, text: '' }]) {
+        expect(await host.ask('POST', path, ask)).toMatchObject({
+          status: 400,
+          headers: { 'content-type': 'application/problem+json; charset=utf-8' },
+          body: {
+            code: 'invalid_request',
+            errors: [{ field: 'Content-Type', message: 'must be application/json' }],
+          },
+        });
+      }
+    }
+    expect(calls).toEqual([]);
+  });
+
   it('leaves JSON to the CORS rules of the host, and programs alone', async () => {
     const { fakes, calls } = noting();
     const host = await openFakes({ server, fakes });

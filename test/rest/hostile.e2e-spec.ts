@@ -1,5 +1,7 @@
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { Type } from 'class-transformer';
+import { IsOptional, ValidateNested } from 'class-validator';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
@@ -11,6 +13,20 @@ import { openReal } from './real.js';
 
 @JobType({ name: 'echo' })
 class Echo implements JobHandler {
+  execute(ctx: JobContext): unknown {
+    return ctx.params;
+  }
+}
+
+class Tree {
+  @IsOptional()
+  @ValidateNested()
+  @Type(() => Tree)
+  next?: Tree;
+}
+
+@JobType({ name: 'tree', params: Tree })
+class Climb implements JobHandler {
   execute(ctx: JobContext): unknown {
     return ctx.params;
   }
@@ -150,6 +166,26 @@ describe.each(SERVERS)('hostile requests on %s', (server) => {
       withParams('null'),
     ]) {
       expect((await post(host, body)).status).toBe(202);
+    }
+  });
+
+  it('takes params as deep as the option allows at most, of a class as well', async () => {
+    const host = await openReal({
+      server,
+      types: [Echo, Climb],
+      options: { limits: { depth: 256 } },
+    });
+    const tree = `${'{"next":'.repeat(255)}{}${'}'.repeat(255)}`;
+    for (const [type, params] of [
+      ['default:echo', deep(256)],
+      ['default:tree', tree],
+    ] as const) {
+      const job = await post(host, `{"type":"${type}","idempotency_key":"k","params":${params}}`);
+      expect(job.status).toBe(202);
+      const ended = await host.get(`/jobs/${String(field(job, 'id'))}/wait`);
+      expect(ended).toMatchObject({ status: 200, body: { status: 'completed' } });
+      expect(JSON.stringify(ended.body?.['result'])).toBe(params);
+      await host.ask('DELETE', `/jobs/${String(field(job, 'id'))}`);
     }
   });
 

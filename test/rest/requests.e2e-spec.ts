@@ -5,7 +5,7 @@ import type { JobsIdentity } from '../../lib/jobs.options.js';
 import { newId } from '../../lib/model/id.js';
 import type { JobQuery } from '../../lib/model/query.js';
 import { pathOf } from '../../lib/rest/http.js';
-import { SERVERS, type Answer, type HttpApp } from '../support/http.js';
+import { SERVERS, type Answer, type HttpApp, type Json } from '../support/http.js';
 import { aJob, openFakes, type Fakes } from './fakes.js';
 
 /** The services as they are called. */
@@ -197,6 +197,28 @@ describe.each(SERVERS)('requests on %s', (server) => {
     const batch = await host.post('/jobs/batch', { jobs: [] }, header);
     expect(fieldsOf(batch)).toEqual(['Idempotency-Key']);
     expect(calls).toHaveLength(2);
+  });
+
+  it('refuses more than one idempotency key, which Node would make one of', async () => {
+    const { fakes, calls } = spies();
+    const host = await openFakes({ server, fakes });
+    for (const keys of [
+      ['a', 'b'],
+      ['a', 'a'],
+    ]) {
+      const request = http.request({ port: host.port, path: '/jobs', method: 'POST' });
+      request.setHeader('Content-Type', 'application/json');
+      request.setHeader('idempotency-Key', keys);
+      request.end(JSON.stringify({ type: 'a:b' }));
+      const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+      const problem = JSON.parse((await response.setEncoding('utf8').toArray()).join('')) as Json;
+      expect(response.statusCode).toBe(400);
+      expect(problem).toMatchObject({
+        code: 'invalid_request',
+        errors: [{ field: 'Idempotency-Key' }],
+      });
+    }
+    expect(calls).toEqual([]);
   });
 
   it('reads an idempotency key of any characters from the header', async () => {

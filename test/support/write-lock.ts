@@ -19,16 +19,19 @@ export async function lockForWriting(dataSource: DataSource): Promise<() => Prom
     driverUnderTest === 'postgres'
       ? ['BEGIN', `LOCK TABLE ${TABLES.join(', ')} IN EXCLUSIVE MODE`]
       : ['BEGIN IMMEDIATE'];
-  for (const statement of statements) {
-    await until(
-      () =>
-        runner.query(statement).then(
-          () => true,
-          () => false,
-        ),
-      'the lock',
-    );
-  }
+  const lock = async (): Promise<boolean> => {
+    try {
+      for (const statement of statements) {
+        await runner.query(statement);
+      }
+      return true;
+    } catch {
+      // Somebody else has it, or the tables are not there yet; a server would refuse all that follows.
+      await runner.query('ROLLBACK').catch(() => undefined);
+      return false;
+    }
+  };
+  await until(lock, 'the lock');
   return async () => {
     await runner.query('ROLLBACK');
     await runner.release();

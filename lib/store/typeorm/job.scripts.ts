@@ -219,7 +219,7 @@ export class JobScripts {
     return `UPDATE ${this.#t.rows} SET updated_at_ms = ?,
         started_at_ms = COALESCE(started_at_ms, ?), progress = COALESCE(?, progress),
         completed = COALESCE(?, completed), total = COALESCE(?, total),
-        progress_details = COALESCE(?, progress_details), eta_ms = COALESCE(?, eta_ms),
+        progress_details = COALESCE(?, progress_details), eta_ms = NULLIF(COALESCE(?, eta_ms), 0),
         state = COALESCE(?, state), result = COALESCE(?, result),
         max_retries = COALESCE(?, max_retries), retry_delay_sec = COALESCE(?, retry_delay_sec),
         timeout_sec = COALESCE(?, timeout_sec)

@@ -32,7 +32,8 @@ export class PostgresJobScripts extends JobScripts {
       `${column} = COALESCE(said.${column}, job.${column})`;
     this.#reportSql = `UPDATE ${jobs} AS job SET updated_at_ms = ?,
         started_at_ms = COALESCE(job.started_at_ms, said.started_at_ms),
-        ${['progress', 'completed', 'total', 'progress_details', 'eta_ms', 'state', 'result', 'max_retries', 'retry_delay_sec', 'timeout_sec'].map(reported).join(', ')}
+        ${['progress', 'completed', 'total', 'progress_details', 'state', 'result', 'max_retries', 'retry_delay_sec', 'timeout_sec'].map(reported).join(', ')},
+        eta_ms = NULLIF(COALESCE(said.eta_ms, job.eta_ms), 0)
       FROM unnest(?::bigint[], ?::text[], ?::bigint[], ?::float8[], ?::float8[], ?::float8[], ?::text[], ?::bigint[], ?::text[], ?::text[], ?::int[], ?::float8[], ?::float8[])
         AS said (seq, run_id, started_at_ms, progress, completed, total, progress_details, eta_ms, state, result, max_retries, retry_delay_sec, timeout_sec)
       WHERE job.seq = said.seq AND job.run_id = said.run_id AND job.status IN ${ACTIVE}
