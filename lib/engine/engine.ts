@@ -270,6 +270,9 @@ export class Engine {
   async #open(): Promise<void> {
     await this.#sources.explore();
     await this.store.open();
+    if (this.store.caveat !== undefined) {
+      this.#sources.logger.warn(this.store.caveat);
+    }
     this.#unhint = this.store.onRemoteChange(() => this.#hint());
     const { handlers } = this.#sources;
     await this.refreshPaused();

@@ -364,6 +364,8 @@ export interface Store {
   settled(): Promise<void>;
   /** For how many milliseconds writes have waited without one being done; 0 when none waits. */
   stuckMs(): number;
+  /** What whoever runs this should know about the database, once it is open. */
+  readonly caveat?: string | undefined;
   /** How often the engine looks for itself what hints may not have told it. */
   readonly floorMs: number;
   /** Tells when another connection may have written; may tell too often, and is only a hint. */

@@ -53,6 +53,9 @@ const SESSIONS: ServerDialect = {
   fuse,
 };
 
+const POOLED =
+  'A pooler such as PgBouncer stands between this process and PostgreSQL. Jobs run as ever, but nobody can be told of them: processes look twice a second, and each write takes three messages instead of one. Give this data source the address of the server itself.';
+
 const SCHEMA: SchemaDialect = {
   migrations: POSTGRES_MIGRATIONS,
   *isThere(t) {
@@ -72,6 +75,7 @@ const SCHEMA: SchemaDialect = {
 
 /** What writes over a connection of its own. */
 interface Lane {
+  readonly connection: Connection;
   readonly session: ServerSession;
   readonly writer: Writer;
 }
@@ -94,6 +98,7 @@ export class PostgresStore implements Store {
   readonly catalog: CatalogStore;
   /** Notifications say it; while none can come, hints are given without them. */
   readonly floorMs = 5000;
+  caveat: string | undefined;
   readonly clock = new ServerClock();
   readonly #host: DataSource;
   readonly #migrate: MigrateMode;
@@ -121,7 +126,8 @@ export class PostgresStore implements Store {
       fence: (run, nowMs) => this.#scripts.fence(run, nowMs),
       interrupt: async (connection) => {
         const { processID } = connection as PgClient;
-        if (typeof processID === 'number') {
+        // Behind a pooler the number names nobody, or somebody else.
+        if (typeof processID === 'number' && !(await this.#isPooled())) {
           await this.#open().aside.session.read(() =>
             query('SELECT pg_cancel_backend(?)', [processID]),
           );
@@ -158,14 +164,11 @@ export class PostgresStore implements Store {
     const reads = Array.from({ length: READERS }, () => new Connection(make, searching(1000)));
     const notifications = new Notifications(make, this.#channel());
     const lane = (beside: readonly Connection[], lockMs: number, isUrgent: boolean): Lane => {
-      const session = new ServerSession(
-        new Connection(make, `${settings(lockMs)}; ${BY_INDEX}`),
-        beside,
-        this.clock,
-        SESSIONS,
-        () => notifications.tell(isUrgent),
+      const connection = new Connection(make, `${settings(lockMs)}; ${BY_INDEX}`);
+      const session = new ServerSession(connection, beside, this.clock, SESSIONS, () =>
+        notifications.tell(isUrgent),
       );
-      return { session, writer: new Writer(session) };
+      return { connection, session, writer: new Writer(session) };
     };
     const lanes = {
       insert: lane([], 1000, true),
@@ -181,8 +184,16 @@ export class PostgresStore implements Store {
     }
     this.#lanes = lanes;
     this.#notifications = notifications;
+    // Without migrations this is the first contact, and need not succeed.
+    this.caveat = (await this.#isPooled().catch(() => false)) ? POOLED : undefined;
     notifications.subscribe(() => this.#listeners.forEach((listener) => listener()));
     notifications.start();
+  }
+
+  /** Whether a pooler stands before the server. */
+  async #isPooled(): Promise<boolean> {
+    const { executor } = await this.#open().aside.connection.opened();
+    return executor.prelude !== undefined;
   }
 
   async close(): Promise<void> {

@@ -1,3 +1,4 @@
+import type { ServerExecutor } from '../shared/server-session.js';
 import type { Row, Statement } from '../sql.js';
 import { CHANGES_SQL } from '../sql.js';
 import { PG_TYPES, type PgClient } from './pg.js';
@@ -30,15 +31,18 @@ function prepare(sql: string): Prepared {
 }
 
 /** Executes statements on one connection, one after the other. */
-export class Executor {
+export class Executor implements ServerExecutor {
+  /** What each transaction begins with, where the session cannot be trusted to keep it. */
+  readonly prelude: string | undefined;
   readonly #client: PgClient;
   readonly #isOurs: boolean;
   #changes = 0;
 
-  /** On a connection of the host nothing is left behind: no statement is kept there. */
-  constructor(client: PgClient, isOurs: boolean) {
+  /** On a connection of the host, and on one behind a pooler, no statement is left behind. */
+  constructor(client: PgClient, isOurs: boolean, prelude?: string) {
     this.#client = client;
     this.#isOurs = isOurs;
+    this.prelude = prelude;
   }
 
   readonly execute = async ({ sql, params }: Statement): Promise<readonly Row[]> => {
@@ -132,11 +136,7 @@ export class Connection {
     this.#client = client;
     try {
       await client.connect();
-      const executor = new Executor(client, true);
-      if (this.#settings !== '') {
-        await executor.simple(this.#settings);
-      }
-      return { client, executor };
+      return { client, executor: await this.#begin(client) };
     } catch (error) {
       lost();
       client.end().catch(() => undefined);
@@ -144,5 +144,24 @@ export class Connection {
     }
   }
 
+  async #begin(client: PgClient): Promise<Executor> {
+    if (await isPooled(client)) {
+      return new Executor(client, false, this.#settings.replaceAll('SET ', 'SET LOCAL '));
+    }
+    const executor = new Executor(client, true);
+    await executor.simple(this.#settings);
+    return executor;
+  }
+
   #client: PgClient | undefined;
+}
+
+/**
+ * Whether somebody stands between this process and the server, such as PgBouncer: the process that
+ * serves us is not the one that was named when the connection was made. From one transaction to the
+ * next it may be another, so nothing may be left in the session: no setting, no statement, no LISTEN.
+ */
+export async function isPooled(client: PgClient): Promise<boolean> {
+  const [[pid] = []] = await new Executor(client, false).simple('SELECT pg_backend_pid()');
+  return pid !== client.processID;
 }

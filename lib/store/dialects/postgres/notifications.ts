@@ -1,4 +1,5 @@
 import { newId } from '../../../model/id.js';
+import { isPooled } from './connection.js';
 import type { PgClient } from './pg.js';
 import { PG_TYPES } from './pg.js';
 
@@ -27,6 +28,7 @@ export class Notifications {
   readonly #listeners = new Set<() => void>();
   #client: PgClient | undefined;
   #isHearing = false;
+  #isPooled = false;
   #closed = false;
   #retries = 0;
   #floor: NodeJS.Timeout | undefined;
@@ -48,6 +50,11 @@ export class Notifications {
     this.#waitFloor();
     this.#probe = setInterval(() => void this.#lookWhetherAlive(), PROBE_MS);
     this.#probe.unref();
+  }
+
+  /** Whether nobody can be heard, because a pooler stands before the server. */
+  get isPooled(): boolean {
+    return this.#isPooled;
   }
 
   subscribe(listener: () => void): () => void {
@@ -106,7 +113,7 @@ export class Notifications {
     try {
       await client.query({
         text: 'SELECT pg_notify($1, $2)',
-        name: 'nestjs_jobs_notify',
+        ...(this.#isPooled ? {} : { name: 'nestjs_jobs_notify' }),
         values: [this.#channel, this.#self],
         rowMode: 'array',
         types: PG_TYPES,
@@ -152,11 +159,14 @@ export class Notifications {
     this.#client = client;
     try {
       await client.connect();
-      await client.query({
-        text: `LISTEN "${this.#channel}"`,
-        rowMode: 'array',
-        types: PG_TYPES,
-      });
+      this.#isPooled = await isPooled(client);
+      if (!this.#isPooled) {
+        await client.query({
+          text: `LISTEN "${this.#channel}"`,
+          rowMode: 'array',
+          types: PG_TYPES,
+        });
+      }
     } catch {
       this.#lost(client);
       return;
@@ -165,7 +175,7 @@ export class Notifications {
       this.#end(client);
       return;
     }
-    this.#isHearing = true;
+    this.#isHearing = !this.#isPooled;
     this.#retries = 0;
     // What was told before somebody listened shows nowhere else.
     this.#hint();
@@ -193,7 +203,7 @@ export class Notifications {
   /** A peer that vanished without a word shows only when it is spoken to. */
   async #lookWhetherAlive(): Promise<void> {
     const client = this.#client;
-    if (client === undefined || !this.#isHearing) {
+    if (client === undefined || !(this.#isHearing || this.#isPooled)) {
       return;
     }
     const timer = setTimeout(() => this.#lost(client), PROBE_PATIENCE_MS);

@@ -11,6 +11,8 @@ import type { ServerClock } from './server-clock.js';
 
 /** Executes statements on one connection, one after the other. */
 export interface ServerExecutor {
+  /** Statements that each transaction begins with; then none can do without one. */
+  readonly prelude?: string | undefined;
   readonly execute: (statement: Statement) => Promise<readonly Row[]>;
   /** Text of one or more statements without parameters; the rows of the last one. */
   simple(text: string): Promise<readonly Row[]>;
@@ -128,7 +130,7 @@ export class ServerSession implements Session {
     executor: ServerExecutor,
     scripts: readonly TimedScript<unknown>[],
   ): Promise<readonly unknown[] | undefined> {
-    if (scripts.length > 2 || !this.#clock.isFresh) {
+    if (scripts.length > 2 || !this.#clock.isFresh || executor.prelude !== undefined) {
       return undefined;
     }
     const [one, two] = scripts.map((script) => script(this.#clock.estimateMs()));
@@ -176,7 +178,8 @@ export class ServerSession implements Session {
     scripts: readonly TimedScript<unknown>[],
   ): Promise<readonly unknown[]> {
     let index = 0;
-    const begun = await executor.simple(`BEGIN; SELECT ${this.#dialect.now}`);
+    const prelude = executor.prelude === undefined ? '' : `${executor.prelude}; `;
+    const begun = await executor.simple(`BEGIN; ${prelude}SELECT ${this.#dialect.now}`);
     try {
       const now = this.#clock.observe(Number(begun[0]?.[0]));
       const results: unknown[] = [];
