@@ -2,6 +2,7 @@ import { statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { defineConfig, type Plugin } from 'vitest/config';
+import { mariadbBinaries } from './scripts/mariadb.mjs';
 
 /**
  * One suite, two lines of dependencies:
@@ -9,8 +10,11 @@ import { defineConfig, type Plugin } from 'vitest/config';
  *   nest12  Nest 12, TypeORM 1.1, better-sqlite3  (the root's own packages)         all tests
  *   nest11  Nest 11, TypeORM 0.3, sqlite3         (workspace test/compat/nest11)    the behavioural ones
  *   nest12-postgres, nest11-postgres              the same lines on PostgreSQL      the behavioural ones
+ *   nest12-mariadb, nest11-mariadb                the same lines on MariaDB         the behavioural ones
  *
- * The last one doubles what the third says of the database: it runs with JOBS_TEST_FULL=1.
+ * Nest 11 on a server doubles what Nest 12 says of the database: it runs with JOBS_TEST_FULL=1.
+ * MariaDB is there where it is installed. DATABASE_URL names a server of one's own instead: that one
+ * kind of database is then tested on it, and the other kind is left out.
  *
  * A test asks `inject('line')` for its line and reads JOBS_TEST_DRIVER for its database driver.
  *
@@ -27,8 +31,9 @@ type Line = 'nest12' | 'nest11';
 declare module 'vitest' {
   interface ProvidedContext {
     line: Line;
-    /** Where the server of the projects on PostgreSQL is. */
+    /** Where the servers of the projects on one are. */
     postgres: string;
+    mariadb: string;
   }
 }
 
@@ -52,14 +57,23 @@ const withoutDatabase = [
   'test/processes/lines.e2e-spec.ts',
 ];
 
-function onPostgres(name: Line, fixtures: string) {
-  const settings = line(name, 'postgres', fixtures, behavioural);
+const url = process.env['DATABASE_URL'];
+
+/** The servers that there are to test on. */
+const servers = (['postgres', 'mariadb'] as const).filter((server) =>
+  url === undefined
+    ? server === 'postgres' || mariadbBinaries() !== undefined
+    : /^(mysql|mariadb):/.test(url) === (server === 'mariadb'),
+);
+
+function onServer(server: (typeof servers)[number], name: Line, fixtures: string) {
+  const settings = line(name, server, fixtures, behavioural);
   return {
     ...settings,
-    name: `${name}-postgres`,
-    include: [...behavioural, `test/postgres/**/${suffix}`],
+    name: `${name}-${server}`,
+    include: [...behavioural, `test/${server}/**/${suffix}`],
     exclude: [...settings.exclude, ...aboutFiles, ...withoutDatabase],
-    globalSetup: ['scripts/test-postgres.mjs'],
+    globalSetup: [`scripts/test-${server}.mjs`],
   };
 }
 
@@ -110,7 +124,7 @@ export default defineConfig({
       {
         extends: true,
         test: line('nest12', 'better-sqlite3', 'test/processes/fixtures', [
-          `test/!(postgres)/**/${suffix}`,
+          `test/!(postgres|mariadb)/**/${suffix}`,
           `test/${suffix}`,
         ]),
       },
@@ -119,16 +133,18 @@ export default defineConfig({
         plugins: [resolveFrom('test/compat/nest11')],
         test: line('nest11', 'sqlite3', 'test/compat/nest11/fixtures', behavioural),
       },
-      { extends: true, test: onPostgres('nest12', 'test/processes/fixtures') },
-      ...(process.env['JOBS_TEST_FULL'] === undefined
-        ? []
-        : [
-            {
-              extends: true as const,
-              plugins: [resolveFrom('test/compat/nest11')],
-              test: onPostgres('nest11', 'test/compat/nest11/fixtures'),
-            },
-          ]),
+      ...servers.flatMap((server) => [
+        { extends: true as const, test: onServer(server, 'nest12', 'test/processes/fixtures') },
+        ...(process.env['JOBS_TEST_FULL'] === undefined
+          ? []
+          : [
+              {
+                extends: true as const,
+                plugins: [resolveFrom('test/compat/nest11')],
+                test: onServer(server, 'nest11', 'test/compat/nest11/fixtures'),
+              },
+            ]),
+      ]),
     ],
     // Processes, for native drivers. Most of what tests do is wait, so three keep two cores busy. The
     // files of a process share its modules: loading Nest and TypeORM anew for each took most of the time.

@@ -1,9 +1,9 @@
 // A PostgreSQL server for tests: started on a free port by an ordinary user, gone afterwards.
 import { spawn, spawnSync } from 'node:child_process';
 import { chownSync, cpSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { freePort, ordinaryUser } from './servers.mjs';
 
 const root = path.resolve(import.meta.dirname, '..');
 
@@ -34,7 +34,7 @@ export function binaries() {
 export async function startPostgres({ durable = false, settings = [] } = {}) {
   let bin = binaries();
   const folder = mkdtempSync(path.join(tmpdir(), 'jobs-postgres-'));
-  const user = ordinaryUser();
+  const user = ordinaryUser(['postgres', 'nobody']);
   if (user.uid !== undefined) {
     chownSync(folder, user.uid, user.gid);
     if (bin.startsWith(root)) {
@@ -119,23 +119,5 @@ function ready(server) {
     });
     server.once('error', reject);
     server.once('exit', () => reject(new Error(`PostgreSQL ended: ${said}`)));
-  });
-}
-
-/** The server refuses to run as root. */
-function ordinaryUser() {
-  if (process.getuid?.() !== 0) return {};
-  const id = (flag, name) => Number(spawnSync('id', [flag, name], { encoding: 'utf8' }).stdout);
-  const name = ['postgres', 'nobody'].find((each) => id('-u', each) > 0);
-  return { uid: id('-u', name), gid: id('-g', name) };
-}
-
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const probe = createServer().once('error', reject);
-    probe.listen(0, '127.0.0.1', () => {
-      const { port } = probe.address();
-      probe.close(() => resolve(port));
-    });
   });
 }

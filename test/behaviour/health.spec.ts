@@ -50,8 +50,8 @@ describe('health', () => {
     expect(await refused).toBe('database_busy');
     // Duties that write are late as well.
     await until(
-      async () => (await app.stats.health()).checks['duties']?.message.includes('lease renewal'),
-      'the late renewal',
+      async () => (await app.stats.health()).checks['duties']?.message.includes('worker'),
+      'the late heartbeat of the worker',
     );
     await unlock();
     await until(async () => (await app.stats.health()).status === 'ok', 'health again');

@@ -4,7 +4,7 @@ import { JobType, type JobHandler, type JobQuery, type JobStatus } from '../../l
 import { newJobId } from '../../lib/store/dialects/sqlite/job-ids.js';
 import { idOfSeq, msOfSeq, seqOfMs } from '../../lib/store/dialects/shared/row-numbers.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
-import { isFile } from '../support/databases.js';
+import { driverUnderTest, isFile } from '../support/databases.js';
 
 /** More than lists count, in all, of a tenant and of a status; several times what a slice reads. */
 const ROWS = 32_000;
@@ -78,22 +78,34 @@ const INTO_ROWS = [
         AND group_name = 'compute' AND queue = value ->> 'queue')
    FROM json_each(?)`,
 ];
+const FIELD = /value ->> '(\w+)'/g;
+
+function typeOf(field: string): 'bigint' | 'int' | 'text' {
+  return /^(seq|scheduled_at|run_at|updated_at|started_at|finished_at|lease)$/.test(field)
+    ? 'bigint'
+    : /^(priority|ready)$/.test(field)
+      ? 'int'
+      : 'text';
+}
 
 /** The statement as the database of the run takes it. */
 function inserting(sql: string): string {
-  const numbers = /'(seq|scheduled_at|run_at|updated_at|started_at|finished_at|lease)'/;
-  return isFile
-    ? sql
-    : sql
-        .replaceAll(/value ->> '\w+'/g, (found) =>
-          numbers.test(found)
-            ? `(${found})::bigint`
-            : /'(priority|ready)'/.test(found)
-              ? `(${found})::int`
-              : `(${found})`,
-        )
+  switch (driverUnderTest) {
+    case 'postgres':
+      return sql
+        .replaceAll(FIELD, (found, field: string) => `(${found})::${typeOf(field)}`)
         .replace('json_array(', 'json_build_array(')
         .replace('json_each(?)', 'json_array_elements($1::json)');
+    case 'mariadb': {
+      const fields = new Set([...sql.matchAll(FIELD)].map(([, field]) => field ?? ''));
+      const columns = [...fields].map((field) => `of_${field} ${typeOf(field)} PATH '$.${field}'`);
+      return sql
+        .replaceAll(FIELD, 'of_$1')
+        .replace('json_each(?)', `JSON_TABLE(?, '$[*]' COLUMNS (${columns.join(', ')})) AS given`);
+    }
+    default:
+      return sql;
+  }
 }
 
 /** Every status, and every filter rare and common, old and new. */

@@ -282,8 +282,9 @@ describe('lines of a job that is deleted', () => {
     const app = await bootJobs({ types });
     const ids = [(await app.run(Flood)).id, (await app.run(Flood)).id, (await app.run(Flood)).id];
     await app.sql(`INSERT INTO job_logs (job_id, run_id, at_ms, level, message)
-      WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
-      SELECT job_id, run_id, 1, 2, 'a line of the usual length, more or less, as they come' FROM n, jobs`);
+      WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
+      SELECT job_id, run_id, 1, 2, 'a line of the usual length, more or less, as they come'
+      FROM n CROSS JOIN (SELECT i FROM n WHERE i <= 200) AS more CROSS JOIN jobs`);
     await app.jobs.delete(ids[0] ?? '');
     await until(async () => (await count(app)) === 120_000, 'its lines to go');
 

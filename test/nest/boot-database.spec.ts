@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { JobsModule, JobType, type JobHandler } from '../../lib/index.js';
 import { BootedJobs, bootJobs, CapturedLog, QUICK } from '../support/boot.js';
 import { closeLater } from '../support/cleanup.js';
-import { createDatabase, isFile, missingDatabase } from '../support/databases.js';
+import { createDatabase, driverUnderTest, isFile, missingDatabase } from '../support/databases.js';
 import { codeOf, refusal } from '../support/refusals.js';
 import { until, within } from '../support/waiting.js';
 
@@ -66,7 +66,8 @@ describe('the schema', () => {
     const [table] = await app.sql<{ name: string }>(
       isFile
         ? `SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'job%' AND name LIKE '%migration%'`
-        : `SELECT tablename AS name FROM pg_tables WHERE tablename LIKE 'job%' AND tablename LIKE '%migration%'`,
+        : `SELECT table_name AS name FROM information_schema.tables WHERE table_name LIKE 'job%migration%'
+             AND table_schema = ${driverUnderTest === 'mariadb' ? 'DATABASE()' : 'current_schema()'}`,
     );
     expect(table).toBeDefined();
     const before = await app.sql(`SELECT * FROM ${table?.name ?? ''}`);

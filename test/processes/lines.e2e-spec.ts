@@ -3,13 +3,13 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import * as typeorm from 'typeorm';
 import { expect, inject, it } from 'vitest';
-import { driverUnderTest } from '../support/databases.js';
+import { driverUnderTest, isFile } from '../support/databases.js';
 
 const expected = {
   nest12: { nest: /^12\./, typeorm: /^1\./, driver: 'better-sqlite3' },
   nest11: { nest: /^11\./, typeorm: /^0\.3\./, driver: 'sqlite3' },
 }[inject('line')];
-const driver = driverUnderTest === 'postgres' ? 'postgres' : expected.driver;
+const driver = isFile ? expected.driver : driverUnderTest;
 
 it('runs on the packages of its line', () => {
   // TypeORM 1 removed the old `Connection` class.

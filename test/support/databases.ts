@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { dropLater, type Lifetime } from './cleanup.js';
+import { askMariadb, createMariadbDatabase, dropDatabase } from './mariadb.js';
 import { ask, createPostgresDatabase } from './postgres.js';
 
 /** A database of a test's own, empty at first. */
@@ -59,18 +60,19 @@ const sqliteFile = (driver: 'better-sqlite3' | 'sqlite'): DatabaseKind => ({
   },
 });
 
-/** One entry a database; MySQL takes its place here. */
+/** One entry a database. */
 const DATABASES: Readonly<Record<string, DatabaseKind>> = {
   'better-sqlite3': sqliteFile('better-sqlite3'),
   sqlite3: sqliteFile('sqlite'),
   postgres: { create: (lifetime) => createPostgresDatabase(lifetime, asOptions) },
+  mariadb: { create: (lifetime) => createMariadbDatabase(lifetime, asOptions) },
 };
 
 /** The vitest project's database driver. */
 export const driverUnderTest = process.env['JOBS_TEST_DRIVER'] ?? 'better-sqlite3';
 
 /** Whether it is one file, which has one writer, permissions and a size. */
-export const isFile = driverUnderTest !== 'postgres';
+export const isFile = !['postgres', 'mariadb'].includes(driverUnderTest);
 
 /** A new database of the kind that the vitest project is for. */
 export function createDatabase(lifetime: Lifetime = 'test'): TestDatabase {
@@ -90,6 +92,10 @@ export function missingDatabase(beside: TestDatabase): {
 } {
   if (!isFile) {
     const name = `${path.basename(beside.folder).replaceAll('-', '_').toLowerCase()}`;
+    if (driverUnderTest === 'mariadb') {
+      dropLater(() => dropDatabase(name), 'test');
+      return { name, create: () => void askMariadb(`CREATE DATABASE ${name}`) };
+    }
     dropLater(() => void ask(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`), 'test');
     return { name, create: () => void ask(`CREATE DATABASE ${name} TEMPLATE template0`) };
   }

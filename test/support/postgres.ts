@@ -1,9 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { Worker } from 'node:worker_threads';
 import { inject } from 'vitest';
+import { asker } from './asker.js';
 import { dropLater, type Lifetime } from './cleanup.js';
 import type { TestDatabase } from './databases.js';
 
@@ -88,75 +87,20 @@ function newDatabase(): string {
   return name;
 }
 
-/**
- * Asks the server and waits for the answer without giving up this turn: tests make databases in
- * places that cannot wait. Another thread has the connection.
- */
-export function ask(sql: string, database?: string): readonly Record<string, unknown>[] {
-  const { worker, signal, data, length } = administrator();
-  Atomics.store(signal, 0, 0);
-  worker.postMessage({ sql, database });
-  Atomics.wait(signal, 0, 0, 20_000);
-  const text = new TextDecoder().decode(data.slice(0, Atomics.load(length, 0)));
-  const answer = JSON.parse(text) as { rows?: Record<string, unknown>[]; error?: string };
-  if (answer.rows === undefined) {
-    throw new Error(`${sql}: ${answer.error}`);
-  }
-  return answer.rows;
-}
-
-interface Administrator {
-  readonly worker: Worker;
-  readonly signal: Int32Array;
-  readonly length: Int32Array;
-  readonly data: Uint8Array;
-}
-
-let known: Administrator | undefined;
-
-function administrator(): Administrator {
-  if (known === undefined) {
-    const shared = new SharedArrayBuffer(1 << 20);
-    const worker = new Worker(PROGRAM, {
-      eval: true,
-      workerData: {
-        shared,
-        url: inject('postgres'),
-        pg: createRequire(path.join(process.cwd(), 'package.json')).resolve('pg'),
-      },
-    });
-    worker.unref();
-    known = {
-      worker,
-      signal: new Int32Array(shared, 0, 1),
-      length: new Int32Array(shared, 4, 1),
-      data: new Uint8Array(shared, 8),
-    };
-  }
-  return known;
-}
-
-const PROGRAM = `
-const { parentPort, workerData } = require('node:worker_threads');
-const { Client } = require(workerData.pg);
-const signal = new Int32Array(workerData.shared, 0, 1), length = new Int32Array(workerData.shared, 4, 1);
-const data = new Uint8Array(workerData.shared, 8);
+/** Asks the server about everything, from connections that belong to no test. */
+export const ask = asker(
+  'pg',
+  () => inject('postgres'),
+  `
 const clients = new Map();
-function clientOf(database) {
+return async (sql, database) => {
   if (!clients.has(database)) {
-    const url = new URL(workerData.url);
-    if (database) url.pathname = database;
-    const client = new Client({ connectionString: url.href, application_name: '${CLEANER}' });
+    const place = new URL(url);
+    if (database) place.pathname = database;
+    const client = new driver.Client({ connectionString: place.href, application_name: '${CLEANER}' });
     client.on('error', () => clients.delete(database));
     clients.set(database, client.connect().then(() => client));
   }
-  return clients.get(database);
-}
-parentPort.on('message', async ({ sql, database }) => {
-  let answer;
-  try { answer = { rows: (await (await clientOf(database)).query(sql)).rows }; }
-  catch (error) { answer = { error: String(error) }; }
-  const bytes = new TextEncoder().encode(JSON.stringify(answer));
-  data.set(bytes); Atomics.store(length, 0, bytes.length);
-  Atomics.store(signal, 0, 1); Atomics.notify(signal, 0);
-});`;
+  return (await (await clients.get(database)).query(sql)).rows;
+};`,
+);

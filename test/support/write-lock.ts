@@ -12,13 +12,16 @@ const TABLES = [
   'job_workers',
 ];
 
+const STATEMENTS: Readonly<Record<string, readonly string[]>> = {
+  postgres: ['BEGIN', `LOCK TABLE ${TABLES.join(', ')} IN EXCLUSIVE MODE`],
+  // Readers are kept out by nothing less than a lock of the rows; such a lock lets none of them be written.
+  mariadb: [`LOCK TABLES ${TABLES.map((table) => `${table} READ`).join(', ')}`],
+};
+
 /** Keeps everybody else from writing jobs, as another program might; gives back how to let go. */
 export async function lockForWriting(dataSource: DataSource): Promise<() => Promise<void>> {
   const runner = dataSource.createQueryRunner();
-  const statements =
-    driverUnderTest === 'postgres'
-      ? ['BEGIN', `LOCK TABLE ${TABLES.join(', ')} IN EXCLUSIVE MODE`]
-      : ['BEGIN IMMEDIATE'];
+  const statements = STATEMENTS[driverUnderTest] ?? ['BEGIN IMMEDIATE'];
   const lock = async (): Promise<boolean> => {
     try {
       for (const statement of statements) {
@@ -34,6 +37,9 @@ export async function lockForWriting(dataSource: DataSource): Promise<() => Prom
   await until(lock, 'the lock');
   return async () => {
     await runner.query('ROLLBACK');
+    if (driverUnderTest === 'mariadb') {
+      await runner.query('UNLOCK TABLES');
+    }
     await runner.release();
   };
 }

@@ -1,5 +1,6 @@
 import type { TableNames } from '../typeorm/table-names.js';
 import { initialSchema } from './0001-initial.js';
+import { initialMysqlSchema } from './mysql-0001-initial.js';
 import { initialPostgresSchema } from './postgres-0001-initial.js';
 
 /** Migrations in order; the schema's version is how many of them have run. */
@@ -7,3 +8,9 @@ export const MIGRATIONS: readonly ((tables: TableNames) => readonly string[])[] 
 
 /** The same for PostgreSQL. */
 export const POSTGRES_MIGRATIONS: typeof MIGRATIONS = [initialPostgresSchema];
+
+/** The same for MySQL and MariaDB, with the collation that compares by code point. */
+export const MYSQL_MIGRATIONS: readonly ((
+  tables: TableNames,
+  collation: string,
+) => readonly string[])[] = [initialMysqlSchema];

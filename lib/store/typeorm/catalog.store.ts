@@ -46,7 +46,7 @@ function* declare(
   for (const group of groups) {
     yield* query(
       `INSERT INTO ${t.groups} (name, queue_name, description) VALUES (?, ?, ?)
-       ON CONFLICT (name) DO UPDATE SET queue_name = excluded.queue_name, description = excluded.description`,
+       ${t.words.replacing('name', ['queue_name', 'description'])}`,
       [group.name, group.queueName, group.description],
     );
   }
@@ -54,9 +54,7 @@ function* declare(
     yield* query(
       `INSERT INTO ${t.types} (type_id, description, group_name, name, version, timeout_sec, max_retries, retry_delay_sec, suspendable)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-       ON CONFLICT (type_id) DO UPDATE SET description = excluded.description, group_name = excluded.group_name,
-         name = excluded.name, version = excluded.version, timeout_sec = excluded.timeout_sec,
-         max_retries = excluded.max_retries, retry_delay_sec = excluded.retry_delay_sec, suspendable = excluded.suspendable`,
+       ${t.words.replacing('type_id', ['description', 'group_name', 'name', 'version', 'timeout_sec', 'max_retries', 'retry_delay_sec', 'suspendable'])}`,
       [
         type.typeId,
         type.description,
@@ -75,7 +73,7 @@ function* declare(
 function* setPaused(t: TableNames, queue: string, paused: boolean, nowMs: number): Script<void> {
   yield* query(
     `INSERT INTO ${t.queues} (name, paused, updated_at_ms) VALUES (?, ?, ?)
-     ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, updated_at_ms = excluded.updated_at_ms`,
+     ${t.words.replacing('name', ['paused', 'updated_at_ms'])}`,
     [queue, paused ? 1 : 0, nowMs],
   );
 }
@@ -93,7 +91,7 @@ function* beat(
   yield* query(
     `INSERT INTO ${t.workers} (worker_id, host, pid, version, queues, started_at_ms, heartbeat_at_ms)
      VALUES (?, ?, ?, ?, ?, ?, ?)
-     ON CONFLICT (worker_id) DO UPDATE SET heartbeat_at_ms = excluded.heartbeat_at_ms`,
+     ${t.words.replacing('worker_id', ['heartbeat_at_ms'])}`,
     [worker.id, worker.host, worker.pid, worker.version, worker.queues, nowMs, nowMs],
   );
   yield* query(`DELETE FROM ${t.workers} WHERE heartbeat_at_ms < ?`, [

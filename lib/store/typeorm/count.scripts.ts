@@ -4,7 +4,7 @@ import { msOfSeq } from '../dialects/shared/row-numbers.js';
 import type { JobCounts, WaitingJobs } from '../store.js';
 import { JobScan, type Picks, type Way } from './job-scan.js';
 import {
-  HELD,
+  held,
   rangesOf,
   readyOf,
   selection,
@@ -20,7 +20,6 @@ import type { TableNames } from './table-names.js';
 export const SAMPLE = 50_000;
 
 const INDEXED = ['waiting', 'suspended', ...FINAL_STATUSES] as const;
-const LATER: Condition = { sql: "status = 'waiting' AND ready = 0", params: [] };
 const SEQ: Picks = { columns: ['seq'] };
 const ALL_ROWS: Way = { low: 0, high: Number.MAX_SAFE_INTEGER, descending: true };
 
@@ -87,16 +86,18 @@ export class CountScripts {
       types.length === 0
         ? 0
         : yield* this.#count(selection(this.#t, scope, { ready }, [ready], ['ready']), pace);
-    const later = yield* this.#count(
-      selection(this.#t, scope, { later: LATER, ofQueue }, rangesOf('waiting').slice(1), ['later']),
+    const [, later] = rangesOf('waiting', this.#t) as [IndexRange, IndexRange];
+    const waitingLater = yield* this.#count(
+      selection(this.#t, scope, { later, ofQueue }, [later], ['later']),
       pace,
     );
-    const held: Condition = { sql: `${HELD.sql} AND status <> 'resuming'`, params: [] };
+    const range = held(this.#t);
+    const active: Condition = { sql: `${range.sql} AND status <> 'resuming'`, params: [] };
     const running = yield* this.#count(
-      selection(this.#t, scope, { held, ofQueue }, [HELD], []),
+      selection(this.#t, scope, { active, ofQueue }, [range], []),
       pace,
     );
-    return { waiting: Math.min(COUNT_LIMIT, waiting + later), running };
+    return { waiting: Math.min(COUNT_LIMIT, waiting + waitingLater), running };
   }
 
   /** When the oldest job that could run now was enqueued; a long line is looked at from its head. */
@@ -128,9 +129,9 @@ export class CountScripts {
   *completedSince(sinceMs: number, tenantId: string | undefined, pace: Pace): Script<number> {
     const scope = yield* this.#sources.scopeOf(tenantId);
     const recent: IndexRange = {
-      sql: "status = 'completed' AND finished_at_ms IS NOT NULL AND finished_at_ms >= ?",
-      params: [sinceMs],
-      key: 'finished_at_ms',
+      sql: `${this.#t.words.ended} AND ${this.#t.words.endedKey} >= ?`,
+      params: ['completed', sinceMs],
+      key: this.#t.words.endedKey,
     };
     return yield* this.#count(selection(this.#t, scope, { recent }, [recent], ['recent']), pace);
   }
@@ -148,7 +149,7 @@ export class CountScripts {
       waiting: { sql: "status = 'waiting'", params: [] },
       ofQueue: { sql: 'queue = ?', params: [queue] },
     };
-    const wanted = selection(this.#t, scope, conditions, rangesOf('waiting'), ['waiting']);
+    const wanted = selection(this.#t, scope, conditions, rangesOf('waiting', this.#t), ['waiting']);
     const source = yield* this.#sources.choose(wanted, MUCH.entries);
     const way = { low: after + 1, high: Number.MAX_SAFE_INTEGER, descending: false };
     const scan = new JobScan(this.#t, source, way, pace);
@@ -217,7 +218,7 @@ export class CountScripts {
     const missing = new Set<JobStatus>();
     for (const status of scan.isDone ? [] : statuses.filter(isMissing)) {
       const seqs = isIndexed(status)
-        ? yield* this.#sources.load(rangesOf(status), MUCH.entries)
+        ? yield* this.#sources.load(rangesOf(status, this.#t), MUCH.entries)
         : undefined;
       if (seqs === undefined) {
         missing.add(status);
@@ -245,19 +246,19 @@ export class CountScripts {
     const few: number[] = [];
     for (const status of INDEXED) {
       if (tenant.length === 0) {
-        for (const range of rangesOf(status)) {
+        for (const range of rangesOf(status, this.#t)) {
           add(byStatus, status, yield* this.#sources.size(range, COUNT_LIMIT));
         }
         continue;
       }
-      const seqs = yield* this.#sources.load(rangesOf(status), LITTLE.entries);
+      const seqs = yield* this.#sources.load(rangesOf(status, this.#t), LITTLE.entries);
       if (seqs === undefined) {
         many.add(status);
       } else {
         few.push(...seqs);
       }
     }
-    few.push(...((yield* this.#sources.load([HELD], MUCH.entries)) ?? []));
+    few.push(...((yield* this.#sources.load([held(this.#t)], MUCH.entries)) ?? []));
     const seqs = [...new Set(few)].sort((a, b) => a - b);
     const scan = new JobScan(this.#t, { seqs, rest: tenant }, ALL_ROWS, pace);
     while (!scan.isDone) {

@@ -109,7 +109,7 @@ export function sqliteOptions(options: DataSourceOptions): SqliteOptions {
   if (!SQLITE_TYPES.includes(type) || typeof database !== 'string') {
     throw new JobsError(
       'invalid_options',
-      `The data source is of type "${type}"; JobsModule works on better-sqlite3 (TypeORM 1.x and 0.3), on sqlite (TypeORM 0.3) and on postgres. Give it such a data source by the option \`dataSource\`.`,
+      `The data source is of type "${type}"; JobsModule works on better-sqlite3 (TypeORM 1.x and 0.3), on sqlite (TypeORM 0.3), on postgres, and on mysql and mariadb. Give it such a data source by the option \`dataSource\`.`,
     );
   }
   return { type, database, prepareDatabase };

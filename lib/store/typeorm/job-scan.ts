@@ -85,6 +85,7 @@ export class JobScan {
     if (known !== undefined) {
       return known;
     }
+    const { words } = this.#t;
     const columns = picks?.columns ?? [];
     const names = columns.map((_, at) => `k${at}`);
     const rows = this.#nextRows([
@@ -94,10 +95,10 @@ export class JobScan {
     const picked =
       picks === undefined
         ? ''
-        : `, ${this.#t.words.jsonGroupArray}(${this.#t.words.jsonArray}(${names.join(', ')})) FILTER (WHERE hit${picks.where === undefined ? '' : ` AND (${picks.where.sql})`}) AS picked`;
+        : `, ${words.gather(words.tuple(names), `hit${picks.where === undefined ? '' : ` AND (${picks.where.sql})`}`)} AS picked`;
     const [row] = yield* query(
       `SELECT COUNT(*) AS seen, MIN(seq) AS lowest, MAX(seq) AS highest,
-         COUNT(*) FILTER (WHERE hit) AS hits${picked} FROM (${rows.sql}) AS looked_at`,
+         COUNT(CASE WHEN hit THEN 1 END) AS hits${picked} FROM (${rows.sql}) AS looked_at`,
       [...(picks?.where?.params ?? []), ...this.#filter.params, ...rows.params],
     );
     const [seen, lowest, highest, hits, found] = row ?? [];
@@ -146,10 +147,11 @@ export class JobScan {
 
   #nextRows(columns: readonly string[]): Condition {
     const select = `SELECT seq, ${columns.join(', ')} FROM ${this.#t.jobs}`;
+    const { words } = this.#t;
     if (this.#seqs !== undefined) {
       const part = this.#seqs.slice(this.#at, this.#at + this.#rows);
       return {
-        sql: `${select} WHERE seq ${this.#t.words.amongNumbers}`,
+        sql: `${select} WHERE seq ${words.amongNumbers}`,
         params: [JSON.stringify(part)],
       };
     }
@@ -157,7 +159,7 @@ export class JobScan {
     const order = this.#descending ? 'seq DESC' : 'seq';
     const params: SqlValue[] = [...(where?.params ?? []), this.#low, this.#high, this.#rows];
     return {
-      sql: `${select} WHERE ${where === undefined ? '' : `${where.sql} AND `}seq BETWEEN ? AND ? ORDER BY ${order} LIMIT ? + 0`,
+      sql: `${select}${words.using(where?.index === undefined ? undefined : this.#t.index(where.index))} WHERE ${where === undefined ? '' : `${where.sql} AND `}seq BETWEEN ? AND ? ORDER BY ${order} ${words.limit}`,
       params,
     };
   }

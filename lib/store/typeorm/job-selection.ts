@@ -15,12 +15,14 @@ import type { TableNames } from './table-names.js';
 export interface Condition {
   readonly sql: string;
   readonly params: readonly SqlValue[];
+  /** The index that answers it with rows in their order. */
+  readonly index?: 'jobs_tenant' | 'jobs_user' | 'jobs_upstream';
 }
 
 /** Rows that one partial index holds, all of them. */
 export interface IndexRange extends Condition {
   /** What the index is sorted by, where that is a number: long ranges are read in parts. */
-  readonly key?: 'finished_at_ms' | 'run_at_ms';
+  readonly key?: string;
 }
 
 /** Which jobs a list or a count is about. */
@@ -39,31 +41,28 @@ export interface Selection {
 export const ORDERED = ['upstreamJobId', 'userId', 'tenantId'] as const;
 
 const READY = 'ready = 1';
-const LATER: IndexRange = {
-  sql: "status = 'waiting' AND ready = 0",
-  params: [],
-  key: 'run_at_ms',
-};
 const HIGHEST_CHARACTER = '\u{10FFFF}';
 
 /** Every row that somebody holds. */
-export const HELD: IndexRange = { sql: 'lease_until_ms IS NOT NULL', params: [] };
+export function held({ words }: TableNames): IndexRange {
+  return { sql: words.held, params: [] };
+}
 
 /** The rows of a status that has an index of its own; `waiting` has two. */
-export function rangesOf(status: 'waiting' | 'suspended' | FinalStatus): readonly IndexRange[] {
+export function rangesOf(
+  status: 'waiting' | 'suspended' | FinalStatus,
+  { words }: TableNames,
+): readonly IndexRange[] {
   switch (status) {
     case 'waiting':
-      return [{ sql: READY, params: [] }, LATER];
+      return [
+        { sql: READY, params: [] },
+        { sql: words.later, params: [], key: words.laterKey },
+      ];
     case 'suspended':
       return [{ sql: "status = 'suspended'", params: [] }];
     default:
-      return [
-        {
-          sql: 'status = ? AND finished_at_ms IS NOT NULL',
-          params: [status],
-          key: 'finished_at_ms',
-        },
-      ];
+      return [{ sql: words.ended, params: [status], key: words.endedKey }];
   }
 }
 
@@ -125,21 +124,27 @@ export function selectionOf(
   if (q.queue !== undefined) add('queue', 'queue = ?', q.queue);
   if (q.channel !== undefined) add('channel', 'channel = ?', q.channel);
   if (q.kind !== undefined) add('kind', 'kind = ?', q.kind);
-  if (q.userId !== undefined) add('userId', 'user_id = ?', q.userId);
-  if (q.upstreamJobId !== undefined) add('upstreamJobId', 'upstream_job_id = ?', q.upstreamJobId);
+  if (q.userId !== undefined) {
+    conditions.set('userId', { sql: 'user_id = ?', params: [q.userId], index: 'jobs_user' });
+  }
+  if (q.upstreamJobId !== undefined) {
+    conditions.set('upstreamJobId', {
+      sql: 'upstream_job_id = ?',
+      params: [q.upstreamJobId],
+      index: 'jobs_upstream',
+    });
+  }
   if (q.idempotencyKey !== undefined)
     add('idempotencyKey', 'idempotency_key = ?', q.idempotencyKey);
   if (q.q !== undefined) {
-    add(
-      'q',
-      `((seq = ? AND job_id = ?) OR substr(type, 1, length(?)) = ? OR substr(idempotency_key, 1, length(?)) = ?)`,
-      seqOfId(q.q.toLowerCase()) ?? -1,
-      q.q.toLowerCase(),
-      q.q,
-      q.q,
-      q.q,
-      q.q,
-    );
+    const begins = `${tables.words.beginsWith('type')} OR ${tables.words.beginsWith('idempotency_key')}`;
+    const prefixes = [q.q, q.q, q.q, q.q];
+    if (isUuid(q.q)) {
+      const id = q.q.toLowerCase();
+      add('q', `((seq = ? AND job_id = ?) OR ${begins})`, seqOfId(id) ?? -1, id, ...prefixes);
+    } else {
+      add('q', `(${begins})`, ...prefixes);
+    }
   }
   if (q.tag !== undefined) add('tag', tables.words.tagged, q.tag);
   const low = q.scheduledAfter === undefined ? 0 : seqOfMs(q.scheduledAfter.getTime() + 1);
@@ -188,19 +193,19 @@ function statusRanges(
   const has = new Set(statuses);
   const ranges: IndexRange[] = [];
   if (has.has('waiting')) {
-    const [ready, later] = rangesOf('waiting') as [IndexRange, IndexRange];
+    const [ready, later] = rangesOf('waiting', tables) as [IndexRange, IndexRange];
     ranges.push(q.type === undefined ? ready : readyOf(tables, q.type, q.channel), later);
   }
   if (has.has('suspended')) {
-    ranges.push(...rangesOf('suspended'));
+    ranges.push(...rangesOf('suspended', tables));
   }
-  const held = (['resuming', ...ACTIVE_STATUSES] as const).filter((status) => has.has(status));
-  if (held.length > 0) {
-    const status = oneOf('status', held);
-    ranges.push({ sql: `${HELD.sql} AND ${status.sql}`, params: status.params });
+  const active = (['resuming', ...ACTIVE_STATUSES] as const).filter((status) => has.has(status));
+  if (active.length > 0) {
+    const status = oneOf('status', active);
+    ranges.push({ sql: `${tables.words.held} AND ${status.sql}`, params: status.params });
   }
   for (const status of FINAL_STATUSES.filter((each) => has.has(each))) {
-    ranges.push(...rangesOf(status));
+    ranges.push(...rangesOf(status, tables));
   }
   // Nothing is ever stored as `initializing`: no range, no row.
   return ranges.length > 0 ? ranges : [{ sql: 'seq = ?', params: [-1] }];
@@ -211,6 +216,10 @@ function addTenant(conditions: Map<string, Condition>, tenantId: string, tables:
   if (tenantId === NIL_TENANT) {
     conditions.set('nilTenant', { sql: 'tenant_id = ?', params: [tenantId] });
   } else {
-    conditions.set('tenantId', { sql: tables.isOfTenant, params: [tenantId] });
+    conditions.set('tenantId', {
+      sql: tables.isOfTenant,
+      params: [tenantId],
+      index: 'jobs_tenant',
+    });
   }
 }

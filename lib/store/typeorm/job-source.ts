@@ -82,7 +82,7 @@ export class JobSources {
   /** How many rows meet a condition, to a limit. */
   *size(condition: Condition, most: number): Script<number> {
     const rows = yield* query(
-      `SELECT COUNT(*) FROM (SELECT 1 FROM ${this.#t.jobs} WHERE ${condition.sql} LIMIT ? + 0) AS counted`,
+      `SELECT COUNT(*) FROM (SELECT 1 FROM ${this.#t.jobs} WHERE ${condition.sql} ${this.#t.words.limit}) AS counted`,
       [...condition.params, most],
     );
     return Number(rows[0]?.[0] ?? 0);
@@ -143,8 +143,8 @@ export class JobSources {
     params: readonly SqlValue[],
   ): Script<{ count: number; last: number; seqs: readonly number[] }> {
     const rows = yield* query(
-      `SELECT COUNT(*) AS entries, MAX(k) AS last, ${this.#t.words.jsonGroupArray}(seq) AS seqs
-       FROM (SELECT seq, ${key} AS k FROM ${this.#t.jobs} WHERE ${sql} LIMIT ? + 0) AS part`,
+      `SELECT COUNT(*) AS entries, MAX(k) AS last, ${this.#t.words.gather('seq')} AS seqs
+       FROM (SELECT seq, ${key} AS k FROM ${this.#t.jobs} WHERE ${sql} ${this.#t.words.limit}) AS part`,
       params,
     );
     const [count, last, seqs] = rows[0] ?? [];

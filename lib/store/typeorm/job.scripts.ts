@@ -1,7 +1,15 @@
 import { JobEntity } from '../../entities/job.entity.js';
 import { CHANGES_SQL, query, type Script, type SqlValue } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
-import type { ChangeResult, Completion, Decide, HeldRun, JobChange, RunReport } from '../store.js';
+import type {
+  ArchivedRun,
+  ChangeResult,
+  Completion,
+  Decide,
+  HeldRun,
+  JobChange,
+  RunReport,
+} from '../store.js';
 import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import { removeDeleted } from './purge.script.js';
 import type { TableNames } from './table-names.js';
@@ -125,7 +133,7 @@ export class JobScripts {
   *disturbed(workerId: string, writtenSinceMs: number): Script<readonly HeldRun[]> {
     const rows = yield* query(
       `SELECT job_id, run_id, status, locked_by, timeout_sec FROM ${this.#t.jobs}
-       WHERE lease_until_ms IS NOT NULL AND worker_id = ?
+       WHERE ${this.#t.words.held} AND worker_id = ?
          AND (status IN ('canceling', 'suspending') OR (status = 'locked' AND locked_by IS NULL)
            OR (timeout_sec > 0 AND updated_at_ms > ?))`,
       [workerId, writtenSinceMs],
@@ -151,7 +159,7 @@ export class JobScripts {
   /** Milliseconds until the next waiting job is due; undefined when none waits for its time. */
   *nextDue(nowMs: number): Script<number | undefined> {
     const next = yield* query(
-      `SELECT MIN(run_at_ms) FROM ${this.#t.rows} WHERE status = 'waiting' AND ready = 0`,
+      `SELECT MIN(${this.#t.words.laterKey}) FROM ${this.#t.rows} WHERE ${this.#t.words.later}`,
     );
     const nextMs = next[0]?.[0] ?? null;
     return nextMs === null ? undefined : Math.max(0, Number(nextMs) - nowMs);
@@ -168,27 +176,35 @@ export class JobScripts {
     if (rows.length === 0) {
       return undefined;
     }
-    if (change.archiveRun !== undefined && before.runId !== null) {
-      const { outcome, error } = change.archiveRun;
-      yield* query(
-        `INSERT INTO ${this.#t.runs} (run_id, job_id, revision, worker_id, started_at_ms, updated_at_ms, ended_at_ms, outcome, error, completed, total)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run_id) DO NOTHING`,
-        [
-          before.runId,
-          before.id,
-          before.revision,
-          before.workerId,
-          before.startedAtMs ?? change.archiveRun.startedAtMs ?? null,
-          nowMs,
-          before.finishedAtMs ?? nowMs,
-          outcome,
-          error,
-          before.completed,
-          before.total,
-        ],
-      );
-    }
+    yield* this.archive(before, change.archiveRun, nowMs);
     return Object.assign(new JobEntity(), before, set);
+  }
+
+  /** The run that held the job moves to the history, if it does. */
+  protected *archive(before: JobEntity, run: ArchivedRun | undefined, nowMs: number): Script<void> {
+    if (run === undefined || before.runId === null) {
+      return;
+    }
+    yield* query(
+      this.#t.words.insertNew(
+        `INSERT INTO ${this.#t.runs} (run_id, job_id, revision, worker_id, started_at_ms, updated_at_ms, ended_at_ms, outcome, error, completed, total)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        'run_id',
+      ),
+      [
+        before.runId,
+        before.id,
+        before.revision,
+        before.workerId,
+        before.startedAtMs ?? run.startedAtMs ?? null,
+        nowMs,
+        before.finishedAtMs ?? nowMs,
+        run.outcome,
+        run.error,
+        before.completed,
+        before.total,
+      ],
+    );
   }
 
   *#remove(job: JobEntity): Script<JobEntity | undefined> {
@@ -228,7 +244,7 @@ export class JobScripts {
 }
 
 /** Adds what follows from a change: version, time, and whether a claim may take the job. */
-function withDerived(
+export function withDerived(
   before: JobEntity,
   set: Partial<JobEntity>,
   nowMs: number,

@@ -37,6 +37,7 @@ import {
   joinTransaction,
 } from './joined-transaction.js';
 import { ListScripts } from './list.script.js';
+import { placeOf, unreachable } from './server-place.js';
 import { prepareSchema, type MigrateMode, type SchemaDialect } from './schema.js';
 import { tableNames, type TableNames } from './table-names.js';
 
@@ -239,7 +240,7 @@ export class PostgresStore implements Store {
   join(given: unknown): JoinedTransaction {
     const manager = given as EntityManager;
     const theirs = dataSourceOf(manager);
-    if (theirs !== this.#host && !isSameDatabase(theirs, this.#host)) {
+    if (theirs !== this.#host && placeOf(theirs) !== placeOf(this.#host)) {
       throw new JobsError(
         'invalid_request',
         '`manager` belongs to another database than the one that JobsModule works on: pass the manager of a transaction there.',
@@ -305,32 +306,4 @@ export class PostgresStore implements Store {
 
 function each(lanes: Lanes | undefined): readonly Lane[] {
   return lanes === undefined ? [] : [lanes.insert, lanes.keyed, lanes.work, lanes.aside];
-}
-
-interface Place {
-  readonly type: string;
-  readonly url?: unknown;
-  readonly host?: unknown;
-  readonly port?: unknown;
-  readonly database?: unknown;
-}
-
-function isSameDatabase(a: DataSource, b: DataSource): boolean {
-  const one: Place = a.options;
-  const other: Place = b.options;
-  return (
-    one.type === other.type &&
-    one.url === other.url &&
-    one.host === other.host &&
-    one.port === other.port &&
-    one.database === other.database
-  );
-}
-
-function unreachable(cause: unknown): JobsError {
-  return new JobsError(
-    'database_unavailable',
-    'The jobs database cannot be reached or written now. Check that the server runs, takes connections of this user, and is not read-only; it is tried again by itself.',
-    { cause, retryAfterSec: 5 },
-  );
 }

@@ -19,8 +19,8 @@ export function* purge(t: TableNames, status: FinalStatus, beforeMs: number): Sc
   do {
     const rows = yield* query(
       `SELECT seq, job_id FROM ${t.jobs}
-       WHERE status = ? AND finished_at_ms IS NOT NULL AND finished_at_ms < ?
-       ORDER BY finished_at_ms LIMIT ${t.words.purgedAtOnce}`,
+       WHERE ${t.words.ended} AND ${t.words.endedKey} < ?
+       ORDER BY ${t.words.endedKey} LIMIT ${t.words.purgedAtOnce}`,
       [status, beforeMs],
     );
     if (rows.length === 0) {
@@ -81,11 +81,10 @@ function* removeHistory(t: TableNames, ids: readonly string[], until: number): S
   for (const [table, key] of [
     [t.logs, 'seq'],
     [t.runs, 'run_id'],
-  ]) {
+  ] as const) {
     for (;;) {
       yield* query(
-        `DELETE FROM ${table} WHERE ${key} IN (SELECT ${key} FROM ${table}
-           WHERE job_id ${t.words.amongTexts} LIMIT ${t.words.linesPurgedAtOnce})`,
+        t.words.deleteSome(table, key, `job_id ${t.words.amongTexts}`, t.words.linesPurgedAtOnce),
         [jobIds],
       );
       const [changes] = yield* query(CHANGES_SQL);

@@ -49,16 +49,8 @@ export async function prepareSchema(
     return;
   }
   const version = await retryBusy(session, () => session.run(schemaVersion(tables, dialect)));
-  const newest = dialect.migrations.length;
-  refuseNewer(version, newest);
-  if (version === newest) {
+  if (isUpToDate(version, dialect.migrations.length, mode)) {
     return;
-  }
-  if (mode === 'check') {
-    throw new JobsError(
-      'schema_mismatch',
-      `The jobs tables have schema version ${version}, this package needs ${newest}. Migrate them (boot one process with database.migrate: 'auto') and start again.`,
-    );
   }
   await retryBusy(session, async () => {
     await session.transact([(nowMs) => migrate(tables, dialect, nowMs)]);
@@ -81,7 +73,11 @@ export async function retryBusy<T>(session: Session, work: () => Promise<T>): Pr
   }
 }
 
-function* schemaVersion(t: TableNames, dialect: SchemaDialect): Script<number> {
+/** How many migrations have run. */
+export function* schemaVersion(
+  t: TableNames,
+  dialect: Pick<SchemaDialect, 'isThere'>,
+): Script<number> {
   if (!(yield* dialect.isThere(t))) {
     return 0;
   }
@@ -109,6 +105,18 @@ function* migrate(t: TableNames, dialect: SchemaDialect, nowMs: number): Script<
       ]);
     }
   }
+}
+
+/** @throws JobsError `schema_mismatch` when the schema is newer, or older with `check` */
+export function isUpToDate(version: number, newest: number, mode: MigrateMode): boolean {
+  refuseNewer(version, newest);
+  if (version < newest && mode === 'check') {
+    throw new JobsError(
+      'schema_mismatch',
+      `The jobs tables have schema version ${version}, this package needs ${newest}. Migrate them (boot one process with database.migrate: 'auto') and start again.`,
+    );
+  }
+  return version === newest;
 }
 
 function refuseNewer(version: number, newest: number): void {

@@ -1,11 +1,15 @@
 import type { DataSource } from 'typeorm';
+import { MYSQL_TYPES } from '../dialects/mysql/mysql2.js';
 import type { Store } from '../store.js';
+import { MysqlStore } from './mysql-store.js';
 import { PostgresStore } from './postgres-store.js';
 import { TypeOrmStore, type TypeOrmStoreOptions } from './typeorm-store.js';
 
 /** The store for the kind of database that the data source is. */
 export function storeOf(host: DataSource, options: TypeOrmStoreOptions): Store {
-  return host.options.type === 'postgres'
-    ? new PostgresStore(host, options)
-    : new TypeOrmStore(host, options);
+  const { type } = host.options;
+  if (MYSQL_TYPES.includes(type)) {
+    return new MysqlStore(host, options);
+  }
+  return type === 'postgres' ? new PostgresStore(host, options) : new TypeOrmStore(host, options);
 }

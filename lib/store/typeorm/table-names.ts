@@ -2,6 +2,8 @@ import { NIL_TENANT } from '../../model/tenant.js';
 
 /** Phrases in which databases differ, and which stand in statements that they share. */
 export interface SqlWords {
+  /** What stands around an identifier. */
+  readonly quote: '"' | '`';
   /** Jobs, and lines of them, that one statement of retention deletes: the time is looked at after each. */
   readonly purgedAtOnce: number;
   readonly linesPurgedAtOnce: number;
@@ -9,10 +11,16 @@ export interface SqlWords {
   readonly amongNumbers: string;
   /** The same for texts. */
   readonly amongTexts: string;
-  /** The function that makes a JSON array of its arguments. */
-  readonly jsonArray: string;
-  /** The aggregate that makes a JSON array of rows; without any it may be null. */
-  readonly jsonGroupArray: string;
+  /** After a table: read it by that index, or by its key; else the planner decides. */
+  using(index: string | undefined): string;
+  /** After a statement that reads: at most so many rows, a number that is bound. */
+  readonly limit: string;
+  /** After a statement that reads: as committed by now, also in a transaction that began before. */
+  readonly latest: string;
+  /** A JSON array of numbers. */
+  tuple(columns: readonly string[]): string;
+  /** An aggregate: such values, or numbers, of all rows as a JSON array; of none it may be null. */
+  gather(value: string, where?: string): string;
   /** Whether the job has the tag that is bound. */
   readonly tagged: string;
   /**
@@ -20,6 +28,24 @@ export interface SqlWords {
    * in common by their type.
    */
   readonly hasDeclarations: boolean;
+  /** Whether a column begins with a text that is bound twice. */
+  beginsWith(column: string): string;
+  /** After an INSERT: rows that are there already are left as they are. */
+  insertNew(insert: string, key: string): string;
+  /** After an INSERT: rows that are there already get the new values of those columns. */
+  replacing(key: string, columns: readonly string[]): string;
+  /** Deletes at most so many rows of a table that meet a condition. */
+  deleteSome(table: string, key: string, condition: string, most: number): string;
+  /** What finds jobs of a kind by the index that holds them; the column that it is sorted by. */
+  readonly later: string;
+  readonly laterKey: string;
+  /** The status is bound. */
+  readonly ended: string;
+  readonly endedKey: string;
+  readonly held: string;
+  /** Jobs of any tenant but the nil one, which has no index; of one such tenant, which is bound. */
+  readonly ofTenants: string;
+  readonly ofTenant: string;
 }
 
 /** The tables' names under the data source's `entityPrefix`, quoted. */
@@ -47,17 +73,49 @@ export interface TableNames {
   ofTypes(count: number): string;
 }
 
+/** What SQLite and PostgreSQL say alike. */
+export const COMMON_WORDS = {
+  hasDeclarations: false,
+  quote: '"',
+  using: () => '',
+  // SQLite prepares a statement with a bare `LIMIT ?` anew at each execution.
+  limit: 'LIMIT ? + 0',
+  latest: '',
+  beginsWith: (column) => `substr(${column}, 1, length(?)) = ?`,
+  insertNew: (insert, key) => `${insert} ON CONFLICT (${key}) DO NOTHING`,
+  replacing: (key, columns) =>
+    `ON CONFLICT (${key}) DO UPDATE SET ${columns.map((name) => `${name} = excluded.${name}`).join(', ')}`,
+  deleteSome: (table, key, condition, most) =>
+    `DELETE FROM ${table} WHERE ${key} IN (SELECT ${key} FROM ${table} WHERE ${condition} LIMIT ${most})`,
+  later: "status = 'waiting' AND ready = 0",
+  laterKey: 'run_at_ms',
+  ended: 'status = ? AND finished_at_ms IS NOT NULL',
+  endedKey: 'finished_at_ms',
+  held: 'lease_until_ms IS NOT NULL',
+  // The literal lets the planner use the partial index of tenants.
+  ofTenants: `tenant_id <> '${NIL_TENANT}'`,
+  ofTenant: `tenant_id = ? AND tenant_id <> '${NIL_TENANT}'`,
+} satisfies Partial<SqlWords>;
+
 const SQLITE_WORDS: SqlWords = {
+  ...COMMON_WORDS,
+  ofTenants: 'other_tenant_id IS NOT NULL',
+  ofTenant: 'other_tenant_id = ?',
   // A job may be a megabyte, and the one writer is held up.
   purgedAtOnce: 5,
   linesPurgedAtOnce: 200,
   amongNumbers: 'IN (SELECT value FROM json_each(?))',
   amongTexts: 'IN (SELECT value FROM json_each(?))',
-  jsonArray: 'json_array',
-  jsonGroupArray: 'json_group_array',
+  tuple: (columns) => `json_array(${columns.join(', ')})`,
+  gather: (value, where) => `json_group_array(${value})${filter(where)}`,
   tagged: 'EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)',
   hasDeclarations: true,
 };
+
+/** An aggregate is over those rows only. */
+export function filter(where: string | undefined): string {
+  return where === undefined ? '' : ` FILTER (WHERE ${where})`;
+}
 
 /** Names for a prefix; a prefix is an identifier of the host's own configuration, not of a user. */
 export function tableNames(
@@ -65,11 +123,12 @@ export function tableNames(
   schema?: string,
   words: SqlWords = SQLITE_WORDS,
 ): TableNames {
-  const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+  const { quote } = words;
+  const identifier = (name: string): string =>
+    `${quote}${name.replaceAll(quote, quote + quote)}${quote}`;
   const quoted = (name: string): string =>
     `${schema === undefined ? '' : `${identifier(schema)}.`}${identifier(prefix + name)}`;
   const declarations = quoted('job_declarations');
-  const isOther = `tenant_id <> '${NIL_TENANT}'`;
   return {
     words,
     jobs: quoted('jobs'),
@@ -83,9 +142,8 @@ export function tableNames(
     logs: quoted('job_logs'),
     migrations: quoted('job_migrations'),
     index: (name) => identifier(`${prefix}ix_${name}`),
-    // The literal lets planners use the partial index of tenants.
-    isOfTenant: words.hasDeclarations ? 'other_tenant_id = ?' : `tenant_id = ? AND ${isOther}`,
-    isOfOthers: words.hasDeclarations ? 'other_tenant_id IS NOT NULL' : isOther,
+    isOfTenant: words.ofTenant,
+    isOfOthers: words.ofTenants,
     ofTypes: (count) => {
       const among = `IN (${Array.from({ length: count }, () => '?').join(', ')})`;
       return words.hasDeclarations

@@ -1,14 +1,15 @@
-import type { SqlWords } from '../../typeorm/table-names.js';
+import { COMMON_WORDS, filter, type SqlWords } from '../../typeorm/table-names.js';
 
 /** What statements that databases share say in PostgreSQL's own words. */
 export const POSTGRES_WORDS: SqlWords = {
+  ...COMMON_WORDS,
   // Nobody waits for it, and each statement is a message there and back.
   purgedAtOnce: 200,
   linesPurgedAtOnce: 2000,
   amongNumbers: '= ANY(ARRAY(SELECT value::bigint FROM json_array_elements_text(?::json)))',
   amongTexts: '= ANY(ARRAY(SELECT value FROM json_array_elements_text(?::json)))',
-  jsonArray: 'json_build_array',
-  jsonGroupArray: 'json_agg',
+  tuple: (columns) => `json_build_array(${columns.join(', ')})`,
+  gather: (value, where) => `json_agg(${value})${filter(where)}`,
   tagged: 'EXISTS (SELECT 1 FROM json_array_elements_text(tags::json) AS tag WHERE tag = ?)',
   hasDeclarations: false,
 };

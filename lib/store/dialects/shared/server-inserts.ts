@@ -146,12 +146,15 @@ export abstract class ServerInserts implements Inserts {
     results: InsertResult[],
   ): Script<readonly Placed[]> {
     const rows = yield* query(
-      `SELECT job_id FROM ${this.#t.jobs} WHERE seq ${this.#t.words.amongNumbers}`,
+      `SELECT job_id FROM ${this.#t.jobs} WHERE seq ${this.#t.words.amongNumbers} ${this.#t.words.latest}`,
       [JSON.stringify(created.map(({ seq }) => seq))],
     );
     const stored = new Set(rows.map((row) => row[0]));
     const missing = group.filter((_, index) => !stored.has((created[index] as CreatedJob).id));
-    const holders = yield* this.#holders(missing.map(({ draft }) => draft));
+    const holders = yield* this.#holders(
+      missing.map(({ draft }) => draft),
+      this.#t.words.latest,
+    );
     const again: Placed[] = [];
     for (const [index, placed] of group.entries()) {
       const { draft, at } = placed;
@@ -202,7 +205,7 @@ export abstract class ServerInserts implements Inserts {
   }
 
   /** The stored jobs that hold the keys of drafts. */
-  *#holders(drafts: readonly JobDraft[]): Script<ReadonlyMap<string, JobEntity>> {
+  *#holders(drafts: readonly JobDraft[], latest = ''): Script<ReadonlyMap<string, JobEntity>> {
     const keyed = drafts.filter(({ idempotencyKey }) => idempotencyKey !== null);
     if (keyed.length === 0) {
       return new Map();
@@ -210,7 +213,7 @@ export abstract class ServerInserts implements Inserts {
     const { amongTexts } = this.#t.words;
     const rows = yield* query(
       `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs}
-       WHERE idempotency_key ${amongTexts} AND tenant_id ${amongTexts} AND idempotency_key IS NOT NULL`,
+       WHERE idempotency_key ${amongTexts} AND tenant_id ${amongTexts} AND idempotency_key IS NOT NULL ${latest}`,
       [
         JSON.stringify(keyed.map(({ idempotencyKey }) => idempotencyKey)),
         JSON.stringify([...new Set(keyed.map(({ terms }) => terms.tenantId))]),

@@ -1,0 +1,174 @@
+import type { ServerConnection, ServerExecutor } from '../shared/server-session.js';
+import { CHANGES_SQL, type Row, type Statement } from '../sql.js';
+import { bind } from './literals.js';
+import { isDeadlock } from './mysql-errors.js';
+import type { MysqlChanges, MysqlClient, MysqlField, MysqlQuery } from './mysql2.js';
+
+/**
+ * What a session of the engine begins with: nothing of it depends on how the server is set up. A lock
+ * is waited for as short as can be said; with READ COMMITTED a search locks the rows that it gives, and
+ * no gaps between them.
+ */
+const SETTINGS = `SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
+  SET SESSION autocommit = 1, sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION',
+    time_zone = '+00:00', innodb_lock_wait_timeout = 1, lock_wait_timeout = 1, sql_safe_updates = 0,
+    group_concat_max_len = 67108864`;
+
+const END_PATIENCE_MS = 1000;
+
+/** Executes statements on one connection, one after the other, as text with the values in it. */
+export class MysqlExecutor implements ServerExecutor {
+  readonly #client: MysqlClient;
+  readonly #typeCast: MysqlQuery['typeCast'];
+  readonly #deadlocked: () => void;
+  #changes = 0;
+
+  /** A connection of the host reads values as the host likes, unless it is told. */
+  constructor(client: MysqlClient, isOurs: boolean, deadlocked: () => void) {
+    this.#client = client;
+    this.#typeCast = isOurs ? undefined : readPlainly;
+    this.#deadlocked = deadlocked;
+  }
+
+  readonly execute = async ({ sql, params }: Statement): Promise<readonly Row[]> => {
+    if (sql === CHANGES_SQL) {
+      return [[this.#changes]];
+    }
+    const result = await this.#send(bind(sql, params));
+    if (Array.isArray(result)) {
+      return result as Row[];
+    }
+    const changes = result as MysqlChanges;
+    this.#changes = changes.affectedRows;
+    refuseCutValues(sql, changes);
+    return [];
+  };
+
+  async simple(text: string): Promise<readonly Row[]> {
+    const result = await this.#send(text);
+    const last: unknown = text.includes(';') && Array.isArray(result) ? result.at(-1) : result;
+    return Array.isArray(last) ? (last as Row[]) : [];
+  }
+
+  #send(sql: string): Promise<unknown> {
+    const options = this.#typeCast === undefined ? {} : { typeCast: this.#typeCast };
+    return new Promise((resolve, reject) => {
+      this.#client.query({ sql, rowsAsArray: true, ...options }, (error, result) => {
+        if (error === null) {
+          resolve(result);
+          return;
+        }
+        if (isDeadlock(error)) {
+          this.#deadlocked();
+        }
+        reject(error);
+      });
+    });
+  }
+}
+
+const NUMBERS: readonly string[] = [
+  'TINY',
+  'SHORT',
+  'LONG',
+  'INT24',
+  'LONGLONG',
+  'NEWDECIMAL',
+  'DECIMAL',
+];
+
+function readPlainly(field: MysqlField, next: () => unknown): unknown {
+  if (field.type === 'DOUBLE' || field.type === 'FLOAT' || field.type === 'NULL') {
+    return next();
+  }
+  const text = field.string('utf8');
+  return text !== null && NUMBERS.includes(field.type) ? Number(text) : text;
+}
+
+/** `IGNORE` is there for rows that exist; a value that did not fit would be cut in silence as well. */
+function refuseCutValues(sql: string, { affectedRows, warningStatus, info }: MysqlChanges): void {
+  if (warningStatus > 0 && sql.startsWith('INSERT IGNORE')) {
+    const given = Number(/^\D*(\d+)/.exec(info)?.[1] ?? 1);
+    if (warningStatus > given - affectedRows) {
+      throw new Error(`A value did not fit into its column: ${info || 'see the warnings'}.`);
+    }
+  }
+}
+
+/** One connection of the engine's own, opened when it is first needed and again after it broke. */
+export class MysqlConnection implements ServerConnection {
+  readonly #make: () => MysqlClient;
+  readonly #deadlocked: () => void;
+  #open: Promise<MysqlExecutor> | undefined;
+  #client: MysqlClient | undefined;
+  #closed = false;
+
+  constructor(make: () => MysqlClient, deadlocked: () => void) {
+    this.#make = make;
+    this.#deadlocked = deadlocked;
+  }
+
+  executor(): Promise<MysqlExecutor> {
+    if (this.#closed) {
+      return Promise.reject(new Error('Connection ended: the jobs store is closed.'));
+    }
+    const opening = (this.#open ??= this.#connect());
+    return opening;
+  }
+
+  discard(): void {
+    this.#client?.destroy();
+    this.#open = undefined;
+    this.#client = undefined;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#open?.catch(() => undefined);
+    const client = this.#client;
+    this.#open = undefined;
+    this.#client = undefined;
+    if (client !== undefined) {
+      await ended(client);
+    }
+  }
+
+  async #connect(): Promise<MysqlExecutor> {
+    const client = this.#make();
+    const lost = (): void => {
+      if (this.#client === client) {
+        this.#open = undefined;
+        this.#client = undefined;
+      }
+    };
+    client.on('error', lost);
+    client.on('end', lost);
+    this.#client = client;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        client.connect((error) => (error instanceof Error ? reject(error) : resolve()));
+      });
+      const executor = new MysqlExecutor(client, true, this.#deadlocked);
+      await executor.simple(SETTINGS);
+      return executor;
+    } catch (error) {
+      lost();
+      client.destroy();
+      throw error;
+    }
+  }
+}
+
+/** A server that does not take leave is left. */
+function ended(client: MysqlClient): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => {
+      client.destroy();
+      resolve();
+    }, END_PATIENCE_MS);
+    client.end(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

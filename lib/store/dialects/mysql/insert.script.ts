@@ -1,0 +1,64 @@
+import { isDue, startOf, startsNow, type CreatedJob } from '../../job-of-draft.js';
+import { sharedOf, SHARED } from '../../typeorm/inserts.js';
+import type { TableNames } from '../../typeorm/table-names.js';
+import type { NumberSource } from '../shared/number-source.js';
+import { ServerInserts } from '../shared/server-inserts.js';
+import { CHANGES_SQL, query, type Script } from '../sql.js';
+import { chunks } from './chunks.js';
+import { literal } from './literals.js';
+
+const OWN_KEYS: readonly string[] = ['idempotency_key', 'request_hash'];
+const COMMON = SHARED.filter((column) => !OWN_KEYS.includes(column));
+const KEY_AT = SHARED.indexOf('idempotency_key');
+const HASH_AT = SHARED.indexOf('request_hash');
+const COLUMNS = [
+  ...COMMON,
+  'seq',
+  'job_id',
+  'params',
+  'scheduled_at_ms',
+  'updated_at_ms',
+  'run_at_ms',
+  ...OWN_KEYS,
+].join(', ');
+
+/** Rows of one statement. */
+const MOST_ROWS = 500;
+
+/** Stores drafts on MySQL and MariaDB. */
+export class MysqlInsertScript extends ServerInserts {
+  readonly #insert: string;
+
+  constructor(tables: TableNames, source: NumberSource) {
+    super(tables, source);
+    this.#insert = `INSERT IGNORE INTO ${tables.jobs} (${COLUMNS}) VALUES `;
+  }
+
+  protected override *store(
+    created: readonly CreatedJob[],
+    nowMs: number,
+    _isKeyed: boolean,
+    isAlone: boolean,
+  ): Script<number> {
+    // There is at least one.
+    const { terms } = (created[0] as CreatedJob).draft;
+    const common = sharedOf(terms, null, null, isDue(terms, nowMs))
+      .filter((_, at) => at !== KEY_AT && at !== HASH_AT)
+      .map(literal)
+      .join(',');
+    const startMs = startsNow(terms) ? undefined : startOf(terms, nowMs, nowMs);
+    const rows = created.map(
+      ({ draft, seq, id, scheduledAtMs }) =>
+        `(${common},${seq},${literal(id)},${literal(draft.params)},${scheduledAtMs},${scheduledAtMs},${startMs ?? Math.min(scheduledAtMs, nowMs)},${literal(draft.idempotencyKey)},${literal(draft.requestHash)})`,
+    );
+    const parts = chunks(rows, MOST_ROWS, (row) => row.length);
+    let stored = 0;
+    for (const part of parts) {
+      const sql = this.#insert + part.join(',');
+      yield isAlone && parts.length === 1 ? { sql, params: [], alone: true } : { sql, params: [] };
+      const changes = yield* query(CHANGES_SQL);
+      stored += Number(changes[0]?.[0]);
+    }
+    return stored;
+  }
+}

@@ -1,0 +1,104 @@
+import { JobsError } from '../../model/errors.js';
+import { MYSQL_MIGRATIONS } from '../migrations/index.js';
+import { isUpToDate, retryBusy, schemaVersion, type MigrateMode } from './schema.js';
+import type { TableNames } from './table-names.js';
+import type { Session } from '../dialects/session.js';
+import { query, type Script } from '../dialects/sql.js';
+import { CIRCLES_ROW } from '../dialects/mysql/job.scripts.js';
+import { MYSQL_NOW } from '../dialects/mysql/mysql-words.js';
+
+/** The row of the migrations' table that is locked while a process migrates. */
+const BOOT_ROW = 0;
+
+/** Collations that compare by code point and count trailing spaces: MySQL's, and MariaDB's. */
+const COLLATIONS: readonly string[] = ['utf8mb4_0900_bin', 'utf8mb4_nopad_bin'];
+
+const SCHEMA = {
+  *isThere(t: TableNames): Script<boolean> {
+    const name = t.migrations.slice(1, -1).replaceAll('``', '`');
+    const rows = yield* query(
+      'SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?',
+      [name],
+    );
+    return rows.length > 0;
+  },
+};
+
+/**
+ * Brings the schema up to date. A change of a schema ends the transaction that it is made in, so one
+ * session holds the lock of a row while another one migrates, and every statement may be repeated: a
+ * process that is ended in the middle leaves what the next one completes.
+ *
+ * @throws JobsError `schema_mismatch` when the schema is newer, or older with `check`
+ */
+export async function prepareMysqlSchema(
+  lock: Session,
+  work: Session,
+  t: TableNames,
+  mode: MigrateMode,
+): Promise<void> {
+  if (mode === 'off') {
+    return;
+  }
+  const newest = MYSQL_MIGRATIONS.length;
+  const version = await retryBusy(work, () => work.run(schemaVersion(t, SCHEMA)));
+  if (isUpToDate(version, newest, mode)) {
+    return;
+  }
+  await retryBusy(work, () => work.run(makeRows(t)));
+  await retryBusy(lock, async () => {
+    await lock.run(query('START TRANSACTION'));
+    try {
+      await lock.run(
+        query(`SELECT version FROM ${t.migrations} WHERE version = ? FOR UPDATE`, [BOOT_ROW]),
+      );
+      await work.run(migrate(t));
+    } finally {
+      await lock.run(query('COMMIT'));
+    }
+  });
+}
+
+function* makeRows(t: TableNames): Script<void> {
+  yield* query(
+    `CREATE TABLE IF NOT EXISTS ${t.migrations} (version INT NOT NULL PRIMARY KEY, applied_at_ms BIGINT NOT NULL) ENGINE = InnoDB`,
+  );
+  for (const row of [BOOT_ROW, CIRCLES_ROW]) {
+    yield* query(`INSERT IGNORE INTO ${t.migrations} (version, applied_at_ms) VALUES (?, 0)`, [
+      row,
+    ]);
+  }
+}
+
+function* migrate(t: TableNames): Script<void> {
+  // Another process may have done it while this one waited for its turn.
+  const version = yield* schemaVersion(t, SCHEMA);
+  isUpToDate(version, MYSQL_MIGRATIONS.length, 'auto');
+  const collation = yield* findCollation();
+  for (const [index, migration] of MYSQL_MIGRATIONS.entries()) {
+    if (index >= version) {
+      for (const statement of migration(t, collation)) {
+        yield* query(statement);
+      }
+      yield* query(
+        `INSERT IGNORE INTO ${t.migrations} (version, applied_at_ms) VALUES (?, ${MYSQL_NOW})`,
+        [index + 1],
+      );
+    }
+  }
+}
+
+function* findCollation(): Script<string> {
+  const rows = yield* query(
+    'SELECT COLLATION_NAME FROM information_schema.COLLATIONS WHERE COLLATION_NAME IN (?*) ORDER BY COLLATION_NAME',
+    [JSON.stringify(COLLATIONS)],
+  );
+  const [row] = rows;
+  if (row === undefined) {
+    throw new JobsError(
+      'invalid_options',
+      `The server has none of the collations ${COLLATIONS.join(' and ')}: JobsModule needs MySQL 8 or MariaDB 10.11, or newer.`,
+    );
+  }
+  return String(row[0]);
+}
