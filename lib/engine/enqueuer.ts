@@ -78,7 +78,7 @@ export class Enqueuer {
     tries = 1,
   ): Promise<EnqueueManyOutcome[]> {
     // Once one job of a call brings its id along all do, so that their order is the call's.
-    const withId = items.some((item: EnqueueItem | null) => this.#isSeen(item?.type));
+    const withId = this.#isAnySeen(items);
     const joined = manager === undefined ? undefined : this.#parts.store.join(manager);
     const outcomes: EnqueueManyOutcome[] = [];
     const accepted: Prepared[] = [];
@@ -124,10 +124,18 @@ export class Enqueuer {
     return outcomes;
   }
 
-  /** Whether a hook sees jobs of that type before they are stored. */
-  #isSeen(ref: unknown): boolean {
-    const type = this.#parts.handlers.find(ref);
-    return type !== undefined && hasHook(type, 'onJobInit');
+  /** Whether a hook sees one of the jobs before they are stored. Items of a call mostly are of one type. */
+  #isAnySeen(items: readonly (EnqueueItem | null)[]): boolean {
+    let last: unknown;
+    return items.some((item) => {
+      const ref: unknown = item?.type;
+      if (ref === last) {
+        return false;
+      }
+      last = ref;
+      const type = this.#parts.handlers.find(ref);
+      return type !== undefined && hasHook(type, 'onJobInit');
+    });
   }
 
   async #insertAll(
