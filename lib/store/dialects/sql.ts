@@ -6,8 +6,9 @@ export interface Statement {
   readonly sql: string;
   readonly params: readonly SqlValue[];
   /**
-   * The script has done all with this statement if it changes as many rows as it should, and may
-   * run without a transaction around it; a hint for databases where beginning one costs a message.
+   * The script has done all with this statement if it changes as many rows as it should, else it has
+   * changed none: it may run without a transaction around it. A hint for databases where beginning
+   * one costs a message or a visit to a thread.
    */
   readonly alone?: true;
   /** One that runs `ahead` and one that runs `behind` it may be made one; a hint as well. */

@@ -2,8 +2,10 @@ import type { JobEntity } from '../../entities/job.entity.js';
 import { query, type Script, type SqlValue } from '../dialects/sql.js';
 import { msOfSeq, msOfSeqSql, seqOfId } from '../dialects/shared/row-numbers.js';
 import type { Declaration, Declarations } from '../dialects/sqlite/declarations.js';
-import { freeNumbers } from '../dialects/sqlite/free-numbers.js';
-import { givenJobId, newJobId } from '../dialects/sqlite/job-ids.js';
+import { freeNumbers, freeNumbersSql } from '../dialects/sqlite/free-numbers.js';
+import { givenJobId, jobIdOf, newJobId } from '../dialects/sqlite/job-ids.js';
+import type { DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
+import { randomHigh, randomLow } from '../../model/id.js';
 import { NIL_TENANT } from '../../model/tenant.js';
 import { CreatedJob, isDue, startOf, startsNow } from '../job-of-draft.js';
 import type { InsertResult, JobDraft, JobTerms, KeyHolder } from '../store.js';
@@ -40,12 +42,15 @@ const MOST_ROWS = 50;
 export class InsertScript implements Inserts {
   readonly #t: TableNames;
   readonly #declarations: Declarations;
+  readonly #clock: DatabaseClock | undefined;
   readonly #statements = new Map<string, string>();
   readonly #withKey: string;
 
-  constructor(tables: TableNames, declarations: Declarations) {
+  /** @param clock given where each statement is a journey to another thread: then one does it all */
+  constructor(tables: TableNames, declarations: Declarations, clock?: DatabaseClock) {
     this.#t = tables;
     this.#declarations = declarations;
+    this.#clock = clock;
     this.#withKey = `${this.#insertMany(1, true, false)} WHERE true
       ON CONFLICT (idempotency_key, COALESCE(tenant_id, '${NIL_TENANT}')) WHERE idempotency_key IS NOT NULL
       DO NOTHING RETURNING seq`;
@@ -53,11 +58,15 @@ export class InsertScript implements Inserts {
 
   /** Stores drafts in their order. */
   *insert(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]> {
+    const atOnce = yield* this.#insertAtOnce(drafts);
+    if (atOnce !== undefined) {
+      return atOnce;
+    }
     const results: InsertResult[] = [];
     let from = 0;
     for (let at = 0; at < drafts.length; at += 1) {
       const draft = drafts[at] as JobDraft;
-      if (draft.id !== undefined || draft.idempotencyKey !== null) {
+      if (isSingled(draft)) {
         yield* this.#insertPlain(drafts, from, at, nowMs, results);
         from = at + 1;
         results.push(yield* this.#insertAlone(draft, nowMs));
@@ -79,10 +88,10 @@ export class InsertScript implements Inserts {
     const keys = new Map<string, JobDraft>();
     for (let index = 0; index < drafts.length; index += 1) {
       const draft = drafts[index] as JobDraft;
-      const { id, idempotencyKey } = draft;
-      if (id === undefined && idempotencyKey === null) {
+      if (!isSingled(draft)) {
         continue;
       }
+      const { id, idempotencyKey } = draft;
       const { tenantId } = draft.terms;
       if (id !== undefined && (yield* this.#numberOf(id)) === undefined) {
         return [ID_TAKEN];
@@ -178,6 +187,48 @@ export class InsertScript implements Inserts {
     }
   }
 
+  /** Jobs that start now, in one statement that also asks for the time and for free numbers. */
+  *#insertAtOnce(drafts: readonly JobDraft[]): Script<readonly InsertResult[] | undefined> {
+    const terms = drafts[0]?.terms;
+    if (
+      this.#clock === undefined ||
+      terms === undefined ||
+      drafts.length > MOST_ROWS ||
+      !startsNow(terms) ||
+      !drafts.every((each) => each.terms === terms && !isSingled(each))
+    ) {
+      return undefined;
+    }
+    const declaration = this.#declarations.known(terms);
+    if (declaration === undefined) {
+      return undefined;
+    }
+    const shared: SqlValue[] = [];
+    const isSpecial = addShared(shared, terms, declaration, 0, null, null);
+    const tails = drafts.map(() => ({ high: randomHigh(), low: randomLow() }));
+    const rows = yield {
+      sql: this.#atOnce(drafts.length, isSpecial),
+      params: [
+        this.#clock.shiftMs,
+        ...tails.flatMap(({ high, low }, at) => [high, low, drafts[at]?.params ?? '']),
+        ...shared,
+      ],
+      alone: true,
+    };
+    if (rows.length !== drafts.length) {
+      return undefined;
+    }
+    // RETURNING promises no order.
+    const placed = rows.map((row) => [Number(row[0]), Number(row[1])] as const);
+    placed.sort((a, b) => a[0] - b[0]);
+    return drafts.map((draft, at) => {
+      // As many rows as drafts, and tails.
+      const [seq, startMs] = placed[at] as (typeof placed)[number];
+      const { high, low } = tails[at] as (typeof tails)[number];
+      return new CreatedJob(draft, seq, jobIdOf(seq, high, low), msOfSeq(seq), startMs);
+    });
+  }
+
   /** One with a key, or with an id that somebody has seen already. */
   *#insertAlone(draft: JobDraft, nowMs: number): Script<InsertResult> {
     const seq =
@@ -216,6 +267,24 @@ export class InsertScript implements Inserts {
     return taken.length > 0 ? undefined : seq;
   }
 
+  /** `free` is worked out once, before the first row is there. */
+  #atOnce(rows: number, isSpecial: boolean): string {
+    const key = `${rows}${isSpecial ? 's' : ''}o`;
+    let sql = this.#statements.get(key);
+    if (sql === undefined) {
+      const shared = isSpecial ? [...PLAIN, ...SPECIAL] : PLAIN;
+      const own = Array.from({ length: rows }, (_, at) => `(${at}, ?, ?, ?)`).join(', ');
+      sql = `WITH free AS MATERIALIZED (${freeNumbersSql(this.#t.rows, rows)}),
+          own AS (VALUES ${own})
+        INSERT INTO ${this.#t.rows} (run_at_ms, ${OWN.join(', ')}, ${shared.join(', ')})
+        SELECT MIN(${msOfSeqSql('(first + column1)')}, now), first + column1, column2, column3, column4, ${shared.map(() => '?').join(', ')}
+        FROM free CROSS JOIN own WHERE true
+        RETURNING seq, run_at_ms`;
+      this.#statements.set(key, sql);
+    }
+    return sql;
+  }
+
   /** What {@link startOf} says, in SQL, for jobs that start when they were enqueued, each at its time. */
   #insertMany(rows: number, isSpecial: boolean, isEach: boolean): string {
     const key = `${rows}${isSpecial ? 's' : ''}${isEach ? 'e' : ''}`;
@@ -230,6 +299,11 @@ export class InsertScript implements Inserts {
     }
     return sql;
   }
+}
+
+/** Whether a draft needs a statement of its own. */
+function isSingled({ id, idempotencyKey }: JobDraft): boolean {
+  return id !== undefined || idempotencyKey !== null;
 }
 
 /** Adds the values of {@link PLAIN}, and of {@link SPECIAL} when there are any; whether there are. */

@@ -72,7 +72,11 @@ export class TypeOrmStore implements Store {
     this.#tables = tableNames(host.options.entityPrefix);
     this.#scripts = new JobScripts(this.#tables);
     const declarations = new Declarations(this.#tables);
-    this.#inserts = new InsertScript(this.#tables, declarations);
+    this.#inserts = new InsertScript(
+      this.#tables,
+      declarations,
+      String(host.options.type) === 'sqlite' ? this.clock : undefined,
+    );
     const session = () => this.#open().session;
     this.#handlers = new HandlerTransactions(host, this.#tables, this.clock, session);
     const writer = (): Writer => this.#openWriter();

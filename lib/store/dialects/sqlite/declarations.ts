@@ -70,14 +70,16 @@ export class Declarations {
 
   /** The declaration of a job that is being stored. */
   *of(terms: JobTerms): Script<Declaration> {
+    return this.known(terms) ?? (yield* this.#declared(terms));
+  }
+
+  /** The same without a look into the database. */
+  known(terms: JobTerms): Declaration | undefined {
     if (this.#last?.[0] === terms) {
       return this.#last[1];
     }
     const known = this.#byKey.get(keyOf(terms));
-    if (known === undefined) {
-      return yield* this.#declared(terms);
-    }
-    this.#last = [terms, known];
+    this.#last = known && [terms, known];
     return known;
   }
 

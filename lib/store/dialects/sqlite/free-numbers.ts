@@ -1,8 +1,21 @@
-import { FOLLOWED_AFTER_MS, LATEST_ID_MS } from '../../../model/id.js';
+import { EARLIEST_ID_MS, FOLLOWED_AFTER_MS, LATEST_ID_MS } from '../../../model/id.js';
 import { PER_MS, seqOfMs } from '../shared/row-numbers.js';
 import { query, type Script } from '../sql.js';
+import { NOW_SQL } from './sqlite-clock.js';
 
 const MOST_AHEAD = FOLLOWED_AFTER_MS * PER_MS;
+
+/**
+ * The same as {@link freeNumbers} as a table of one row, for a statement that inserts so many:
+ * `first`, and `now`, the database's time with a shift that is bound. No row when numbers have run
+ * ahead of the clock.
+ */
+export function freeNumbersSql(table: string, count: number): string {
+  return `SELECT now, first FROM (
+      SELECT now, present, MAX(present, COALESCE((SELECT MAX(seq) FROM ${table} WHERE seq < present + ${MOST_AHEAD}), -1) + 1) AS first
+      FROM (SELECT now, MAX(0, (MIN(now, ${LATEST_ID_MS}) - ${EARLIEST_ID_MS}) * ${PER_MS}) AS present FROM (${NOW_SQL} AS now)))
+    WHERE first + ${count} <= present + ${MOST_AHEAD}`;
+}
 
 /**
  * The first of so many free row numbers in a row, behind all others: no number is ever given out
