@@ -81,7 +81,9 @@ describe('a database that somebody else keeps locked', () => {
     const given = holder.log
       .texts('warn')
       .filter((text) => text.includes('could not be given back'));
-    expect(given).toEqual([expect.stringMatching(/^50 jobs .*, …\) could not be given back; they/)]);
+    expect(given).toEqual([
+      expect.stringMatching(/^50 jobs .*, …\) could not be given back; they/),
+    ]);
     const settled = holder.log
       .texts('error')
       .filter((text) => text.includes('could not be settled'));
