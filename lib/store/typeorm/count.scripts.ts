@@ -150,7 +150,8 @@ export class CountScripts {
       ofQueue: { sql: 'queue = ?', params: [queue] },
     };
     const wanted = selection(this.#t, scope, conditions, rangesOf('waiting', this.#t), ['waiting']);
-    const source = yield* this.#sources.choose(wanted, MUCH.entries);
+    // Page after page: what is many would be read anew for each, in a statement that takes long.
+    const source = yield* this.#sources.choose(wanted, LITTLE.entries);
     const way = { low: after + 1, high: Number.MAX_SAFE_INTEGER, descending: false };
     const scan = new JobScan(this.#t, source, way, pace);
     const seqs: number[] = [];
