@@ -36,7 +36,7 @@ const SPECIAL = [
 ] as const;
 
 /** The most rows of one statement. */
-const MOST_ROWS = 50;
+const MOST_ROWS = 100;
 
 /** Stores drafts and finds the jobs that hold their idempotency keys. */
 export class InsertScript implements Inserts {
