@@ -50,12 +50,7 @@ export function checkName(name: unknown, what: string): string {
 
 /** @throws JobsError `invalid_options` for anything but a whole number of at least `least` */
 export function count(value: unknown, what: string, least = 1, most = 2 ** 31 - 1): number {
-  if (
-    typeof value !== 'number' ||
-    !Number.isSafeInteger(value) ||
-    value < least ||
-    value > most
-  ) {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < least || value > most) {
     throw invalid(`${what} is ${String(value)}: use a whole number from ${least} to ${most}.`);
   }
   return value;

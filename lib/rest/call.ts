@@ -1,6 +1,13 @@
 import { JobsError } from '../model/errors.js';
 import { isUuid } from '../model/id.js';
-import { clientGone, headerOf, isRepeated, pathOf, type HttpRequest, type HttpResponse } from './http.js';
+import {
+  clientGone,
+  headerOf,
+  isRepeated,
+  pathOf,
+  type HttpRequest,
+  type HttpResponse,
+} from './http.js';
 import { callerOf, EVERYONE, type Caller } from './identity.js';
 import type { Operation } from './operation.js';
 import { invalid } from './invalid.js';

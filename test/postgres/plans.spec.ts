@@ -176,6 +176,11 @@ const READS: readonly [string, () => Script<unknown>, readonly string[]][] = [
   ['a look for expired leases', () => duties.expiredLeases(100, now), ['ix_jobs_lease']],
   ['a look for overdue jobs', () => duties.isAnyOverdue(now), ['ix_jobs_expiry']],
   ['a look for a key', () => lists.findByKey(NIL_TENANT, 'key'), ['ix_jobs_key']],
+  [
+    'a look for several keys',
+    () => lists.findByKeys([{ tenantId: NIL_TENANT, key: 'key' }]),
+    ['ix_jobs_key'],
+  ],
   ['a look for a job', () => lists.find(newId(), undefined), ['jobs_pkey']],
 ];
 

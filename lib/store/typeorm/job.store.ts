@@ -17,6 +17,7 @@ import type { CountScripts } from './count.scripts.js';
 import type { DutyScripts } from './duty.scripts.js';
 import type { Inserts } from './inserts.js';
 import type { JobScripts } from './job.scripts.js';
+import { KeyLooks } from './key-looks.js';
 import type { ListScripts } from './list.script.js';
 import { lockScript } from './lock.script.js';
 import { hasDeleted, purge, sweep } from './purge.script.js';
@@ -51,6 +52,8 @@ export interface JobStoreParts {
    * after one that took something.
    */
   readonly claimed?: () => void;
+  /** Whether a statement costs so much that looks for keys had better share it. */
+  readonly gathersLooks?: boolean;
   /** Copies the log of writes back, where deleting leaves much of it. */
   readonly checkpoint?: () => Promise<unknown>;
 }
@@ -110,6 +113,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
   };
   const quietClaimKind = { ...claimKind, isQuiet: true };
   const read: Session['read'] = async (script) => retryRead(parts.session(), script);
+  const looks = parts.gathersLooks === true ? new KeyLooks(read, lists) : undefined;
   const turns = new Turns();
   const sliced = <T>(script: PacedScript<T>): Promise<T> => inSlices(read, turns, script);
   const writer = async (): Promise<Writer> => Promise.resolve(parts.writer());
@@ -133,7 +137,8 @@ export function jobStore(parts: JobStoreParts): JobStore {
         to.add(insertAllKind, { drafts, refuses }, 'caller'),
       ),
     find: (id, tenantId) => read(() => lists.find(id, tenantId)),
-    findByKey: (tenantId, key) => read(() => lists.findByKey(tenantId, key)),
+    findByKey: (tenantId, key) =>
+      looks?.find(tenantId, key) ?? read(() => lists.findByKey(tenantId, key)),
     list: (request) => sliced((_now, pace) => lists.list(request, pace)),
     claim: async (request) => {
       if (!request.onlyIfReady) {

@@ -44,6 +44,22 @@ export class ListScripts {
     return rows.map(listedOfRow)[0];
   }
 
+  /** The jobs that hold these keys, in any order. */
+  *findByKeys(
+    keys: readonly { readonly tenantId: string; readonly key: string }[],
+  ): Script<readonly ListedJob[]> {
+    const { amongTexts } = this.#t.words;
+    const rows = yield* query(
+      `SELECT ${this.#parts.columns} FROM ${this.#t.jobs}
+       WHERE idempotency_key ${amongTexts} AND tenant_id ${amongTexts} AND idempotency_key IS NOT NULL`,
+      [
+        JSON.stringify(keys.map(({ key }) => key)),
+        JSON.stringify([...new Set(keys.map(({ tenantId }) => tenantId))]),
+      ],
+    );
+    return rows.map(listedOfRow);
+  }
+
   /**
    * A page and the count. First with little effort, which answers nearly everything: the filters'
    * own indexes as far as they are short, else some thousand rows in the order asked for. What that

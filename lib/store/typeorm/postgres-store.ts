@@ -150,6 +150,7 @@ export class PostgresStore implements Store {
       writer: work,
       inserter: (isKeyed) => this.#open()[isKeyed ? 'keyed' : 'insert'].writer,
       aside,
+      gathersLooks: true,
       // Told of nothing, two idle processes would go on telling each other.
       claimed: () => this.#notifications?.tell(false),
     });
