@@ -4,6 +4,7 @@ import { JobType, type JobHandler } from '../../lib/index.js';
 import { newId } from '../../lib/model/id.js';
 import { NIL_TENANT } from '../../lib/model/tenant.js';
 import { PostgresClaimScript } from '../../lib/store/dialects/postgres/claim.script.js';
+import { PostgresDutyScripts } from '../../lib/store/dialects/postgres/duty.scripts.js';
 import { fuse } from '../../lib/store/dialects/postgres/fuse.js';
 import { PostgresJobScripts } from '../../lib/store/dialects/postgres/job.scripts.js';
 import {
@@ -14,7 +15,6 @@ import {
 } from '../../lib/store/dialects/postgres/words.js';
 import type { Script, Statement } from '../../lib/store/dialects/sql.js';
 import type { ClaimRequest } from '../../lib/store/store.js';
-import { DutyScripts } from '../../lib/store/typeorm/duty.scripts.js';
 import { ListScripts } from '../../lib/store/typeorm/list.script.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
@@ -30,7 +30,7 @@ const ROWS = 20_000;
 const tables = tableNames(undefined, undefined, POSTGRES_WORDS);
 const jobs = new PostgresJobScripts(tables);
 const claims = new PostgresClaimScript(tables);
-const duties = new DutyScripts(tables);
+const duties = new PostgresDutyScripts(tables);
 const lists = new ListScripts(tables);
 const now = Date.now();
 const request: ClaimRequest = {
@@ -168,12 +168,14 @@ const WRITES: readonly [string, () => Script<unknown>, readonly string[]][] = [
   ['an empty claim', () => claims.claim(elsewhere, now), ['ix_jobs_ready', 'jobs_pkey']],
   ['the end of runs', () => jobs.complete([completion], now), ['jobs_pkey']],
   ['a report', () => jobs.report([{ seq: 1, runId: 'run' }], now), ['jobs_pkey']],
+  ['the renewal of leases', () => jobs.renew('mine', 1000, now), ['ix_jobs_lease', 'jobs_pkey']],
   ['a promotion', () => jobs.promote(500, now), ['ix_jobs_due', 'jobs_pkey']],
 ];
 const READS: readonly [string, () => Script<unknown>, readonly string[]][] = [
   ['a look for ready jobs', () => claims.hasReady(elsewhere), ['ix_jobs_ready']],
   ['the next due job', () => jobs.nextDue(now), ['ix_jobs_due']],
   ['a look for expired leases', () => duties.expiredLeases(100, now), ['ix_jobs_lease']],
+  ['a look at one worker’s runs', () => jobs.disturbed('mine', now), ['ix_jobs_lease']],
   ['a look for overdue jobs', () => duties.isAnyOverdue(now), ['ix_jobs_expiry']],
   ['a look for a key', () => lists.findByKey(NIL_TENANT, 'key'), ['ix_jobs_key']],
   [

@@ -70,7 +70,8 @@ export function initialPostgresSchema(t: TableNames): readonly string[] {
     // Unlike SQLite's, an index does not end in the row number by itself, and the claim orders by it.
     `CREATE INDEX ${t.index('jobs_ready')} ON ${t.jobs} (type, channel, priority DESC, run_at_ms, seq) WHERE ready = 1`,
     `CREATE INDEX ${t.index('jobs_due')} ON ${t.jobs} (run_at_ms) WHERE status = 'waiting' AND ready = 0`,
-    `CREATE INDEX ${t.index('jobs_lease')} ON ${t.jobs} (lease_until_ms) WHERE lease_until_ms IS NOT NULL`,
+    // Led by the worker: each looks at its own runs many times a second, however many others run.
+    `CREATE INDEX ${t.index('jobs_lease')} ON ${t.jobs} (worker_id, lease_until_ms) WHERE lease_until_ms IS NOT NULL`,
     `CREATE INDEX ${t.index('jobs_expiry')} ON ${t.jobs} (expires_at_ms) WHERE expires_at_ms IS NOT NULL AND finished_at_ms IS NULL`,
     `CREATE INDEX ${t.index('jobs_ended')} ON ${t.jobs} (status, finished_at_ms) WHERE finished_at_ms IS NOT NULL`,
     `CREATE INDEX ${t.index('jobs_suspended')} ON ${t.jobs} (seq) WHERE status = 'suspended'`,

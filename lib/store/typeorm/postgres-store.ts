@@ -3,6 +3,7 @@ import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { JobsError } from '../../model/errors.js';
 import { PostgresClaimScript } from '../dialects/postgres/claim.script.js';
 import { Connection, Executor } from '../dialects/postgres/connection.js';
+import { PostgresDutyScripts } from '../dialects/postgres/duty.scripts.js';
 import { fuse } from '../dialects/postgres/fuse.js';
 import { PostgresInsertScript } from '../dialects/postgres/insert.script.js';
 import { PostgresJobScripts } from '../dialects/postgres/job.scripts.js';
@@ -27,7 +28,6 @@ import type {
 import { Writer } from '../writer.js';
 import { catalogStore } from './catalog.store.js';
 import { CountScripts } from './count.scripts.js';
-import { DutyScripts } from './duty.scripts.js';
 import { historyStore } from './history.store.js';
 import { jobStore } from './job.store.js';
 import {
@@ -145,7 +145,7 @@ export class PostgresStore implements Store {
       inserts: this.#inserts,
       lists: new ListScripts(this.#tables),
       tallies: new CountScripts(this.#tables),
-      duties: new DutyScripts(this.#tables),
+      duties: new PostgresDutyScripts(this.#tables),
       session,
       writer: work,
       inserter: (isKeyed) => this.#open()[isKeyed ? 'keyed' : 'insert'].writer,
