@@ -132,7 +132,8 @@ export class JobScripts {
 
   *disturbed(workerId: string, writtenSinceMs: number): Script<readonly HeldRun[]> {
     const rows = yield* query(
-      `SELECT job_id, run_id, status, locked_by, timeout_sec FROM ${this.#t.jobs}
+      `SELECT job_id, run_id, status, locked_by, timeout_sec
+       FROM ${this.#t.jobs}${this.#t.words.using(this.#t.index('jobs_phase'))}
        WHERE ${this.#t.words.held} AND worker_id = ?
          AND (status IN ('canceling', 'suspending') OR (status = 'locked' AND locked_by IS NULL)
            OR (timeout_sec > 0 AND updated_at_ms > ?))`,

@@ -7,12 +7,13 @@ import type { MysqlChanges, MysqlClient, MysqlField, MysqlQuery } from './mysql2
 /**
  * What a session of the engine begins with: nothing of it depends on how the server is set up. A lock
  * is waited for as short as can be said; with READ COMMITTED a search locks the rows that it gives, and
- * no gaps between them.
+ * no gaps between them. MariaDB turns long lists into subqueries, which an UPDATE then asks for each row
+ * of the table; MySQL reads that setting as a comment.
  */
 const SETTINGS = `SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
   SET SESSION autocommit = 1, sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION',
     time_zone = '+00:00', innodb_lock_wait_timeout = 1, lock_wait_timeout = 1, sql_safe_updates = 0,
-    group_concat_max_len = 67108864`;
+    group_concat_max_len = 67108864 /*M! , in_predicate_conversion_threshold = 0 */`;
 
 const END_PATIENCE_MS = 1000;
 

@@ -16,7 +16,8 @@ export class MysqlDutyScripts extends DutyScripts {
 
   override *expiredLeases(limit: number, nowMs: number): Script<readonly string[]> {
     const rows = yield* query(
-      `SELECT job_id FROM ${this.#t.jobs} WHERE ${HELD} AND phase_at_ms < ? ORDER BY phase_at_ms LIMIT ?`,
+      `SELECT job_id FROM ${this.#t.jobs} FORCE INDEX (${this.#t.index('jobs_phase')})
+       WHERE ${HELD} AND phase_at_ms < ? ORDER BY phase_at_ms LIMIT ?`,
       [nowMs, limit],
     );
     return rows.map((row) => String(row[0]));

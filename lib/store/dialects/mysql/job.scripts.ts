@@ -145,7 +145,8 @@ export class MysqlJobScripts extends JobScripts {
   /** A job that a transaction of the application holds must not keep the others from living on. */
   override *renew(workerId: string, leaseMs: number, nowMs: number): Script<readonly HeldRun[]> {
     const rows = yield* query(
-      `SELECT job_id, run_id, status, locked_by, timeout_sec, seq FROM ${this.#t.jobs}
+      `SELECT job_id, run_id, status, locked_by, timeout_sec, seq
+       FROM ${this.#t.jobs} FORCE INDEX (${this.#t.index('jobs_phase')})
        WHERE ${HELD} AND worker_id = ? AND status IN ${ACTIVE}`,
       [workerId],
     );
@@ -169,7 +170,8 @@ export class MysqlJobScripts extends JobScripts {
   ): Script<{ promoted: number; nextInMs: number | undefined }> {
     const { later, laterKey } = this.#t.words;
     const rows = yield* query(
-      `SELECT seq FROM ${this.#t.jobs} WHERE ${later} AND ${laterKey} <= ? ORDER BY ${laterKey} LIMIT ?`,
+      `SELECT seq FROM ${this.#t.jobs} FORCE INDEX (${this.#t.index('jobs_phase')})
+       WHERE ${later} AND ${laterKey} <= ? ORDER BY ${laterKey} LIMIT ?`,
       [nowMs, limit],
     );
     const free = yield* this.#passingOver(
@@ -220,11 +222,13 @@ export class MysqlJobScripts extends JobScripts {
 
   #completion(part: readonly Completion[], nowMs: number): string {
     const runs = part.map(({ seq, runId }) => `(${seq},${literal(runId)})`).join(',');
+    // Pairs alone lead MariaDB to no row.
+    const seqs = list(part.map(({ seq }) => seq));
     return `UPDATE ${this.#t.jobs} SET
         status = 'completed', sequence = sequence + 1, finished_at_ms = ${nowMs}, updated_at_ms = ${nowMs},
         lease_until_ms = NULL, eta_ms = NULL, progress = 1, error = NULL,
         started_at_ms = COALESCE(started_at_ms, ${starts(part)})${results(part)}
-      WHERE (seq, run_id) IN (${runs}) AND status = 'running'`;
+      WHERE seq IN ${seqs} AND (seq, run_id) IN (${runs}) AND status = 'running'`;
   }
 
   /** Those of the rows that nobody has locked and that still meet the condition, locked. */

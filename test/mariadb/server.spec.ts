@@ -1,0 +1,239 @@
+import { describe, expect, it } from 'vitest';
+import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/index.js';
+import { seqOfId } from '../../lib/store/dialects/shared/row-numbers.js';
+import { MysqlStore } from '../../lib/store/typeorm/mysql-store.js';
+import { bootJobs, type BootedJobs } from '../support/boot.js';
+import { createDatabase } from '../support/databases.js';
+import { handlerGate } from '../support/gate.js';
+import { askMariadb } from '../support/mariadb.js';
+import { codeOf } from '../support/refusals.js';
+import { until, waitForEnd, waitForStatus, within } from '../support/waiting.js';
+
+const gate = handlerGate();
+
+@JobType({ name: 'plain', params: undefined })
+class Plain implements JobHandler {
+  execute(ctx: JobContext): unknown {
+    return ctx.params;
+  }
+}
+
+@JobType({ name: 'held', suspendable: true })
+class Held implements JobHandler {
+  execute(ctx: JobContext): Promise<unknown> {
+    return gate.obey(ctx);
+  }
+}
+
+const types = [Plain, Held];
+
+/** What means something else in some mode, character set or collation. */
+const TEXTS: readonly string[] = [
+  `'; DROP TABLE jobs; --`,
+  `back\\slash "double" 'single' \`tick\` ? (?*) %_`,
+  'trailing ',
+  'ÄÖÜ ß é 漢字 😀 \u{10FFFF}',
+  'line\nbreak\tand\u0001control',
+];
+
+describe('texts', () => {
+  it.each(TEXTS)('are kept as they are, whatever the mode of the session: %j', async (text) => {
+    const app = await bootJobs({ types });
+    await app.dataSource.transaction(async (manager) => {
+      await manager.query(
+        `SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES,ANSI_QUOTES,PIPES_AS_CONCAT', time_zone = '+05:30'`,
+      );
+      const options = {
+        manager,
+        idempotencyKey: text,
+        tags: [text.slice(0, 64)],
+        userId: text.slice(0, 64),
+      };
+      const job = await app.jobs.enqueue(Plain, text, options);
+      expect(await app.jobs.enqueue(Plain, text, options)).toMatchObject({ id: job.id });
+    });
+    const found = await app.jobs.findByIdempotencyKey(text);
+    expect(found).toMatchObject({ params: text, tags: [text], userId: text });
+    expect((await app.jobs.list({ tag: text })).total).toBe(1);
+    expect((await app.jobs.list({ userId: text, idempotencyKey: text })).total).toBe(1);
+    expect((await app.jobs.list({ idempotencyKey: `${text} ` })).total).toBe(0);
+    expect((await waitForEnd(app.jobs, found?.id ?? '')).result).toBe(text);
+  });
+
+  it('of many megabytes in one call are stored in several statements', async () => {
+    const app = await bootJobs({ types, options: { role: 'producer' } });
+    const wide = 'é'.repeat(120_000);
+    const items = Array.from({ length: 60 }, (_, n) => ({ type: Plain, params: `${n} ${wide}` }));
+    const stored = await app.jobs.enqueueMany(items);
+    expect(stored.every(({ outcome }) => outcome === 'created')).toBe(true);
+    expect((await app.jobs.get(stored[59]?.job?.id ?? '')).params).toBe(`59 ${wide}`);
+  });
+});
+
+describe('ten processes that boot at once', () => {
+  it('make the tables once, also where one of them was ended in the middle', async () => {
+    const database = createDatabase();
+    const first = await bootJobs({ types, database, options: { role: 'producer' } });
+    // As a process leaves them that made some of the tables and was killed.
+    await first.close();
+    const { database: name } = database.options() as { database: string };
+    askMariadb(`DROP TABLE ${name}.job_logs`);
+    askMariadb(`DELETE FROM ${name}.job_migrations WHERE version = 1`);
+    const apps = await Promise.all(Array.from({ length: 10 }, () => bootJobs({ types, database })));
+    const ids = await Promise.all(apps.map(async (app) => (await app.run(Plain)).id));
+    expect(new Set(ids).size).toBe(10);
+    expect(await apps[0]?.sql('SELECT version FROM job_migrations ORDER BY version')).toEqual(
+      [-1, 0, 1].map((version) => ({ version })),
+    );
+  }, 30_000);
+});
+
+describe('sessions that the server ends', () => {
+  it('are made anew: what runs goes on, what waits is taken', async () => {
+    const database = createDatabase();
+    const worker = await bootJobs({ types, database });
+    const held = await worker.jobs.enqueue(Held);
+    const { release } = await gate.entry(held.id);
+    const { database: name } = database.options() as { database: string };
+    const sessions = askMariadb(
+      `SELECT id AS id FROM information_schema.processlist WHERE db = '${name}'`,
+    );
+    for (const { id } of sessions) {
+      askMariadb(`KILL CONNECTION ${Number(id)}`);
+    }
+    expect(sessions.length).toBeGreaterThan(2);
+    const id = await until(
+      () =>
+        worker.jobs.enqueue(Plain).then(
+          (job) => job.id,
+          () => false as const,
+        ),
+      'an enqueue',
+    );
+    expect((await waitForEnd(worker.jobs, id)).status).toBe('completed');
+    release('kept');
+    expect(await waitForEnd(worker.jobs, held.id)).toMatchObject({ result: 'kept', lost: 0 });
+  });
+});
+
+describe('a job that a transaction of the application has locked', () => {
+  it('keeps no other from being enqueued, run and held, and ends when it is let go', async () => {
+    const app = await bootJobs({ types, options: { lease: { duration: '2s', sweep: '200ms' } } });
+    const locked = await app.jobs.enqueue(Held);
+    const other = await app.jobs.enqueue(Held);
+    const [first, second] = [await gate.entry(locked.id), await gate.entry(other.id)];
+    const runner = app.dataSource.createQueryRunner();
+    await runner.startTransaction();
+    await runner.query(`SELECT 1 FROM jobs WHERE seq = ${seqOfId(locked.id)} FOR UPDATE`);
+    const begun = Date.now();
+    expect((await within(app.run(Plain), 'another job', 3000)).status).toBe('completed');
+    second.release('other');
+    first.release('mine');
+    expect((await waitForEnd(app.jobs, other.id)).result).toBe('other');
+    await until(() => Date.now() > begun + 1200);
+    await runner.rollbackTransaction();
+    await runner.release();
+    expect(await waitForEnd(app.jobs, locked.id)).toMatchObject({ result: 'mine', lost: 0 });
+  });
+});
+
+describe('processes that write the same jobs at once', () => {
+  it('run each once, and nobody hears of a deadlock', async () => {
+    const database = createDatabase();
+    const options = { lease: { duration: '2s', sweep: '200ms' }, queues: { default: 20 } } as const;
+    const apps = await Promise.all(
+      Array.from({ length: 4 }, () => bootJobs({ types, database, options })),
+    );
+    const ids: string[] = [];
+    for (let round = 0; round < 15; round += 1) {
+      const jobs: Job[] = await Promise.all(
+        apps.flatMap((app, n) =>
+          Array.from({ length: 20 }, (_, at) =>
+            app.jobs.enqueue(Plain, at, {
+              priority: at % 3,
+              ...(at % 4 === 0 ? { idempotencyKey: `key ${round} ${at}` } : {}),
+              ...(at % 5 === n ? { delay: 20 } : {}),
+            }),
+          ),
+        ),
+      );
+      ids.push(...jobs.map((job) => job.id));
+      // Some are cancelled or changed while somebody claims, promotes, completes or renews them.
+      await Promise.all(
+        jobs.slice(0, 20).map(async ({ id }, at) => {
+          const app = apps[(at + 1) % apps.length] as BootedJobs;
+          await (at % 2 === 0 ? app.jobs.cancel(id) : app.jobs.update(id, { priority: 9 })).catch(
+            (error: unknown) => expect(error).toMatchObject({ code: 'already_ended' }),
+          );
+        }),
+      );
+    }
+    const app = apps[0] as BootedJobs;
+    for (const id of new Set(ids)) {
+      expect(['completed', 'canceled']).toContain((await waitForEnd(app.jobs, id)).status);
+    }
+    const [twice] = await app.sql('SELECT COUNT(*) AS n FROM jobs WHERE revision > 1');
+    expect(twice).toEqual({ n: 0 });
+    expect(apps.flatMap((each) => each.log.texts('error'))).toEqual([]);
+  }, 30_000);
+
+  it('count the deadlocks that were done again', async () => {
+    const app = await bootJobs({ types, options: { role: 'producer' } });
+    const [a, b] = [await app.jobs.enqueue(Plain), await app.jobs.enqueue(Plain)];
+    const store = new MysqlStore(app.dataSource, { migrate: 'check' });
+    await store.open();
+    const runner = app.dataSource.createQueryRunner();
+    await runner.startTransaction();
+    // Its transaction is the one to live: it has written more.
+    await runner.query(`UPDATE jobs SET details = REPEAT('x', 1000) WHERE seq = ${seqOfId(b.id)}`);
+    await runner.query(`UPDATE jobs SET details = REPEAT('y', 1000) WHERE seq = ${seqOfId(b.id)}`);
+    const theirs = app.dataSource.transaction(async (manager) => {
+      const joined = store.join(manager);
+      await joined.change(a.id, () => ({ set: { details: 'mine' } }));
+      await joined.change(b.id, () => ({ set: { details: 'mine' } }));
+    });
+    theirs.catch(() => undefined);
+    await until(
+      () =>
+        askMariadb('SHOW FULL PROCESSLIST').some(({ Info: text }) =>
+          String(text).includes(`seq = ${seqOfId(b.id)} FOR UPDATE`),
+        ),
+      'one of them to wait',
+    );
+    await runner.query(`UPDATE jobs SET details = 'theirs' WHERE seq = ${seqOfId(a.id)}`);
+    await runner.commitTransaction();
+    await runner.release();
+    expect(await codeOf(theirs)).toBe('database_busy');
+    expect(store.deadlocks).toBe(1);
+    await store.close();
+  });
+});
+
+describe('a cancel from another process', () => {
+  it('reaches the handler within a second', async () => {
+    const database = createDatabase();
+    const worker = await bootJobs({ types, database });
+    const producer = await bootJobs({ types, database, options: { role: 'producer' } });
+    const { id } = await producer.jobs.enqueue(Held);
+    await gate.entry(id);
+    const begun = performance.now();
+    await producer.jobs.cancel(id);
+    await waitForStatus(worker.jobs, id, 'canceled');
+    expect(performance.now() - begun).toBeLessThan(1000);
+  });
+});
+
+describe('tables', () => {
+  it('carry the prefix of the data source', async () => {
+    const database = createDatabase();
+    const app = await bootJobs({ types, database, typeorm: { entityPrefix: 'my_' } });
+    const { id } = await app.run(Plain);
+    expect(await app.sql('SELECT job_id FROM my_jobs')).toEqual([{ job_id: id }]);
+  });
+
+  it('are no difference to synchronize', async () => {
+    const app = await bootJobs({ types });
+    const { upQueries } = await app.dataSource.driver.createSchemaBuilder().log();
+    expect(upQueries).toEqual([]);
+  });
+});
