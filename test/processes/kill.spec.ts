@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { isFinal, JobType, type JobHandler } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { ChildApplication, marksOf, type Mark } from '../support/children.js';
-import { createDatabase, type TestDatabase } from '../support/databases.js';
+import { createDatabase, isFile, type TestDatabase } from '../support/databases.js';
 import { until, waitForEnd, waitForStatus } from '../support/waiting.js';
 
 @JobType({ name: 'marked' })
@@ -27,7 +27,8 @@ class Blocks implements JobHandler {
 }
 
 const types = [Marked, Held, Forgets, Blocks];
-const JOBS = process.env['JOBS_TEST_FULL'] === '1' ? 3000 : 300;
+// What kills can break is the same on every database but in a file: a server's are fewer.
+const JOBS = process.env['JOBS_TEST_FULL'] === '1' ? 3000 : isFile ? 300 : 150;
 const WORKERS = 2;
 const options = {
   lease: { duration: '1s', sweep: '200ms', maxLost: 1000 },
@@ -173,7 +174,7 @@ describe('kill -9', () => {
           workers[victim] = start();
         }
 
-        expect(kills).toBeGreaterThan(4);
+        expect(kills).toBeGreaterThan(JOBS / 75);
         const all = marks(database);
         checkSideEffects(all, deaths, ids);
         await checkHistory(producer, all, ids);
@@ -226,10 +227,13 @@ describe('a handler that', () => {
   it('blocks its event loop for longer than its lease loses its job, and ends nothing any more', async () => {
     const database = createDatabase();
     const producer = await bootJobs({ types, database, options: { role: 'producer', ...options } });
-    const first = await ChildApplication.start({ database, options });
-    const { id } = await producer.jobs.enqueue(Blocks, { ms: 6000 });
-    await first.event('started', id);
-    const second = await ChildApplication.start({ database, options });
+    const start = (): Promise<ChildApplication> => ChildApplication.start({ database, options });
+    const [one, other] = await Promise.all([start(), start()]);
+    const { id } = await producer.jobs.enqueue(Blocks, { ms: 4000 });
+    const first = await Promise.race(
+      [one, other].map((app) => app.event('started', id).then(() => app)),
+    );
+    const second = first === one ? other : one;
     await second.event('started', id);
     expect(await waitForEnd(producer.jobs, id)).toMatchObject({
       status: 'completed',
