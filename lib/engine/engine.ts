@@ -1,10 +1,10 @@
 import type { Observable } from 'rxjs';
 import type { JobGroupEntity } from '../entities/job-group.entity.js';
-import { isJobsError } from '../model/errors.js';
 import { newId } from '../model/id.js';
 import type { JobEvent } from '../model/job.js';
 import type { Store } from '../store/store.js';
 import { Announcer } from './announcer.js';
+import { declaredTypes } from './declared-types.js';
 import { drainQueues, LAST_WRITES_MS } from './drain.js';
 import { expiry, promoter, reaper, retention } from './duties.js';
 import type { EngineLogger, EngineOptions } from './engine-options.js';
@@ -12,12 +12,13 @@ import type { EngineParts } from './engine-parts.js';
 import { Enqueuer } from './enqueuer.js';
 import { EventBus } from './event-bus.js';
 import { FailedJobs, notStored } from './failed-jobs.js';
-import type { HandlerRegistry, RegisteredType } from './handlers.js';
+import type { HandlerRegistry } from './handlers.js';
 import { Heartbeat } from './heartbeat.js';
 import { LateRejections } from './late-rejections.js';
 import { LogBacklog } from './log-backlog.js';
 import type { LogSink } from './log-writer.js';
 import { Loop } from './loop.js';
+import { Opening } from './opening.js';
 import { Operations } from './operations.js';
 import { PausedQueues } from './paused-queues.js';
 import { QueueRunner } from './queue-runner.js';
@@ -25,9 +26,7 @@ import { RemoteWatch } from './remote-watch.js';
 import { watchJob } from './watch.js';
 import { within } from './within.js';
 
-const OPEN_AGAIN_MS = 1000;
-/** Boot waits so long for the database, and then goes on without it. */
-const BOOT_PATIENCE_MS = 900;
+/** Boot waits so long for a record that others may do without. */
 const DECLARE_PATIENCE_MS = 300;
 /** Between looks for wanted stops while others write all the time. */
 const ATTEND_LEAST_MS = 25;
@@ -65,9 +64,7 @@ export class Engine {
   readonly #attend: Loop;
   readonly #loops: readonly Loop[];
   readonly #paused: PausedQueues;
-  #opening: Promise<void> | undefined;
-  #isOpen = false;
-  #openTimer: NodeJS.Timeout | undefined;
+  readonly #opening: Opening;
   #keepAlive: NodeJS.Timeout | undefined;
   #unhint: (() => void) | undefined;
   #isWorking = false;
@@ -79,6 +76,7 @@ export class Engine {
     const { store, options, handlers, logger, sink, random = Math.random } = sources;
     this.#sources = sources;
     this.store = store;
+    this.#opening = new Opening(() => this.#connect(), logger, options.role !== 'producer');
     const announcer = this.#announcer();
     this.#paused = new PausedQueues(store, logger, {
       paused: (queue) => this.#queues.get(queue)?.giveBackBuffer(),
@@ -157,7 +155,7 @@ export class Engine {
   }
 
   get isOpen(): boolean {
-    return this.#isOpen;
+    return this.#opening.isOpen;
   }
 
   get isWorking(): boolean {
@@ -181,53 +179,15 @@ export class Engine {
 
   /** Connects once; calls share the attempt. @throws JobsError */
   open(): Promise<void> {
-    this.#opening ??= this.#open().catch((error: unknown) => {
-      this.#opening = undefined;
-      throw error;
-    });
-    return this.#opening;
+    return this.#opening.open();
   }
 
   /**
    * Connects and, unless this process only enqueues, starts to work. A database that cannot be
    * reached is tried again in the background; only a schema that does not fit throws.
    */
-  async start(): Promise<void> {
-    try {
-      const opening = this.open();
-      if (!(await within(opening, BOOT_PATIENCE_MS))) {
-        this.#sources.logger.warn(
-          'The jobs database is not ready yet, perhaps because another connection holds its lock. The application goes on; work begins when it is.',
-        );
-        opening.then(
-          () => this.#beginWork(),
-          () => this.#startLater(),
-        );
-        return;
-      }
-    } catch (error) {
-      if (
-        !isJobsError(error) ||
-        (error.code !== 'database_unavailable' && error.code !== 'database_busy')
-      ) {
-        throw error;
-      }
-      this.#sources.logger.error(`${error.message} Cause: ${String(error.cause)}`);
-      this.#startLater();
-      return;
-    }
-    this.#beginWork();
-  }
-
-  #startLater(): void {
-    if (this.#draining === undefined) {
-      this.#openTimer = setTimeout(() => {
-        this.start().catch((failure: unknown) => this.#sources.logger.error(String(failure)));
-      }, OPEN_AGAIN_MS);
-      if (this.#sources.options.role === 'producer') {
-        this.#openTimer.unref();
-      }
-    }
+  start(): Promise<void> {
+    return this.#opening.start(() => this.#beginWork());
   }
 
   #beginWork(): void {
@@ -267,40 +227,24 @@ export class Engine {
     return this.#paused.refresh();
   }
 
-  async #open(): Promise<void> {
+  async #connect(): Promise<void> {
     await this.#sources.explore();
     await this.store.open();
     if (this.store.caveat !== undefined) {
       this.#sources.logger.warn(this.store.caveat);
     }
     this.#unhint = this.store.onRemoteChange(() => this.#hint());
-    const { handlers } = this.#sources;
     await this.refreshPaused();
     // A record for people and other programs: a database that is busy now must not hold up the boot.
-    const declared = this.#declare(handlers.all()).catch((error: unknown) =>
-      this.#sources.logger.warn(
-        `The job types could not be recorded in the database: ${String(error)}`,
-      ),
-    );
+    const { handlers, groups } = this.#sources;
+    const declared = this.store.catalog
+      .declare(declaredTypes(handlers.all()), [...groups()])
+      .catch((error: unknown) =>
+        this.#sources.logger.warn(
+          `The job types could not be recorded in the database: ${String(error)}`,
+        ),
+      );
     await within(declared, DECLARE_PATIENCE_MS);
-    this.#isOpen = true;
-  }
-
-  async #declare(types: readonly RegisteredType[]): Promise<void> {
-    await this.store.catalog.declare(
-      types.map((type) => ({
-        typeId: type.typeId,
-        description: type.description,
-        group: type.group,
-        name: type.name,
-        version: type.version,
-        timeoutSec: type.timeoutSec,
-        maxRetries: type.maxRetries,
-        retryDelaySec: type.retryDelaySec,
-        suspendable: type.suspendable ? 1 : 0,
-      })),
-      [...this.#sources.groups()],
-    );
   }
 
   #work(): void {
@@ -324,13 +268,8 @@ export class Engine {
     );
   }
 
-  /** Resolves when no attempt to connect is under way; how it ended was told by who began it. */
-  async #opened(): Promise<void> {
-    await Promise.allSettled([this.#opening]);
-  }
-
   async #drain(): Promise<void> {
-    clearTimeout(this.#openTimer);
+    this.#opening.stop();
     if (!this.#isWorking) {
       return;
     }
@@ -361,9 +300,9 @@ export class Engine {
       queue.close();
     }
     await this.#sources.sink?.close();
-    await within(this.#opened(), LAST_WRITES_MS);
+    await within(this.#opening.settled(), LAST_WRITES_MS);
     await this.store.close();
-    this.#isOpen = false;
+    this.#opening.closed();
   }
 
   #announcer(): Announcer {

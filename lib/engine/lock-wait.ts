@@ -11,13 +11,13 @@ const POLL_MS = 500;
  * or somebody unlocks it; then back to `running` when a slot is free.
  */
 export class LockWait {
-  readonly #execution: ServedRun;
+  readonly #run: ServedRun;
   readonly #otherId: string;
   #isReleased = false;
   #look: () => void = () => undefined;
 
-  constructor(execution: ServedRun, otherId: string) {
-    this.#execution = execution;
+  constructor(run: ServedRun, otherId: string) {
+    this.#run = run;
     this.#otherId = otherId;
   }
 
@@ -28,21 +28,21 @@ export class LockWait {
   }
 
   async run(): Promise<Job> {
-    const { parts, job, runId } = this.#execution;
+    const { parts, job, runId } = this.#run;
     await this.#lock();
-    this.#execution.releaseSlot();
+    this.#run.releaseSlot();
     await this.#released();
-    await this.#execution.retakeSlot();
+    await this.#run.retakeSlot();
     const result = await parts.store.jobs.settle(job.id, (stored) =>
       stored.runId === runId && stored.status === 'locked'
         ? { set: { status: 'running', lockedBy: null } }
         : undefined,
     );
     if (result?.changed !== true) {
-      this.#execution.signal.throwIfAborted();
+      this.#run.signal.throwIfAborted();
       throw leaseLost(job.id);
     }
-    this.#execution.noted('running', result.after.sequence);
+    this.#run.noted('running', result.after.sequence);
     job.lockedBy = null;
     parts.changed(job, 'locked');
     const other = await parts.store.jobs.find(this.#otherId);
@@ -57,7 +57,7 @@ export class LockWait {
   }
 
   async #lock(): Promise<void> {
-    const { parts, job, runId, signal } = this.#execution;
+    const { parts, job, runId, signal } = this.#run;
     if (this.#otherId === job.id) {
       throw circle(job.id, this.#otherId);
     }
@@ -71,7 +71,7 @@ export class LockWait {
         signal.throwIfAborted();
         throw leaseLost(job.id);
       default:
-        this.#execution.noted('locked', result.after.sequence);
+        this.#run.noted('locked', result.after.sequence);
         job.lockedBy = this.#otherId;
         parts.changed(job, 'running');
     }
@@ -79,7 +79,7 @@ export class LockWait {
 
   /** Resolves once the other job is final, gone, or the lock is ended; rejects when aborted. */
   async #released(): Promise<void> {
-    const { parts, signal } = this.#execution;
+    const { parts, signal } = this.#run;
     const { store, bus } = parts;
     await new Promise<void>((resolve, reject) => {
       let isDone = false;

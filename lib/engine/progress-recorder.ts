@@ -9,14 +9,14 @@ const WRITE_EVERY_MS = 200;
  * the last one always.
  */
 export class ProgressRecorder {
-  readonly #execution: ServedRun;
+  readonly #run: ServedRun;
   #pending: Partial<RunReport> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #writtenAt = -Infinity;
   #joined: JoinedTransaction | undefined;
 
-  constructor(execution: ServedRun) {
-    this.#execution = execution;
+  constructor(run: ServedRun) {
+    this.#run = run;
   }
 
   /** Takes an emission of a stream: anything but progress fails the run. */
@@ -27,16 +27,16 @@ export class ProgressRecorder {
   /** @throws JobsError `invalid_progress`; what is stored stays */
   record(value: unknown, message?: string): void {
     const { progress, completed, total, message: text } = this.check(value, message);
-    if (this.#execution.isSettled) {
+    if (this.#run.isSettled) {
       return;
     }
-    const { job } = this.#execution;
+    const { job } = this.#run;
     job.progress = progress ?? job.progress;
     job.completed = completed ?? job.completed;
     job.total = total ?? job.total;
     job.progressDetails = text ?? job.progressDetails;
     if (progress !== undefined && progress > 0 && job.startedAtMs !== null) {
-      job.etaMs = Math.round(job.startedAtMs + this.#execution.elapsedMs / progress);
+      job.etaMs = Math.round(job.startedAtMs + this.#run.elapsedMs / progress);
     }
     this.#pending = reportOf(job.progress, job, progress !== undefined);
     this.#announce({ progress, completed, total, message: text });
@@ -45,7 +45,7 @@ export class ProgressRecorder {
 
   /** @throws JobsError `invalid_progress` */
   check(value: unknown, message?: string): ReturnType<typeof checkProgress> {
-    const { completed, total } = this.#execution.job;
+    const { completed, total } = this.#run.job;
     return checkProgress(value, message, {
       completed: completed ?? undefined,
       total: total ?? undefined,
@@ -63,7 +63,7 @@ export class ProgressRecorder {
     const pending = this.#pending;
     this.#pending = undefined;
     if (pending !== undefined && this.#joined !== undefined) {
-      const { job, runId } = this.#execution;
+      const { job, runId } = this.#run;
       await this.#joined.report({ ...pending, seq: job.seq, runId });
     }
   }
@@ -105,7 +105,7 @@ export class ProgressRecorder {
 
   #write(report: Partial<RunReport>): void {
     this.#writtenAt = performance.now();
-    const { job, parts, runId } = this.#execution;
+    const { job, parts, runId } = this.#run;
     parts.store.jobs
       .report({ ...report, seq: job.seq, runId, startedAtMs: job.startedAtMs ?? undefined })
       .then(
@@ -113,8 +113,8 @@ export class ProgressRecorder {
           if (held) {
             job.updatedAtMs = parts.store.estimateNowMs();
             parts.progressed(job);
-          } else if (!this.#execution.isSettled) {
-            this.#execution.loseLease();
+          } else if (!this.#run.isSettled) {
+            this.#run.loseLease();
           }
         },
         (error: unknown) => parts.unstored.progress.add(job.id, error),
@@ -122,7 +122,7 @@ export class ProgressRecorder {
   }
 
   #announce(report: { [K in keyof JobProgress]: JobProgress[K] | undefined }): void {
-    const { job, parts, runId, type } = this.#execution;
+    const { job, parts, runId, type } = this.#run;
     parts.announceProgress({
       jobId: job.id,
       type: job.type,

@@ -40,8 +40,8 @@ export class RunContext implements JobContext {
   #isTransacting = false;
   #joined: JoinedTransaction | undefined;
 
-  constructor(execution: HandledRun) {
-    this.#run = execution;
+  constructor(run: HandledRun) {
+    this.#run = run;
   }
 
   /** The run behind this context, for the engine. */

@@ -1,0 +1,100 @@
+import { isJobsError } from '../model/errors.js';
+import type { EngineLogger } from './engine-options.js';
+import { within } from './within.js';
+
+const AGAIN_MS = 1000;
+/** Boot waits so long for the database, and then goes on without it. */
+const BOOT_PATIENCE_MS = 900;
+
+/** How an engine comes to its database: one attempt that all share, made again when it failed. */
+export class Opening {
+  readonly #connect: () => Promise<void>;
+  readonly #logger: EngineLogger;
+  readonly #holdsProcess: boolean;
+  #attempt: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isOpen = false;
+  #isStopped = false;
+
+  /** `holdsProcess`: whether a process that has nothing else to do waits for the next attempt. */
+  constructor(connect: () => Promise<void>, logger: EngineLogger, holdsProcess: boolean) {
+    this.#connect = connect;
+    this.#logger = logger;
+    this.#holdsProcess = holdsProcess;
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** Connects once; calls share the attempt. @throws JobsError */
+  open(): Promise<void> {
+    this.#attempt ??= this.#open();
+    return this.#attempt;
+  }
+
+  /**
+   * Connects and begins the work, in the background when the database keeps boot waiting or cannot be
+   * reached; only a schema that does not fit throws.
+   */
+  async start(begin: () => void): Promise<void> {
+    try {
+      const opening = this.open();
+      if (!(await within(opening, BOOT_PATIENCE_MS))) {
+        this.#logger.warn(
+          'The jobs database is not ready yet, perhaps because another connection holds its lock. The application goes on; work begins when it is.',
+        );
+        opening.then(begin, () => this.#startLater(begin));
+        return;
+      }
+    } catch (error) {
+      if (
+        !isJobsError(error) ||
+        (error.code !== 'database_unavailable' && error.code !== 'database_busy')
+      ) {
+        throw error;
+      }
+      this.#logger.error(`${error.message} Cause: ${String(error.cause)}`);
+      this.#startLater(begin);
+      return;
+    }
+    begin();
+  }
+
+  /** No more attempts in the background. */
+  stop(): void {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  /** Resolves when no attempt is under way; how it ended was told by who began it. */
+  async settled(): Promise<void> {
+    await Promise.allSettled([this.#attempt]);
+  }
+
+  /** Takes note that the database was closed. */
+  closed(): void {
+    this.#isOpen = false;
+  }
+
+  async #open(): Promise<void> {
+    try {
+      await this.#connect();
+      this.#isOpen = true;
+    } catch (error) {
+      this.#attempt = undefined;
+      throw error;
+    }
+  }
+
+  #startLater(begin: () => void): void {
+    if (!this.#isStopped) {
+      this.#timer = setTimeout(() => {
+        this.start(begin).catch((failure: unknown) => this.#logger.error(String(failure)));
+      }, AGAIN_MS);
+      if (!this.#holdsProcess) {
+        this.#timer.unref();
+      }
+    }
+  }
+}
