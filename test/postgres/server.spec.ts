@@ -6,6 +6,7 @@ import { createDatabase } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
 import { codeOf } from '../support/refusals.js';
 import { chooseAlike } from './support/clashes.js';
+import { startProxy } from './support/proxy.js';
 import { until, waitForEnd, within } from '../support/waiting.js';
 
 const gate = handlerGate();
@@ -24,7 +25,17 @@ class Held implements JobHandler {
   }
 }
 
-const types = [Plain, Held];
+@JobType({ name: 'fails-first' })
+class FailsFirst implements JobHandler {
+  execute(ctx: JobContext): number {
+    if (ctx.attempt === 1) {
+      throw new Error('failed the first time');
+    }
+    return ctx.attempt;
+  }
+}
+
+const types = [Plain, Held, FailsFirst];
 const OURS = `application_name = 'nestjs-jobs' AND datname = current_database()`;
 
 /** The sessions of the engine in that database are ended, as an administrator might. */
@@ -108,6 +119,26 @@ describe('a job that a transaction of the application has locked', () => {
     await runner.release();
     expect(await waitForEnd(app.jobs, locked.id)).toMatchObject({ result: 'mine', lost: 0 });
   });
+});
+
+describe('a process that is stuck in the middle of a transaction', () => {
+  it('keeps its job from others no longer than the server lets it', async () => {
+    const database = createDatabase();
+    const proxy = await startProxy();
+    const options = { lease: { duration: '1s', sweep: '200ms' } };
+    const stuck = await bootJobs({ types, database, options, typeorm: proxy.options });
+    const { id } = await stuck.jobs.enqueue(FailsFirst);
+    await new Promise<void>((resolve) => {
+      const forever = (): Promise<void> => {
+        resolve();
+        return new Promise(() => undefined);
+      };
+      void proxy.holdUp('COMMIT', forever, 'failed the first time');
+    });
+    const other = await bootJobs({ types, database, options });
+    const job = await within(waitForEnd(other.jobs, id), 'the end elsewhere', 12_000);
+    expect(job).toMatchObject({ status: 'completed', result: 2, lost: 1 });
+  }, 25_000);
 });
 
 describe('another process', () => {

@@ -44,6 +44,11 @@ export function* query(sql: string, params: readonly SqlValue[] = []): Script<re
   return yield { sql, params };
 }
 
+/** The same of a statement that may run without a transaction. */
+export function* queryAlone(sql: string, params: readonly SqlValue[]): Script<readonly Row[]> {
+  return yield { sql, params, alone: true };
+}
+
 /** Runs a script on a driver that answers at once. */
 export function runScript<T>(
   script: Script<T>,

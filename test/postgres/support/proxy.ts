@@ -36,9 +36,9 @@ export class Proxy {
   }
 
   /** What says the marker next is held up until the work is done. */
-  holdUp(marker: string, before: () => Promise<void>): Promise<void> {
+  holdUp(marker: string, before: () => Promise<void>, after?: string): Promise<void> {
     return new Promise((done) =>
-      this.#ambushes.push({ marker, after: undefined, before, isCut: false, done }),
+      this.#ambushes.push({ marker, after, before, isCut: false, done }),
     );
   }
 

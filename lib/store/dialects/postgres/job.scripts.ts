@@ -2,7 +2,7 @@ import type { Completion, HeldRun, RunLines, RunReport, TransactionRun } from '.
 import { ACTIVE, heldOfRow, JobScripts } from '../../typeorm/job.scripts.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { seqOfId } from '../shared/row-numbers.js';
-import { CHANGES_SQL, query, type Script } from '../sql.js';
+import { CHANGES_SQL, query, queryAlone, type Script } from '../sql.js';
 import { JOINED, joined, numbers, texts } from './arrays.js';
 
 /** The statements on the path of a job, where PostgreSQL has its own. */
@@ -82,7 +82,7 @@ export class PostgresJobScripts extends JobScripts {
       merged.set(each.runId, before === undefined ? each : { ...before, ...present(each) });
     }
     const said = [...merged.values()];
-    const rows = yield* query(this.#reportSql, [
+    const rows = yield* queryAlone(this.#reportSql, [
       nowMs,
       numbers(said.map((r) => r.seq)),
       texts(said.map((r) => r.runId)),
@@ -109,7 +109,8 @@ export class PostgresJobScripts extends JobScripts {
   }
 
   override *renew(workerId: string, leaseMs: number, nowMs: number): Script<readonly HeldRun[]> {
-    yield* query(this.#renewSql, [nowMs + leaseMs, workerId]);
+    // No transaction, here and below, that a process could hold open while its event loop is blocked.
+    yield* queryAlone(this.#renewSql, [nowMs + leaseMs, workerId]);
     const rows = yield* query(
       `SELECT job_id, run_id, status, locked_by, timeout_sec FROM ${this.#t.jobs}
        WHERE lease_until_ms IS NOT NULL AND worker_id = ? AND status IN ${ACTIVE}`,
@@ -122,7 +123,7 @@ export class PostgresJobScripts extends JobScripts {
     limit: number,
     nowMs: number,
   ): Script<{ promoted: number; nextInMs: number | undefined }> {
-    yield* query(
+    yield* queryAlone(
       `UPDATE ${this.#t.jobs} SET ready = 1 WHERE status = 'waiting' AND seq = ANY(ARRAY(
          SELECT seq FROM ${this.#t.jobs}
          WHERE status = 'waiting' AND ready = 0 AND run_at_ms <= ?
@@ -160,7 +161,7 @@ export class PostgresJobScripts extends JobScripts {
     if (lines.length === 0) {
       return;
     }
-    yield* query(
+    yield* queryAlone(
       `INSERT INTO ${this.#t.logs} (job_id, run_id, at_ms, level, message, fields)
        SELECT job.job_id, job.run_id, line.at_ms, line.level, line.message, line.fields
        FROM unnest(?::bigint[], ?::text[], ?::bigint[], ?::int[], ?::text[], ?::text[])

@@ -36,7 +36,7 @@ export function classifyPostgresError(thrown: unknown): FailureKind {
 }
 
 /** The session ended, from whichever side, so the server may have done what nobody was told of. */
-const ENDED = /^(08...|57P0[1-4])$/;
+const ENDED = /^(08...|57P0[1-5])$/;
 
 /** Whether the connection broke while an answer was awaited; a server that refuses has not done it. */
 export function isAnswerLost(error: unknown): boolean {

@@ -14,9 +14,9 @@ export const POSTGRES_WORDS: SqlWords = {
   hasDeclarations: false,
 };
 
-/** No session of the engine waits for a lock, or holds one, for long. */
+/** No session of the engine waits for a lock for long, or holds one while its process is stuck. */
 export const settings = (lockTimeoutMs: number): string =>
-  `SET lock_timeout = ${lockTimeoutMs}; SET idle_in_transaction_session_timeout = 30000; SET client_min_messages = error`;
+  `SET lock_timeout = ${lockTimeoutMs}; SET idle_in_transaction_session_timeout = 5000; SET client_min_messages = error`;
 
 /**
  * What writes jobs always means a few rows by an index. The planner's other ideas come from
