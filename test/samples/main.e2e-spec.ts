@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { expect, it, onTestFinished, vi } from 'vitest';
@@ -48,6 +48,21 @@ it('listens elsewhere when its port is taken, and refuses what is no port', asyn
   const refused = untilTestEnds(start(main, { ...env, PORT: 'http' }));
   expect(await refused.ended()).toBe(1);
   expect(refused.lines.join('\n')).toContain('PORT is "http"');
+});
+
+it('serves on when its database cannot be used, and says what to look at', async () => {
+  const data = temporaryFolder();
+  const file = path.join(data, 'jobs.sqlite');
+  writeFileSync(file, 'no database at all, and long enough to be taken for one. '.repeat(20));
+  const running = untilTestEnds(start(main, { JOBS_DB: file, JOBS_FOLDER: data, PORT: '0' }));
+  const line = await running.line(/^Listening on http.* without a first job/);
+  expect(line).toContain('Check that the file exists, is a database, is writable');
+  expect(running.lines.join('\n')).not.toMatch(/^\s+at /m);
+  const answer = await fetch(`${urlIn(line).replace(/,$/, '')}/jobs`);
+  expect([answer.status, await answer.json()]).toMatchObject([
+    503,
+    { code: 'database_unavailable' },
+  ]);
 });
 
 function urlIn(line: string | undefined): string {

@@ -1,7 +1,7 @@
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
-import { JobsService } from 'nestjs-jobs';
+import { isJobsError, JobsService } from 'nestjs-jobs';
 import { AppModule } from './app.module.js';
 import { firstDigest } from './first-digest.js';
 import { follow } from './follow.js';
@@ -20,6 +20,11 @@ SwaggerModule.setup('docs', app, SwaggerModule.createDocument(app, about));
 
 const url = await listen(app, settings.port, settings.host);
 const jobs = app.get(JobsService);
-const digest = await firstDigest(jobs, settings.folder);
-welcome(url, digest);
-await follow(jobs, digest.id, process.stdout);
+const digest = await firstDigest(jobs, settings.folder).catch((error: unknown) => {
+  if (!isJobsError(error)) throw error;
+  console.error(`Listening on ${url}, without a first job: ${error.message}`);
+});
+if (digest !== undefined) {
+  welcome(url, digest);
+  await follow(jobs, digest.id, process.stdout);
+}
