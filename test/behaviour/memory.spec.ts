@@ -64,4 +64,32 @@ describe('a transaction of the host on a database in memory, which has one conne
     expect((await waitForEnd(app.jobs, entry.ctx.job.id)).result).toBe('too');
     expect(app.log.texts('error')).toEqual([]);
   });
+
+  it('takes no job with it that was enqueued beside it when it is rolled back', async () => {
+    const app = await bootJobs({
+      types: [Held],
+      typeorm: { database: ':memory:' },
+      options: { role: 'producer' },
+    });
+    await app.jobs.enqueue(Held);
+    const open = deferred();
+    const begun = deferred();
+    const transaction = app.dataSource.transaction(async (manager) => {
+      await manager.query('SELECT 1');
+      begun.resolve();
+      await open.promise;
+      throw new Error('taken back');
+    });
+    const refused = expect(transaction).rejects.toThrow('taken back');
+    await begun.promise;
+    const beside = app.jobs.enqueue(Held);
+    // Long enough for the engine to have tried.
+    for (let turn = 0; turn < 50; turn += 1) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    open.resolve();
+    await refused;
+    const { id } = await beside;
+    expect(await app.jobs.get(id)).toMatchObject({ id, status: 'waiting' });
+  });
 });

@@ -25,7 +25,11 @@ function verboseDriver() {
       };
     },
   };
-  return { session: new Sqlite3Session(database, new DatabaseClock()), asked, written };
+  return {
+    session: new Sqlite3Session(database, new DatabaseClock(), { isShared: false }),
+    asked,
+    written,
+  };
 }
 
 describe('a session of sqlite3', () => {

@@ -5,7 +5,11 @@ import {
   type BetterSqlite3Database,
 } from '../dialects/sqlite/better-sqlite3.session.js';
 import type { DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
-import { Sqlite3Session, type Sqlite3Database } from '../dialects/sqlite/sqlite3.session.js';
+import {
+  Sqlite3Session,
+  type Sqlite3Connection,
+  type Sqlite3Database,
+} from '../dialects/sqlite/sqlite3.session.js';
 import type { Session } from '../dialects/session.js';
 import { query } from '../dialects/sql.js';
 
@@ -48,7 +52,7 @@ export async function openEngineConnection(
   const options = sqliteOptions(host.options);
   if (isInMemory(options.database)) {
     const runner = host.createQueryRunner();
-    const shared = sessionOf(options.type, await runner.connect(), clock);
+    const shared = sessionOf(options.type, await runner.connect(), clock, { isShared: true });
     const restore = beginBetween(runner, shared);
     return {
       session: shared,
@@ -62,7 +66,9 @@ export async function openEngineConnection(
   }
   const dataSource = new DataSource(engineOptions(host.options, { entities: [] }));
   await dataSource.initialize();
-  const session = sessionOf(options.type, await dataSource.createQueryRunner().connect(), clock);
+  const session = sessionOf(options.type, await dataSource.createQueryRunner().connect(), clock, {
+    isShared: false,
+  });
   if (options.type === 'sqlite') {
     // This driver has no prepareDatabase.
     await session.run(query('PRAGMA synchronous = NORMAL'));
@@ -136,12 +142,17 @@ function engineOptions(host: DataSourceOptions, own: object): DataSourceOptions 
   });
 }
 
-function sessionOf(type: string, raw: unknown, clock: DatabaseClock): Session {
+function sessionOf(
+  type: string,
+  raw: unknown,
+  clock: DatabaseClock,
+  connection: Sqlite3Connection,
+): Session {
   if (type === 'better-sqlite3') {
     return new BetterSqlite3Session(raw as BetterSqlite3Database, clock);
   }
   waitForNoLock(raw);
-  return new Sqlite3Session(raw as Sqlite3Database, clock);
+  return new Sqlite3Session(raw as Sqlite3Database, clock, connection);
 }
 
 /** sqlite3 waits a second for a lock unless it is told; meanwhile nothing else of ours could run. */

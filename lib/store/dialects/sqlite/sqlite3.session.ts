@@ -26,6 +26,12 @@ interface Sqlite3Statement {
   finalize(callback?: (error: Error | null) => void): unknown;
 }
 
+/** What a session needs to know of its connection. */
+export interface Sqlite3Connection {
+  /** Whether somebody else may have a transaction open on it, as in memory the host may. */
+  readonly isShared: boolean;
+}
+
 /**
  * The asynchronous driver: each statement visits a thread. One piece of work has the connection at
  * a time, so that nothing of ours lands inside a transaction of ours that is not its own.
@@ -33,13 +39,15 @@ interface Sqlite3Statement {
 export class Sqlite3Session implements Session {
   readonly #database: Sqlite3Database;
   readonly #clock: DatabaseClock;
+  readonly #isShared: boolean;
   readonly #prepared = new Map<string, Promise<Sqlite3Statement>>();
   #turn: Promise<unknown> = Promise.resolve();
   #isBetween = false;
 
-  constructor(database: Sqlite3Database, clock: DatabaseClock) {
+  constructor(database: Sqlite3Database, clock: DatabaseClock, { isShared }: Sqlite3Connection) {
     this.#database = database;
     this.#clock = clock;
+    this.#isShared = isShared;
   }
 
   read<T>(script: TimedScript<T>): Promise<T> {
@@ -102,10 +110,14 @@ export class Sqlite3Session implements Session {
     });
   }
 
-  /** A single statement that says so is its own transaction: one journey instead of five. */
+  /**
+   * A single statement that says so is its own transaction: one journey instead of five. On a shared
+   * connection it would be part of a transaction of somebody else, which only a BEGIN notices.
+   */
   async #alone(scripts: readonly TimedScript<unknown>[]): Promise<readonly unknown[] | undefined> {
     const [only, other] = scripts;
-    const script = other === undefined ? only?.(this.#clock.estimateMs()) : undefined;
+    const isAlone = other === undefined && !this.#isShared;
+    const script = isAlone ? only?.(this.#clock.estimateMs()) : undefined;
     const first = script?.next();
     if (script === undefined || first?.done !== false || first.value.alone !== true) {
       return undefined;
