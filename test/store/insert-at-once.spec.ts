@@ -144,3 +144,20 @@ describe('jobs that start now, where each statement is a journey', () => {
     expect(new Set(created.map(({ seq }) => seq)).size).toBe(created.length);
   });
 });
+
+describe('declarations', () => {
+  it('that were taken back are forgotten when all are loaded again', () => {
+    const declarations = new Declarations(tables);
+    const other: JobTerms = { ...terms, type: 'default:other' };
+    run(declarations.of(other));
+    run(declarations.load());
+    expect(declarations.known(other)?.number).toBe(2);
+    database.exec(
+      `DROP TRIGGER ix_job_declarations_kept; DELETE FROM job_declarations WHERE declaration = 2`,
+    );
+    run(new Declarations(tables).of({ ...terms, type: 'default:third' }));
+    run(declarations.load());
+    expect(declarations.known(other)).toBeUndefined();
+    expect(run(declarations.of(other)).number).toBe(3);
+  });
+});

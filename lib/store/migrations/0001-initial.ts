@@ -49,6 +49,19 @@ const OWN = [
   'declaration',
 ];
 
+/** What a job was enqueued as, and how its row says so. */
+const SETTLED = [
+  'seq',
+  'job_id',
+  'scheduled_at_ms',
+  'type',
+  'type_version',
+  'group_name',
+  'queue',
+  'declaration',
+  'other_tenant_id',
+];
+
 /** Columns that a row has only where they differ from what is usual. */
 const USUAL = ['updated_at_ms', 'timeout_sec', 'max_retries', 'retry_delay_sec'];
 
@@ -87,6 +100,9 @@ export function initialSchema(t: TableNames): readonly string[] {
       retry_delay_sec REAL NOT NULL
     )`,
     `CREATE UNIQUE INDEX ${t.index('job_declarations_type')} ON ${t.declarations} (type, type_version, group_name, queue)`,
+    // Rows, and every process in its memory, say declarations by number.
+    `CREATE TRIGGER ${t.index('job_declarations_kept')} BEFORE DELETE ON ${t.declarations}
+     BEGIN SELECT RAISE(IGNORE); END`,
     `CREATE TABLE ${t.rows} (
       seq INTEGER PRIMARY KEY,
       declaration INTEGER NOT NULL,
@@ -223,9 +239,12 @@ function viewOfJobs(t: TableNames): string {
   return `CREATE VIEW ${t.jobs} AS SELECT ${columns.join(', ')} FROM ${t.rows} AS held`;
 }
 
-/** Whoever mends a job by hand may update and delete in the view; jobs are enqueued through the library. */
+/**
+ * Whoever mends a job by hand may update and delete in the view; jobs are enqueued through the
+ * library. What a job was enqueued as stays: to leave such a change out in silence would be worse.
+ */
 function changesOfJobs(t: TableNames): readonly string[] {
-  const columns = [...OWN, ...USUAL].filter((column) => column !== 'declaration');
+  const columns = [...OWN, ...USUAL].filter((column) => !SETTLED.includes(column));
   const set = [
     ...columns.map((column) => `${column} = NEW.${column}`),
     `tenant_id = NULLIF(NEW.tenant_id, '${NIL_TENANT}')`,
@@ -234,6 +253,9 @@ function changesOfJobs(t: TableNames): readonly string[] {
   return [
     `CREATE TRIGGER ${t.index('jobs_update')} INSTEAD OF UPDATE OF ${columns.join(', ')}, tenant_id, kind ON ${t.jobs}
      BEGIN UPDATE ${t.rows} SET ${set.join(', ')} WHERE seq = OLD.seq; END`,
+    `CREATE TRIGGER ${t.index('jobs_settled')} INSTEAD OF UPDATE OF ${SETTLED.join(', ')} ON ${t.jobs}
+     WHEN ${SETTLED.map((column) => `NEW.${column} IS NOT OLD.${column}`).join(' OR ')}
+     BEGIN SELECT RAISE(ABORT, 'id, type, version, group and queue of a job and the time of its enqueuing cannot be changed'); END`,
     `CREATE TRIGGER ${t.index('jobs_delete')} INSTEAD OF DELETE ON ${t.jobs}
      BEGIN DELETE FROM ${t.rows} WHERE seq = OLD.seq; END`,
   ];

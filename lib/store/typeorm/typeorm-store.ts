@@ -95,7 +95,8 @@ export class TypeOrmStore implements Store {
     this.jobs = {
       ...jobs,
       claim: (request) => {
-        if (declarations.isBehind) {
+        // In memory there is nobody else, and a look might see what the application takes back.
+        if (declarations.isBehind && this.#connection?.isShared === false) {
           void session()
             .read(() => declarations.load())
             .catch(() => undefined);

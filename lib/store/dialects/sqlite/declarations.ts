@@ -65,6 +65,7 @@ export class Declarations {
     );
     this.#all = rows.map(declarationOf);
     this.#byKey = new Map(this.#all.map((each) => [keyOf(each), each]));
+    this.#last = undefined;
     this.#isBehind = false;
   }
 
