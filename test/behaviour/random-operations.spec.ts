@@ -126,7 +126,13 @@ async function settle(ids: readonly string[]): Promise<void> {
 
 async function check(id: string): Promise<void> {
   const job = await app.jobs.get(id).catch(() => undefined);
-  const own = events.filter((event) => event.jobId === id && event.type === 'status');
+  const told = (): JobEvent[] =>
+    events.filter((event) => event.jobId === id && event.type === 'status');
+  if (job !== undefined) {
+    // A reader may see what is committed before the writer here hears of it.
+    await until(() => told().at(-1)?.sequence === job.sequence, 'the last event');
+  }
+  const own = told();
   for (const [n, event] of own.entries()) {
     const before = own[n - 1];
     expect(event.sequence).toBeGreaterThan(before?.sequence ?? 0);

@@ -130,7 +130,7 @@ describe('a worker process whose database is not there at boot', () => {
       typeorm: { database: name },
     });
     const { id } = await producer.jobs.enqueue(Marked);
-    expect((await waitForEnd(producer.jobs, id)).status).toBe('completed');
+    expect(await waitForEnd(producer.jobs, id)).toMatchObject({ status: 'completed', error: null });
     expect(worker.exit).toBeUndefined();
   }, 30_000);
 });
