@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { JobEntity, JobType, type JobContext, type JobHandler } from '../../lib/index.js';
+import { fences, readPage } from '../docs/support/pages.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 
 @JobType({ group: 'compute', name: 'plain', timeout: '1m', maxRetries: 2 })
@@ -58,6 +59,32 @@ describe('the view `jobs` of SQLite', () => {
     const job = await app.jobs.enqueue(Plain);
     await expect(app.sql(`UPDATE jobs SET ${change}`)).rejects.toThrow(/cannot be changed/);
     expect(await app.jobs.get(job.id)).toMatchObject({ priority: 0, queue: 'compute' });
+  });
+});
+
+describe('the page about SQLite', () => {
+  it('has statements that work, by an index where it says so', async () => {
+    const app = await asProducer();
+    await app.jobs.enqueue(Plain, undefined, { userId: 'u1' });
+    const blocks = fences(readPage('docs/operations/sqlite.md'), 'sql').map((block) =>
+      block.split(';').filter((statement) => statement.trim() !== ''),
+    );
+    const [all, indexed, changing] = blocks as [string[], string[], string[]];
+    expect(Object.values((await app.sql(all[0] ?? ''))[0] ?? {})).toEqual([
+      'compute',
+      'compute:plain',
+      'waiting',
+      1,
+    ]);
+    const found: number[] = [];
+    for (const statement of indexed) {
+      const plan = await app.sql<{ detail: string }>(`EXPLAIN QUERY PLAN ${statement}`);
+      expect(plan[0]?.detail).toMatch(/USING (INDEX ix_jobs_|INTEGER PRIMARY KEY)/);
+      found.push((await app.sql(statement)).length);
+    }
+    expect(found).toEqual([0, 0, 1]);
+    expect(await app.sql(changing[0] ?? '')).toHaveLength(1);
+    expect((await app.jobs.list({ userId: 'u2' })).total).toBe(1);
   });
 });
 
