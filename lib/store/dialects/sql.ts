@@ -13,6 +13,11 @@ export interface Statement {
   readonly alone?: true;
   /** One that runs `ahead` and one that runs `behind` it may be made one; a hint as well. */
   readonly fuses?: 'ahead' | 'behind';
+  /**
+   * The script does not look at what it gives: it may travel with the next statement, or with COMMIT.
+   * A hint for databases that take several statements in one message.
+   */
+  readonly deferred?: true;
 }
 
 /** How many rows the statement before has changed; some drivers know without asking. */

@@ -76,7 +76,7 @@ export function initialMysqlSchema(t: TableNames, collation: string): readonly s
       other_tenant_id ${varied(64)} GENERATED ALWAYS AS (NULLIF(tenant_id, '${NIL_TENANT}')) STORED,
       UNIQUE INDEX ${t.index('jobs_key')} (idempotency_key, tenant_id),
       INDEX ${t.index('jobs_ready')} (ready, type, channel, priority DESC, run_at_ms, seq),
-      INDEX ${t.index('jobs_phase')} (status, ready, phase_at_ms),
+      INDEX ${t.index('jobs_phase')} (status, ready, phase_at_ms, worker_id),
       INDEX ${t.index('jobs_overdue')} (overdue_at_ms),
       INDEX ${t.index('jobs_tenant')} (other_tenant_id, seq),
       INDEX ${t.index('jobs_user')} (user_id, seq),

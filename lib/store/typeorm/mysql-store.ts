@@ -117,6 +117,7 @@ export class MysqlStore implements Store {
       tallies: new CountScripts(this.#tables),
       duties: new MysqlDutyScripts(this.#tables),
       session,
+      gathersLooks: true,
       writer: work,
       inserter: () => this.#open().insert.writer,
       aside,

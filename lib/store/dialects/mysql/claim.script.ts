@@ -60,13 +60,13 @@ export class MysqlClaimScript extends ClaimScript {
     if (limit <= 0 || rows.length === 0) {
       return [];
     }
-    yield* query(
-      `UPDATE ${this.#t.jobs} SET
+    yield {
+      sql: `UPDATE ${this.#t.jobs} SET
          status = 'running', ready = 0, room = NULL, sequence = sequence + 1, revision = revision + 1,
          run_id = ${this.#runId()}, worker_id = ?, lease_until_ms = ?, updated_at_ms = ?, started_at_ms = ?,
          eta_ms = CASE WHEN timeout_sec > 0 THEN ? + FLOOR(timeout_sec * 1000) END
        WHERE seq IN (?*)`,
-      [
+      params: [
         prefix,
         request.workerId,
         nowMs + request.leaseMs,
@@ -75,7 +75,9 @@ export class MysqlClaimScript extends ClaimScript {
         starts ? nowMs : null,
         JSON.stringify(rows.map((row) => Number(row[0])).sort((a, b) => a - b)),
       ],
-    );
+      // The rows are locked: nothing is left to be asked.
+      deferred: true,
+    };
     return rows.map((row) => claimedJobOfRow(row, request, nowMs)).sort(byClaimOrder);
   }
 

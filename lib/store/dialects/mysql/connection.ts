@@ -10,10 +10,12 @@ import type { MysqlChanges, MysqlClient, MysqlField, MysqlQuery } from './mysql2
  * no gaps between them. MariaDB turns long lists into subqueries, which an UPDATE then asks for each row
  * of the table; MySQL reads that setting as a comment.
  */
-const SETTINGS = `SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
-  SET SESSION autocommit = 1, sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION',
+const SETTINGS: readonly string[] = [
+  'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
+  `SET SESSION autocommit = 1, sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION',
     time_zone = '+00:00', innodb_lock_wait_timeout = 1, lock_wait_timeout = 1, sql_safe_updates = 0,
-    group_concat_max_len = 67108864 /*M! , in_predicate_conversion_threshold = 0 */`;
+    group_concat_max_len = 67108864 /*M! , in_predicate_conversion_threshold = 0 */`,
+];
 
 const END_PATIENCE_MS = 1000;
 
@@ -23,6 +25,8 @@ export class MysqlExecutor implements ServerExecutor {
   readonly #typeCast: MysqlQuery['typeCast'];
   readonly #deadlocked: () => void;
   #changes = 0;
+  /** What travels with the next statement: a message there and back costs as much as many rows. */
+  #ahead: string[] = [];
 
   /** A connection of the host reads values as the host likes, unless it is told. */
   constructor(client: MysqlClient, isOurs: boolean, deadlocked: () => void) {
@@ -31,11 +35,16 @@ export class MysqlExecutor implements ServerExecutor {
     this.#deadlocked = deadlocked;
   }
 
-  readonly execute = async ({ sql, params }: Statement): Promise<readonly Row[]> => {
+  readonly execute = async ({ sql, params, deferred }: Statement): Promise<readonly Row[]> => {
     if (sql === CHANGES_SQL) {
       return [[this.#changes]];
     }
-    const result = await this.#send(bind(sql, params));
+    const text = bind(sql, params);
+    if (deferred === true && this.#typeCast === undefined) {
+      this.#ahead.push(text);
+      return [];
+    }
+    const result = await this.#send(text);
     if (Array.isArray(result)) {
       return result as Row[];
     }
@@ -46,12 +55,27 @@ export class MysqlExecutor implements ServerExecutor {
   };
 
   async simple(text: string): Promise<readonly Row[]> {
-    const result = await this.#send(text);
-    const last: unknown = text.includes(';') && Array.isArray(result) ? result.at(-1) : result;
+    if (text === 'ROLLBACK') {
+      this.#ahead = [];
+    }
+    const parts = text.split('; ');
+    const last = await this.#send(parts.pop() ?? '', parts);
     return Array.isArray(last) ? (last as Row[]) : [];
   }
 
-  #send(sql: string): Promise<unknown> {
+  begin(): void {
+    this.#ahead.push('BEGIN');
+  }
+
+  /** What the last statement gives. */
+  async #send(last: string, before: readonly string[] = []): Promise<unknown> {
+    const texts = [...this.#ahead, ...before, last];
+    this.#ahead = [];
+    const result = await this.#query(texts.join(';\n'));
+    return texts.length === 1 || !Array.isArray(result) ? result : result.at(-1);
+  }
+
+  #query(sql: string): Promise<unknown> {
     const options = this.#typeCast === undefined ? {} : { typeCast: this.#typeCast };
     return new Promise((resolve, reject) => {
       this.#client.query({ sql, rowsAsArray: true, ...options }, (error, result) => {
@@ -150,7 +174,9 @@ export class MysqlConnection implements ServerConnection {
         client.connect((error) => (error instanceof Error ? reject(error) : resolve()));
       });
       const executor = new MysqlExecutor(client, true, this.#deadlocked);
-      await executor.simple(SETTINGS);
+      for (const setting of SETTINGS) {
+        await executor.simple(setting);
+      }
       return executor;
     } catch (error) {
       lost();

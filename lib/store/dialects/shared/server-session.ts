@@ -16,6 +16,8 @@ export interface ServerExecutor {
   readonly execute: (statement: Statement) => Promise<readonly Row[]>;
   /** Text of one or more statements without parameters; the rows of the last one. */
   simple(text: string): Promise<readonly Row[]>;
+  /** Begins a transaction together with its first statement, where that spares a message. */
+  begin?(): void;
 }
 
 /** A connection that is opened when it is needed, and again after it broke. */
@@ -178,10 +180,8 @@ export class ServerSession implements Session {
     scripts: readonly TimedScript<unknown>[],
   ): Promise<readonly unknown[]> {
     let index = 0;
-    const prelude = executor.prelude === undefined ? '' : `${executor.prelude}; `;
-    const begun = await executor.simple(`BEGIN; ${prelude}SELECT ${this.#dialect.now}`);
+    const now = await this.#begin(executor);
     try {
-      const now = this.#clock.observe(Number(begun[0]?.[0]));
       const results: unknown[] = [];
       for (const script of scripts) {
         results.push(await runScriptAsync(script(now), executor.execute));
@@ -194,6 +194,17 @@ export class ServerSession implements Session {
       const cause = this.#dialect.isAnswerLost(error) ? new AnswerLost(error) : error;
       throw index < scripts.length ? new ScriptFailure(index, cause) : cause;
     }
+  }
+
+  /** Begins a transaction; the time is the server's, or what it has become since it was asked. */
+  async #begin(executor: ServerExecutor): Promise<number> {
+    if (executor.begin !== undefined && this.#clock.isFresh) {
+      executor.begin();
+      return this.#clock.estimateMs();
+    }
+    const prelude = executor.prelude === undefined ? '' : `${executor.prelude}; `;
+    const begun = await executor.simple(`BEGIN; ${prelude}SELECT ${this.#dialect.now}`);
+    return this.#clock.observe(Number(begun[0]?.[0]));
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
