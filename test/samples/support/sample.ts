@@ -10,13 +10,15 @@ const root = path.resolve(import.meta.dirname, '../../..');
 const tsc = path.join(root, 'node_modules/typescript-native/bin/tsc');
 
 /**
- * Compiles a sample beside its own dist/, for this test file only, and gives its main file. To be
- * called outside of tests and hooks.
+ * Compiles a sample in a folder of its own beside its sources, for this test file only, and gives its
+ * main file. The data that it keeps beside its dist/ is there too, and none from before. To be called
+ * outside of tests and hooks.
  */
 export function buildSample(name: string): string {
   const folder = path.join(root, 'sample', name);
-  const out = path.join(folder, `.dist-${process.pid}`);
-  afterAll(() => rmSync(out, { recursive: true, force: true }));
+  const own = path.join(folder, `.dist-${process.pid}`);
+  const out = path.join(own, 'dist');
+  afterAll(() => rmSync(own, { recursive: true, force: true }));
   execFileSync(process.execPath, [tsc, '-p', folder, '--outDir', out], { stdio: 'inherit' });
   return path.join(out, 'main.js');
 }
