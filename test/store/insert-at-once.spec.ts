@@ -139,7 +139,7 @@ describe('jobs that start now, where each statement is a journey', () => {
     database
       .prepare('UPDATE job_rows SET seq = ? WHERE seq = ?')
       .run(seqOfMs(Date.now() + MINUTE) - 1, first?.seq);
-    const created = insert(drafts(50));
+    const created = insert(drafts(32));
     expect(stored()).toEqual(expect.arrayContaining(created.map(asStored)));
     expect(new Set(created.map(({ seq }) => seq)).size).toBe(created.length);
   });

@@ -35,8 +35,15 @@ const SPECIAL = [
   'upstream_job_id',
 ] as const;
 
-/** The most rows of one statement. */
-const MOST_ROWS = 100;
+/**
+ * How many rows a statement may have: each is a text of its own that stays prepared, so that many
+ * rows go in few sizes.
+ */
+const SIZES = [100, 64, 32];
+const MOST_EXACT = 16;
+
+/** The most rows of a statement that does all at once. */
+const MOST_AT_ONCE = 32;
 
 /** Stores drafts and finds the jobs that hold their idempotency keys. */
 export class InsertScript implements Inserts {
@@ -173,11 +180,9 @@ export class InsertScript implements Inserts {
       const values: SqlValue[] = [isEach ? nowMs : startOf(terms, msOfSeq(seq), nowMs)];
       const isSpecial = addShared(values, terms, declaration, nowMs, null, null);
       let at = start;
-      for (; at < to && at - start < MOST_ROWS; at += 1, seq += 1) {
+      const end = start + rowsAtOnce(alikeFrom(drafts, start, to));
+      for (; at < end; at += 1, seq += 1) {
         const draft = drafts[at] as JobDraft;
-        if (draft.terms !== terms && !areAlike(draft.terms, terms)) {
-          break;
-        }
         const { id, high, low } = newJobId(seq);
         values.push(seq, high, low, draft.params);
         results.push(new CreatedJob(draft, seq, id, msOfSeq(seq), nowMs));
@@ -193,7 +198,7 @@ export class InsertScript implements Inserts {
     if (
       this.#clock === undefined ||
       terms === undefined ||
-      drafts.length > MOST_ROWS ||
+      drafts.length > MOST_AT_ONCE ||
       !startsNow(terms) ||
       !drafts.every((each) => each.terms === terms && !isSingled(each))
     ) {
@@ -299,6 +304,25 @@ export class InsertScript implements Inserts {
     }
     return sql;
   }
+}
+
+/** How many drafts in a row, from one on, can share a statement. */
+function alikeFrom(drafts: readonly JobDraft[], start: number, to: number): number {
+  const { terms } = drafts[start] as JobDraft;
+  const most = Math.min(to, start + (SIZES[0] ?? 0));
+  let at = start + 1;
+  for (; at < most; at += 1) {
+    const other = (drafts[at] as JobDraft).terms;
+    if (other !== terms && !areAlike(other, terms)) {
+      break;
+    }
+  }
+  return at - start;
+}
+
+/** How many of so many rows the next statement takes. */
+function rowsAtOnce(rows: number): number {
+  return SIZES.find((size) => rows >= size) ?? Math.min(rows, MOST_EXACT);
 }
 
 /** Whether a draft needs a statement of its own. */
