@@ -38,7 +38,7 @@ describe('the writer', () => {
     const results = await Promise.all(
       Array.from({ length: count }, (_, at) => writer.add(kind, at, 'caller')),
     );
-    expect(results).toEqual(Array.from({ length: count }, (_, at) => at * 2));
+    expect(results.findIndex((result, at) => result !== at * 2)).toBe(-1);
     expect(Math.max(...transactions)).toBe(500);
     writer.close();
   });
