@@ -234,6 +234,7 @@ describe('tables', () => {
   it('are no difference to synchronize', async () => {
     const app = await bootJobs({ types });
     const { upQueries } = await app.dataSource.driver.createSchemaBuilder().log();
-    expect(upQueries).toEqual([]);
+    // Entities of other tests of this process are loaded too.
+    expect(upQueries.filter(({ query }) => query.includes('job'))).toEqual([]);
   });
 });
