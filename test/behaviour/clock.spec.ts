@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
 import { JOBS_ENGINE } from '../../lib/jobs.tokens.js';
-import type { TypeOrmStore } from '../../lib/store/typeorm/typeorm-store.js';
+import type { SqliteStore } from '../../lib/store/typeorm/sqlite-store.js';
 import { bootJobs } from '../support/boot.js';
 import { handlerGate } from '../support/gate.js';
 import { until, waitForEnd } from '../support/waiting.js';
@@ -80,7 +80,7 @@ describe('with the clock of the database set back by 50 s', () => {
       options: { role: 'producer', queues: { default: 1 } },
     });
     const before = await app.jobs.enqueue(Quick);
-    const { clock } = app.get<{ store: TypeOrmStore }>(JOBS_ENGINE).store;
+    const { clock } = app.get<{ store: SqliteStore }>(JOBS_ENGINE).store;
     clock.shiftMs = -50_000;
     const after = await app.jobs.enqueue(Quick);
     expect(after.scheduledAt.getTime()).toBeGreaterThanOrEqual(before.scheduledAt.getTime());

@@ -3,6 +3,7 @@ import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/i
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { createDatabase } from '../support/databases.js';
 import { codeOf } from '../support/refusals.js';
+import { until } from '../support/waiting.js';
 import { chooseAlike } from './support/clashes.js';
 import { startProxy } from './support/proxy.js';
 
@@ -72,6 +73,22 @@ describe('an answer that is lost after the server has committed', () => {
   });
 });
 
+/** Resolves when somebody has waited for a lock, and waits for it no longer. */
+async function gaveUpWaiting(app: BootedJobs): Promise<void> {
+  const waits = async (): Promise<string[]> => {
+    const rows = await app.sql<{ since: string }>(
+      `SELECT waitstart::text AS since FROM pg_locks WHERE NOT granted AND waitstart IS NOT NULL
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    );
+    return rows.map((row) => row.since);
+  };
+  const [first] = await until(async () => {
+    const found = await waits();
+    return found.length > 0 && found;
+  }, 'somebody to wait for the lock');
+  await until(async () => !(await waits()).includes(first ?? ''), 'the wait to be given up');
+}
+
 describe('a number that two processes have chosen', () => {
   it('is chosen again once, also when the second try meets a lock', async () => {
     const database = createDatabase();
@@ -81,10 +98,11 @@ describe('a number that two processes have chosen', () => {
       const one = await bootJobs({ types, database, options });
       const other = await bootJobs({ types, database, options, typeorm: proxy.options });
       const runner = one.dataSource.createQueryRunner();
+      let released: Promise<void> | undefined;
       const held = proxy.holdUp('SELECT job_id FROM', async () => {
         await runner.startTransaction();
         await runner.query('LOCK TABLE jobs IN SHARE MODE');
-        setTimeout(() => void runner.rollbackTransaction(), 1300);
+        released = gaveUpWaiting(one).then(() => runner.rollbackTransaction());
       });
       let isHeld = false;
       void held.then(() => (isHeld = true));
@@ -95,6 +113,7 @@ describe('a number that two processes have chosen', () => {
         const more = Array.from({ length: 10 }, () => other.jobs.enqueue(Plain));
         jobs.push(...(await Promise.all([...few, ...more])));
       }
+      await released;
       await runner.release();
       expect(await stored(one)).toEqual(idsOf(jobs));
     } finally {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { TransactionRun } from '../../lib/store/store.js';
-import { TypeOrmStore } from '../../lib/store/typeorm/typeorm-store.js';
+import { SqliteStore } from '../../lib/store/typeorm/sqlite-store.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
 import { handlerGate } from '../support/gate.js';
@@ -19,14 +19,14 @@ class Held implements JobHandler {
 /** A run at work, and a further store on its database. */
 async function runAndStore(): Promise<{
   app: BootedJobs;
-  store: TypeOrmStore;
+  store: SqliteStore;
   run: TransactionRun;
 }> {
   const app = await bootJobs({ types: [Held] });
   const { id } = await app.jobs.enqueue(Held);
   await gate.entry(id);
   const [row] = await app.sql<{ run_id: string }>(`SELECT run_id FROM jobs`);
-  const store = new TypeOrmStore(app.dataSource, { migrate: 'off' });
+  const store = new SqliteStore(app.dataSource, { migrate: 'off' });
   await store.open();
   return {
     app,

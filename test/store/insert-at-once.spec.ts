@@ -6,7 +6,7 @@ import { DatabaseClock } from '../../lib/store/dialects/sqlite/sqlite-clock.js';
 import { runScript, type Row, type Script } from '../../lib/store/dialects/sql.js';
 import { initialSchema } from '../../lib/store/migrations/0001-initial.js';
 import type { Created, InsertResult, JobDraft, JobTerms } from '../../lib/store/store.js';
-import { InsertScript } from '../../lib/store/typeorm/insert.script.js';
+import { SqliteInsertScript } from '../../lib/store/dialects/sqlite/insert.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
 
 const tables = tableNames();
@@ -34,7 +34,7 @@ const terms: JobTerms = {
 
 let database: InstanceType<typeof Database>;
 let statements: number;
-let inserts: InsertScript;
+let inserts: SqliteInsertScript;
 
 function run<T>(script: Script<T>): T {
   return runScript(script, ({ sql, params }) => {
@@ -93,7 +93,7 @@ beforeEach(() => {
     database.exec(statement);
   }
   const declarations = new Declarations(tables);
-  inserts = new InsertScript(tables, declarations, new DatabaseClock());
+  inserts = new SqliteInsertScript(tables, declarations, new DatabaseClock());
   run(declarations.of(terms));
   run(declarations.load());
 });

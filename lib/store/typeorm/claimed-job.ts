@@ -77,6 +77,12 @@ export function claimedJobOfRow(row: Row, request: ClaimRequest, nowMs: number):
   job.tags = row[28] as string | null;
   job.meta = row[29] as string | null;
   job.upstreamJobId = row[30] as string | null;
+  markClaimed(job, request, nowMs);
+  return job;
+}
+
+/** What a claim sets, and what no job has that waits for a run: the same in every database. */
+export function markClaimed(job: JobEntity, request: ClaimRequest, nowMs: number): void {
   job.requestHash = null;
   job.queue = request.queue;
   job.status = 'running';
@@ -93,5 +99,4 @@ export function claimedJobOfRow(row: Row, request: ClaimRequest, nowMs: number):
   job.runOutcome = null;
   job.error = null;
   job.result = null;
-  return job;
 }

@@ -2,6 +2,7 @@ import { JobEntity } from '../../../entities/job.entity.js';
 import type { JobKind } from '../../../model/job.js';
 import { NIL_TENANT } from '../../../model/tenant.js';
 import type { ClaimRequest } from '../../store.js';
+import { markClaimed } from '../../typeorm/claimed-job.js';
 import { msOfSeq, msOfSeqSql } from '../shared/row-numbers.js';
 import type { Row } from '../sql.js';
 
@@ -70,32 +71,21 @@ export function claimedJob(
   job.tenantId = (row[2] as string | null) ?? NIL_TENANT;
   job.userId = row[3] as string | null;
   job.idempotencyKey = row[4] as string | null;
-  job.requestHash = null;
   job.type = type;
   job.typeVersion = (row[6] as number | null) ?? USUAL.typeVersion;
   // A type's id is its group and its name.
   job.group = type.slice(0, type.indexOf(':'));
-  job.queue = request.queue;
   job.channel = (row[7] as string | null) ?? '';
   job.kind = (row[8] as JobKind | null) ?? 'generic';
   job.priority = (row[9] as number | null) ?? 0;
-  job.status = 'running';
-  job.ready = 0;
   job.sequence = (row[10] as number | null) ?? USUAL.sequence;
   job.scheduledAtMs = scheduledAtMs;
   job.runAtMs = (row[11] as number | null) ?? scheduledAtMs;
-  job.updatedAtMs = nowMs;
-  job.startedAtMs = request.starts ? nowMs : null;
-  job.finishedAtMs = null;
   job.expiresAtMs = row[12] as number | null;
-  job.etaMs = null;
-  job.cancelRequestedAtMs = null;
-  job.lockedBy = null;
   job.progress = (row[13] as number | null) ?? 0;
   job.progressDetails = row[14] as string | null;
   job.completed = row[15] as number | null;
   job.total = row[16] as number | null;
-  job.details = null;
   job.timeoutSec = (row[17] as number | null) ?? 0;
   job.maxRetries = (row[18] as number | null) ?? 0;
   job.retryDelaySec = (row[19] as number | null) ?? USUAL.retryDelaySec;
@@ -103,15 +93,11 @@ export function claimedJob(
   job.lost = (row[21] as number | null) ?? 0;
   job.revision = (row[22] as number | null) ?? USUAL.revision;
   job.runId = prefix + id.slice(24);
-  job.workerId = request.workerId;
-  job.leaseUntilMs = nowMs + request.leaseMs;
-  job.runOutcome = null;
-  job.error = null;
-  job.result = null;
   job.params = row[23] as string;
   job.state = row[24] as string | null;
   job.tags = row[25] as string | null;
   job.meta = row[26] as string | null;
   job.upstreamJobId = row[27] as string | null;
+  markClaimed(job, request, nowMs);
   return job;
 }

@@ -3,6 +3,7 @@ import { newId } from '../../../model/id.js';
 import type { JobKind } from '../../../model/job.js';
 import { NIL_TENANT } from '../../../model/tenant.js';
 import type { ClaimRequest } from '../../store.js';
+import { markClaimed } from '../../typeorm/claimed-job.js';
 import { byClaimOrder, type Claims } from '../../typeorm/claim.script.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { msOfSeq } from '../shared/row-numbers.js';
@@ -207,7 +208,6 @@ function claimedJob(
   job.type = declaration.type;
   job.typeVersion = declaration.typeVersion;
   job.group = declaration.group;
-  job.queue = request.queue;
   job.channel = row[7] as string;
   job.kind = (row[8] as JobKind | null) ?? 'generic';
   job.priority = row[9] as number;
@@ -231,20 +231,6 @@ function claimedJob(
   job.meta = row[26] as string | null;
   job.upstreamJobId = row[27] as string | null;
   job.runId = runPrefix + (seq % RUN_NUMBERS).toString(16).padStart(12, '0');
-  job.requestHash = null;
-  job.status = 'running';
-  job.ready = 0;
-  job.updatedAtMs = nowMs;
-  job.startedAtMs = request.starts ? nowMs : null;
-  job.finishedAtMs = null;
-  job.etaMs = null;
-  job.cancelRequestedAtMs = null;
-  job.lockedBy = null;
-  job.details = null;
-  job.workerId = request.workerId;
-  job.leaseUntilMs = nowMs + request.leaseMs;
-  job.runOutcome = null;
-  job.error = null;
-  job.result = null;
+  markClaimed(job, request, nowMs);
   return job;
 }

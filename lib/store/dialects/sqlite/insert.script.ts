@@ -1,17 +1,17 @@
-import type { JobEntity } from '../../entities/job.entity.js';
-import { query, type Script, type SqlValue } from '../dialects/sql.js';
-import { msOfSeq, msOfSeqSql, seqOfId } from '../dialects/shared/row-numbers.js';
-import type { Declaration, Declarations } from '../dialects/sqlite/declarations.js';
-import { freeNumbers, freeNumbersSql } from '../dialects/sqlite/free-numbers.js';
-import { givenJobId, jobIdOf, newJobId } from '../dialects/sqlite/job-ids.js';
-import type { DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
-import { randomHigh, randomLow } from '../../model/id.js';
-import { NIL_TENANT } from '../../model/tenant.js';
-import { CreatedJob, isDue, startOf, startsNow } from '../job-of-draft.js';
-import type { InsertResult, JobDraft, JobTerms, KeyHolder } from '../store.js';
-import { areAlike, ID_TAKEN, type Inserts } from './inserts.js';
-import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
-import type { TableNames } from './table-names.js';
+import type { JobEntity } from '../../../entities/job.entity.js';
+import { query, type Script, type SqlValue } from '../sql.js';
+import { msOfSeq, msOfSeqSql, seqOfId } from '../shared/row-numbers.js';
+import type { Declaration, Declarations } from './declarations.js';
+import { freeNumbers, freeNumbersSql } from './free-numbers.js';
+import { givenJobId, jobIdOf, newJobId } from './job-ids.js';
+import type { DatabaseClock } from './sqlite-clock.js';
+import { randomHigh, randomLow } from '../../../model/id.js';
+import { NIL_TENANT } from '../../../model/tenant.js';
+import { CreatedJob, isDue, startOf, startsNow } from '../../job-of-draft.js';
+import type { InsertResult, JobDraft, JobTerms, KeyHolder } from '../../store.js';
+import { areAlike, ID_TAKEN, type Inserts } from '../../typeorm/inserts.js';
+import { ALL_JOB_COLUMNS, jobOfRow } from '../../typeorm/job.columns.js';
+import type { TableNames } from '../../typeorm/table-names.js';
 
 /** What each job has to itself. */
 const OWN = ['seq', 'id_high', 'id_low', 'params'] as const;
@@ -46,7 +46,7 @@ const MOST_EXACT = 16;
 const MOST_AT_ONCE = 32;
 
 /** Stores drafts and finds the jobs that hold their idempotency keys. */
-export class InsertScript implements Inserts {
+export class SqliteInsertScript implements Inserts {
   readonly #t: TableNames;
   readonly #declarations: Declarations;
   readonly #clock: DatabaseClock | undefined;

@@ -21,7 +21,7 @@ import { DutyScripts } from './duty.scripts.js';
 import { openEngineConnection, type EngineConnection } from './engine-connection.js';
 import { HandlerTransactions } from './handler-transactions.js';
 import { historyStore, insertLines } from './history.store.js';
-import { InsertScript } from './insert.script.js';
+import { SqliteInsertScript } from '../dialects/sqlite/insert.script.js';
 import { jobStore } from './job.store.js';
 import { JobScripts } from './job.scripts.js';
 import { CommitListeners, dataSourceOf, joinTransaction, runOn } from './joined-transaction.js';
@@ -31,7 +31,7 @@ import { prepareSchema, retryBusy, type MigrateMode } from './schema.js';
 import { tableNames } from './table-names.js';
 
 /** What a store is built from. */
-export interface TypeOrmStoreOptions {
+export interface StoreOptions {
   readonly migrate: MigrateMode;
 }
 
@@ -48,17 +48,17 @@ const CLOSE_PATIENCE_MS = 2000;
 const CONNECT_TRIES = 100;
 
 /** The store on a TypeORM data source. */
-export class TypeOrmStore implements Store {
+export class SqliteStore implements Store {
   readonly jobs: JobStore;
   readonly history: HistoryStore;
   readonly catalog: CatalogStore;
   readonly floorMs = 500;
   readonly clock = new DatabaseClock();
   readonly #host: DataSource;
-  readonly #options: TypeOrmStoreOptions;
+  readonly #options: StoreOptions;
   readonly #tables;
   readonly #scripts: JobScripts;
-  readonly #inserts: InsertScript;
+  readonly #inserts: SqliteInsertScript;
   readonly #commits = new CommitListeners();
   readonly #handlers: HandlerTransactions;
   readonly #listeners = new Set<() => void>();
@@ -66,13 +66,13 @@ export class TypeOrmStore implements Store {
   #writer: Writer | undefined;
   #changes: RemoteChanges | undefined;
 
-  constructor(host: DataSource, options: TypeOrmStoreOptions) {
+  constructor(host: DataSource, options: StoreOptions) {
     this.#host = host;
     this.#options = options;
     this.#tables = tableNames(host.options.entityPrefix);
     this.#scripts = new JobScripts(this.#tables);
     const declarations = new Declarations(this.#tables);
-    this.#inserts = new InsertScript(
+    this.#inserts = new SqliteInsertScript(
       this.#tables,
       declarations,
       String(host.options.type) === 'sqlite' ? this.clock : undefined,
