@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
-import { JobsError } from '../../model/errors.js';
+import type { DataSource } from 'typeorm';
 import { PostgresClaimScript } from '../dialects/postgres/claim.script.js';
 import { Connection, Executor } from '../dialects/postgres/connection.js';
 import { PostgresDutyScripts } from '../dialects/postgres/duty.scripts.js';
@@ -12,40 +11,25 @@ import { clientMaker, type PgClient } from '../dialects/postgres/pg.js';
 import { classifyPostgresError, isAnswerLost } from '../dialects/postgres/postgres-errors.js';
 import { NumberSource } from '../dialects/shared/number-source.js';
 import { PoolTransactions } from '../dialects/shared/pool-transactions.js';
-import { ServerClock } from '../dialects/shared/server-clock.js';
-import { ServerSession, type ServerDialect } from '../dialects/shared/server-session.js';
+import {
+  ServerSession,
+  type ServerDialect,
+  type ServerExecutor,
+} from '../dialects/shared/server-session.js';
 import { BY_INDEX, POSTGRES_WORDS, searching, settings } from '../dialects/postgres/words.js';
-import { query, runScriptAsync, type TimedScript } from '../dialects/sql.js';
+import { query } from '../dialects/sql.js';
 import { POSTGRES_MIGRATIONS } from '../migrations/index.js';
-import type {
-  CatalogStore,
-  HistoryStore,
-  JobStore,
-  JoinedTransaction,
-  Store,
-  TransactionRun,
-} from '../store.js';
+import type { CatalogStore, HistoryStore, JobStore, RunLines } from '../store.js';
 import { Writer } from '../writer.js';
 import { catalogStore } from './catalog.store.js';
 import { CountScripts } from './count.scripts.js';
 import { historyStore } from './history.store.js';
 import { jobStore } from './job.store.js';
-import {
-  CommitListeners,
-  dataSourceOf,
-  joinedFailure,
-  joinTransaction,
-} from './joined-transaction.js';
 import { ListScripts } from './list.script.js';
-import { placeOf, unreachable } from './server-place.js';
+import { unreachable } from './server-place.js';
+import { READERS, ServerStore, type Lane } from './server-store.js';
 import { prepareSchema, type MigrateMode, type SchemaDialect } from './schema.js';
 import { tableNames, type TableNames } from './table-names.js';
-
-/** How long a closing store waits for what is still to be written. */
-const CLOSE_PATIENCE_MS = 2000;
-
-/** Reads beside each other: one for the engine's own looks, more for those who ask. */
-const READERS = 3;
 
 const SESSIONS: ServerDialect = {
   now: '(extract(epoch FROM clock_timestamp()) * 1000)::bigint',
@@ -74,18 +58,15 @@ const SCHEMA: SchemaDialect = {
   },
 };
 
-/** What writes over a connection of its own. */
-interface Lane {
+interface OwnLane extends Lane {
   readonly connection: Connection;
-  readonly session: ServerSession;
-  readonly writer: Writer;
 }
 
 interface Lanes {
-  readonly insert: Lane;
-  readonly keyed: Lane;
-  readonly work: Lane;
-  readonly aside: Lane;
+  readonly insert: OwnLane;
+  readonly keyed: OwnLane;
+  readonly work: OwnLane;
+  readonly aside: OwnLane;
 }
 
 /**
@@ -93,27 +74,24 @@ interface Lanes {
  * key, what runs report and how they end together with what is claimed next, and everything else; a lock that the
  * application holds on one job stops no other lane. Within a lane writes keep their order.
  */
-export class PostgresStore implements Store {
+export class PostgresStore extends ServerStore {
   readonly jobs: JobStore;
   readonly history: HistoryStore;
   readonly catalog: CatalogStore;
   /** Notifications say it; while none can come, hints are given without them. */
   readonly floorMs = 5000;
   caveat: string | undefined;
-  readonly clock = new ServerClock();
-  readonly #host: DataSource;
   readonly #migrate: MigrateMode;
   readonly #tables: TableNames;
   readonly #scripts: PostgresJobScripts;
   readonly #inserts: PostgresInsertScript;
-  readonly #commits = new CommitListeners();
-  readonly #handlers: PoolTransactions;
-  readonly #listeners = new Set<() => void>();
+  protected readonly handlers: PoolTransactions;
+  protected readonly joins;
   #lanes: Lanes | undefined;
   #notifications: Notifications | undefined;
 
   constructor(host: DataSource, options: { readonly migrate: MigrateMode }) {
-    this.#host = host;
+    super(host, SESSIONS);
     this.#migrate = options.migrate;
     const { entityPrefix, schema }: { entityPrefix?: string; schema?: string } = host.options as {
       entityPrefix?: string;
@@ -122,8 +100,14 @@ export class PostgresStore implements Store {
     this.#tables = tableNames(entityPrefix, schema, POSTGRES_WORDS);
     this.#scripts = new PostgresJobScripts(this.#tables);
     this.#inserts = new PostgresInsertScript(this.#tables, new NumberSource());
-    this.#handlers = new PoolTransactions(host, {
-      runOn: (runner, script) => this.#runOn(runner, script),
+    const scripts = this.#scripts;
+    this.joins = {
+      scripts: scripts,
+      inserts: this.#inserts,
+      log: (batch: readonly RunLines[]) => scripts.log(batch),
+    };
+    this.handlers = new PoolTransactions(host, {
+      runOn: (runner, script) => this.runOn(runner, script),
       fence: (run, nowMs) => this.#scripts.fence(run, nowMs),
       interrupt: async (connection) => {
         const { processID } = connection as PgClient;
@@ -162,10 +146,10 @@ export class PostgresStore implements Store {
     if (this.#lanes !== undefined) {
       return;
     }
-    const make = clientMaker(this.#host, 'nestjs-jobs');
+    const make = clientMaker(this.host, 'nestjs-jobs');
     const reads = Array.from({ length: READERS }, () => new Connection(make, searching(1000)));
     const notifications = new Notifications(make, this.#channel());
-    const lane = (beside: readonly Connection[], lockMs: number, isUrgent: boolean): Lane => {
+    const lane = (beside: readonly Connection[], lockMs: number, isUrgent: boolean): OwnLane => {
       const connection = new Connection(make, `${settings(lockMs)}; ${BY_INDEX}`);
       const session = new ServerSession(connection, beside, this.clock, SESSIONS, () =>
         notifications.tell(isUrgent),
@@ -188,7 +172,7 @@ export class PostgresStore implements Store {
     this.#notifications = notifications;
     // Without migrations this is the first contact, and need not succeed.
     this.caveat = (await this.#isPooled().catch(() => false)) ? POOLED : undefined;
-    notifications.subscribe(() => this.#listeners.forEach((listener) => listener()));
+    notifications.subscribe(this.changed);
     notifications.start();
   }
 
@@ -198,97 +182,24 @@ export class PostgresStore implements Store {
     return executor.prelude !== undefined;
   }
 
-  async close(): Promise<void> {
-    const lanes = this.#lanes;
-    await this.#handlers.close();
-    if (lanes !== undefined) {
-      const all = each(lanes);
-      await Promise.all(all.map(({ writer }) => writer.idle(CLOSE_PATIENCE_MS)));
-      all.forEach(({ writer }) => writer.close());
-      await this.#notifications?.close();
-      await Promise.all(all.map(({ session }) => session.release()));
-    }
+  protected override lanes(): readonly Lane[] {
+    return this.#lanes === undefined ? [] : Object.values<Lane>({ ...this.#lanes });
   }
 
-  ping(): Promise<number> {
-    return Promise.resolve().then(() => this.#open().aside.session.read(() => this.#now()));
+  protected override aside(): Lane {
+    return this.#open().aside;
   }
 
-  estimateNowMs(): number {
-    return this.clock.estimateMs();
+  protected override executorOn(connection: unknown): ServerExecutor {
+    return new Executor(connection as PgClient, false);
   }
 
-  async settled(): Promise<void> {
-    const lanes = this.#lanes;
-    if (lanes !== undefined) {
-      await Promise.all(each(lanes).map(({ writer }) => writer.idle()));
-    }
+  protected override tell(): void {
+    this.#notifications?.tell(true);
   }
 
-  stuckMs(): number {
-    return Math.max(0, ...each(this.#lanes).map(({ writer }) => writer.stuckMs));
-  }
-
-  onRemoteChange(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
-  listenClosely(): () => void {
-    return () => undefined;
-  }
-
-  join(given: unknown): JoinedTransaction {
-    const manager = given as EntityManager;
-    const theirs = dataSourceOf(manager);
-    if (theirs !== this.#host && placeOf(theirs) !== placeOf(this.#host)) {
-      throw new JobsError(
-        'invalid_request',
-        '`manager` belongs to another database than the one that JobsModule works on: pass the manager of a transaction there.',
-      );
-    }
-    const joined = joinTransaction(
-      manager,
-      {
-        scripts: this.#scripts,
-        inserts: this.#inserts,
-        log: (batch) => this.#scripts.log(batch),
-        runOnRunner: (runner, script) => this.#runOn(runner, script),
-      },
-      this.#commits,
-    );
-    joined.onCommit(() => this.#notifications?.tell(true));
-    return joined;
-  }
-
-  transaction<T>(
-    run: TransactionRun,
-    work: (manager: unknown, joined: JoinedTransaction) => Promise<T>,
-  ): Promise<T> {
-    return this.#handlers.run(run, (manager) => work(manager, this.join(manager)));
-  }
-
-  /** In the runner's transaction; without one there is nothing to join, and nothing of the host's is used. */
-  async #runOn<T>(runner: QueryRunner, script: TimedScript<T>): Promise<T> {
-    try {
-      if (!runner.isTransactionActive) {
-        const [result] = await this.#open().aside.session.transact([script]);
-        return result as T;
-      }
-      const executor = new Executor((await runner.connect()) as PgClient, false);
-      const now = await executor.simple(`SELECT ${SESSIONS.now}`);
-      return await runScriptAsync(
-        script(this.clock.observe(Number(now[0]?.[0]))),
-        executor.execute,
-      );
-    } catch (error) {
-      throw joinedFailure(error, classifyPostgresError(error));
-    }
-  }
-
-  *#now() {
-    const rows = yield* query(`SELECT ${SESSIONS.now}`);
-    return this.clock.observe(Number(rows[0]?.[0]));
+  protected override silence(): unknown {
+    return this.#notifications?.close();
   }
 
   /** Names of channels are short, and shared by all who use the database. */
@@ -303,8 +214,4 @@ export class PostgresStore implements Store {
     }
     return this.#lanes;
   }
-}
-
-function each(lanes: Lanes | undefined): readonly Lane[] {
-  return lanes === undefined ? [] : [lanes.insert, lanes.keyed, lanes.work, lanes.aside];
 }

@@ -1,0 +1,161 @@
+import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { JobsError } from '../../model/errors.js';
+import type { PoolTransactions } from '../dialects/shared/pool-transactions.js';
+import { ServerClock } from '../dialects/shared/server-clock.js';
+import type {
+  ServerDialect,
+  ServerExecutor,
+  ServerSession,
+} from '../dialects/shared/server-session.js';
+import { query, runScriptAsync, type Script, type TimedScript } from '../dialects/sql.js';
+import type {
+  CatalogStore,
+  HistoryStore,
+  JobStore,
+  JoinedTransaction,
+  Store,
+  TransactionRun,
+} from '../store.js';
+import type { Writer } from '../writer.js';
+import {
+  CommitListeners,
+  dataSourceOf,
+  joinedFailure,
+  joinTransaction,
+  type JoinParts,
+} from './joined-transaction.js';
+import { placeOf } from './server-place.js';
+
+/** What writes over a connection of its own. */
+export interface Lane {
+  readonly session: ServerSession;
+  readonly writer: Writer;
+}
+
+/** How long a closing store waits for what is still to be written. */
+const CLOSE_PATIENCE_MS = 2000;
+
+/** Reads beside each other: one for the engine's own looks, more for those who ask. */
+export const READERS = 3;
+
+/** What stores on a server have in common: lanes that write beside each other, and whom they tell. */
+export abstract class ServerStore implements Store {
+  abstract readonly jobs: JobStore;
+  abstract readonly history: HistoryStore;
+  abstract readonly catalog: CatalogStore;
+  abstract readonly floorMs: number;
+  readonly clock = new ServerClock();
+  protected readonly host: DataSource;
+  readonly #dialect: ServerDialect;
+  readonly #commits = new CommitListeners();
+  readonly #listeners = new Set<() => void>();
+
+  protected constructor(host: DataSource, dialect: ServerDialect) {
+    this.host = host;
+    this.#dialect = dialect;
+  }
+
+  /** Transactions of handlers. */
+  protected abstract readonly handlers: PoolTransactions;
+  /** What is written on connections of the host. */
+  protected abstract readonly joins: Pick<JoinParts, 'scripts' | 'inserts' | 'log'>;
+  /** None before the store is open. */
+  protected abstract lanes(): readonly Lane[];
+  /** For what no lane is for. @throws JobsError `database_unavailable` before the store is open */
+  protected abstract aside(): Lane;
+  /** Runs statements on a connection of the host. */
+  protected abstract executorOn(connection: unknown): ServerExecutor;
+  /** Somebody else's transaction has stored something. */
+  protected abstract tell(): void;
+  /** Ends what tells of changes. */
+  protected abstract silence(): unknown;
+
+  abstract open(): Promise<void>;
+
+  async close(): Promise<void> {
+    const lanes = this.lanes();
+    await this.handlers.close();
+    await Promise.all(lanes.map(({ writer }) => writer.idle(CLOSE_PATIENCE_MS)));
+    lanes.forEach(({ writer }) => writer.close());
+    await this.silence();
+    await Promise.all(lanes.map(({ session }) => session.release()));
+  }
+
+  ping(): Promise<number> {
+    return Promise.resolve().then(() => this.aside().session.read(() => this.#now()));
+  }
+
+  estimateNowMs(): number {
+    return this.clock.estimateMs();
+  }
+
+  async settled(): Promise<void> {
+    await Promise.all(this.lanes().map(({ writer }) => writer.idle()));
+  }
+
+  stuckMs(): number {
+    return Math.max(0, ...this.lanes().map(({ writer }) => writer.stuckMs));
+  }
+
+  onRemoteChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  listenClosely(): () => void {
+    return () => undefined;
+  }
+
+  join(given: unknown): JoinedTransaction {
+    const manager = given as EntityManager;
+    const theirs = dataSourceOf(manager);
+    if (theirs !== this.host && placeOf(theirs) !== placeOf(this.host)) {
+      throw new JobsError(
+        'invalid_request',
+        '`manager` belongs to another database than the one that JobsModule works on: pass the manager of a transaction there.',
+      );
+    }
+    const joined = joinTransaction(
+      manager,
+      { ...this.joins, runOnRunner: (runner, script) => this.runOn(runner, script) },
+      this.#commits,
+    );
+    joined.onCommit(() => this.tell());
+    return joined;
+  }
+
+  transaction<T>(
+    run: TransactionRun,
+    work: (manager: unknown, joined: JoinedTransaction) => Promise<T>,
+  ): Promise<T> {
+    return this.handlers.run(run, (manager) => work(manager, this.join(manager)));
+  }
+
+  /** Others have changed something. */
+  protected readonly changed = (): void => {
+    this.#listeners.forEach((listener) => listener());
+  };
+
+  /** In the runner's transaction; without one there is nothing to join, and nothing of the host's is used. */
+  protected async runOn<T>(runner: QueryRunner, script: TimedScript<T>): Promise<T> {
+    try {
+      if (!runner.isTransactionActive) {
+        const [result] = await this.aside().session.transact([script]);
+        return result as T;
+      }
+      const executor = this.executorOn(await runner.connect());
+      const now = await executor.simple(`SELECT ${this.#dialect.now}`);
+      return await runScriptAsync(
+        script(this.clock.observe(Number(now[0]?.[0]))),
+        executor.execute,
+      );
+    } catch (error) {
+      throw joinedFailure(error, this.#dialect.classify(error));
+    }
+  }
+
+  *#now(): Script<number> {
+    const rows = yield* query(`SELECT ${this.#dialect.now}`);
+    return this.clock.observe(Number(rows[0]?.[0]));
+  }
+}
