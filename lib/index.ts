@@ -106,4 +106,8 @@ export {
   type JobsHealth,
   type JobsStats,
 } from './services/stats.service.js';
-export { WorkersService, type WorkerInfo } from './services/workers.service.js';
+export {
+  WorkersService,
+  type ListWorkersOptions,
+  type WorkerInfo,
+} from './services/workers.service.js';

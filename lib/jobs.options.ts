@@ -27,7 +27,7 @@ export interface JobGroupOptions {
 export type QueueOptions = number | { readonly capacity: number };
 
 /** Groups of REST routes that `api.only` names. */
-export type ApiSection = 'jobs' | 'catalog' | 'queues' | 'stats';
+export type ApiSection = 'jobs' | 'catalog' | 'queues' | 'workers' | 'stats';
 
 /** What the REST API is mounted with. */
 export interface ApiOptions {

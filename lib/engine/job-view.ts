@@ -141,7 +141,8 @@ export function runsOf(job: JobEntity, history: readonly JobRunEntity[]): readon
   return runs;
 }
 
-function runOf(run: JobRunEntity): JobRun {
+/** The public shape of a run that is stored by itself. */
+export function runOf(run: JobRunEntity): JobRun {
   return {
     id: run.id,
     jobId: run.jobId,

@@ -14,6 +14,7 @@ import { documentControllers } from './openapi.js';
 import { QueuesController } from './queues.controller.js';
 import { JobsHealthController, StatsController } from './stats.controller.js';
 import { ValidationLoader } from './validation.js';
+import { WorkersController } from './workers.controller.js';
 
 /** One class of routes, and the path they are below. */
 interface Mount {
@@ -37,6 +38,7 @@ export const SECTIONS: Readonly<Record<ApiSection, readonly Mount[]>> = {
     { routes: JobGroupsController, path: 'job_groups', isAlias: true },
   ],
   queues: [{ routes: QueuesController, path: 'queues' }],
+  workers: [{ routes: WorkersController, path: 'workers' }],
   stats: [
     { routes: StatsController, path: 'stats' },
     { routes: JobsHealthController, path: 'health/jobs' },

@@ -19,10 +19,10 @@ export const LOG_KEYS: ReadonlySet<string> = new Set([
 ]);
 export const MANY_KEYS: ReadonlySet<string> = new Set(['onConflict', 'manager']);
 
-/** The id of a job as it is stored. @throws JobsError `invalid_request` for anything but a text */
-export function checkedId(id: unknown): string {
+/** An id as it is stored. @throws JobsError `invalid_request` for anything but a text */
+export function checkedId(id: unknown, what = 'job'): string {
   if (typeof id !== 'string') {
-    throw badField('id', 'must be the id of a job, a text');
+    throw badField('id', `must be the id of a ${what}, a text`);
   }
   return id.toLowerCase();
 }

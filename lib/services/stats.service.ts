@@ -122,7 +122,7 @@ export class StatsService {
       jobs.counts(tenantId),
       jobs.oldestWaitingAtMs(types, tenantId),
       jobs.completedSince(MINUTE_MS, tenantId),
-      catalog.workers(MINUTE_MS),
+      catalog.workers({ heardWithinMs: MINUTE_MS }),
     ]);
     const zeros = Object.fromEntries(JOB_STATUSES.map((status) => [status, 0])) as Record<
       JobStatus,

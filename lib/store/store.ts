@@ -296,6 +296,8 @@ export interface RunLines {
 export interface HistoryStore {
   /** Runs that ended and left their job not final, oldest first. */
   runs(jobId: string): Promise<readonly JobRunEntity[]>;
+  /** What these workers hold, at most so many runs each; who holds nothing is left out. */
+  heldRuns(workerIds: readonly string[], most: number): Promise<ReadonlyMap<string, HeldRuns>>;
   /** Stores lines, before the ends of runs that share the transaction. */
   log(batch: readonly RunLines[]): Promise<void>;
   lines(
@@ -309,6 +311,22 @@ export interface HistoryStore {
   ): Promise<readonly JobLogEntity[]>;
 }
 
+/** Which workers; without anything all that were heard within an hour, after which they are forgotten. */
+export interface WorkerQuery {
+  readonly id?: string;
+  readonly heardWithinMs?: number;
+  /** Only those that were not heard for that long. */
+  readonly silentForMs?: number;
+}
+
+/** The runs that a worker holds. */
+export interface HeldRuns {
+  /** Of the jobs enqueued first, as many as were asked for. */
+  readonly runs: readonly JobRunEntity[];
+  /** How many there are. */
+  readonly count: number;
+}
+
 /** Types, groups, queues and workers. */
 export interface CatalogStore {
   /** Records what this process declares. */
@@ -317,8 +335,9 @@ export interface CatalogStore {
   pausedQueues(): Promise<ReadonlySet<string>>;
   /** Registers this worker, or says that it lives. */
   beat(worker: Omit<JobWorkerEntity, 'startedAtMs' | 'heartbeatAtMs'>): Promise<void>;
-  /** Workers heard within that time, newest first; the others are forgotten after an hour. */
-  workers(heardWithinMs: number): Promise<readonly JobWorkerEntity[]>;
+  /** Workers that are registered and meet the query, newest first. */
+  workers(query: WorkerQuery): Promise<readonly JobWorkerEntity[]>;
+  /** Takes a worker that has stopped off the list. */
   forgetWorker(id: string): Promise<void>;
 }
 

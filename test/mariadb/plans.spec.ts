@@ -12,6 +12,7 @@ import { MYSQL_WORDS } from '../../lib/store/dialects/mysql/mysql-words.js';
 import type { MysqlClient } from '../../lib/store/dialects/mysql/mysql2.js';
 import { CHANGES_SQL, runScriptAsync, type Script } from '../../lib/store/dialects/sql.js';
 import type { ClaimRequest } from '../../lib/store/store.js';
+import { heldRuns } from '../../lib/store/typeorm/history.store.js';
 import { ListScripts } from '../../lib/store/typeorm/list.script.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
@@ -192,6 +193,7 @@ describe.each(BELIEFS)('with statistics %s', (_name, statement) => {
       expect(plan.ways).toEqual(['ix_jobs_phase']);
       expect(plan.reads).toBeLessThan(ROWS * 2.1);
     }
+    expect((await planOf(heldRuns(tables, [newId()], 100))).ways).toEqual(['ix_jobs_phase']);
   });
 
   it('retention goes by when jobs ended', async () => {

@@ -15,6 +15,7 @@ import {
 } from '../../lib/store/dialects/postgres/words.js';
 import type { Script, Statement } from '../../lib/store/dialects/sql.js';
 import type { ClaimRequest } from '../../lib/store/store.js';
+import { heldRuns } from '../../lib/store/typeorm/history.store.js';
 import { ListScripts } from '../../lib/store/typeorm/list.script.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
@@ -183,6 +184,7 @@ const READS: readonly [string, () => Script<unknown>, readonly string[]][] = [
     () => lists.findByKeys([{ tenantId: NIL_TENANT, key: 'key' }]),
     ['ix_jobs_key'],
   ],
+  ['a look at what a worker runs', () => heldRuns(tables, ['mine'], 100), ['ix_jobs_lease']],
   ['a look for a job', () => lists.find(newId(), undefined), ['jobs_pkey']],
 ];
 

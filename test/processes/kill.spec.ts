@@ -315,4 +315,19 @@ describe('SIGTERM', () => {
     expect((worker.exit?.at ?? Infinity) - asked).toBeLessThan(2000);
     expect(await producer.workers.list()).toEqual([]);
   });
+
+  it('that is killed stays in the list, where it can be seen that it is not heard', async () => {
+    const database = createDatabase();
+    const producer = await bootJobs({ types, database, options: { role: 'producer' } });
+    const worker = await ChildApplication.start({ database });
+    const before = await until(async () => (await producer.workers.list())[0], 'the worker');
+    expect(before.pid).toBe(worker.pid);
+    await worker.kill('SIGKILL');
+    const after = await producer.workers.get(before.id);
+    expect(after).toMatchObject({ pid: worker.pid, startedAt: before.startedAt });
+    await until(
+      async () => (await producer.workers.list({ olderThan: 300 })).length === 1,
+      'nothing to be heard of it',
+    );
+  });
 });

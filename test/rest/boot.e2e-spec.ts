@@ -79,7 +79,7 @@ it('has nothing to say, and nothing to serve, without an HTTP server', async () 
 });
 
 it('refuses sections that do not exist', async () => {
-  for (const section of ['schedules', 'webhooks', 'workers', 'toString', '']) {
+  for (const section of ['schedules', 'webhooks', 'toString', '']) {
     const only = [section as 'jobs'];
     expect(() => jobsModule({ api: { only } })).toThrow(
       expect.objectContaining({ code: 'invalid_options' }) as Error,

@@ -4,6 +4,7 @@ import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
 import { newId } from '../../lib/model/id.js';
 import { handlerGate } from '../support/gate.js';
 import { field, SERVERS, type Answer, type HttpApp } from '../support/http.js';
+import { until } from '../support/waiting.js';
 import { openReal } from './real.js';
 
 const gate = handlerGate();
@@ -38,6 +39,7 @@ const TYPE = names(
 );
 const GROUP = names('name queue_name description');
 const QUEUE = names('name capacity paused waiting running oldest_waiting_at');
+const WORKER = names('id host pid version queues started_at heartbeat_at running runs');
 const STATS = names('by_status by_type by_queue oldest_waiting_at completed_last_minute workers');
 const EVENT = names('sequence type job_id run_id at status progress');
 const listOf = (member: string): string[] =>
@@ -96,6 +98,15 @@ describe.each(SERVERS)('the wire on %s, behind a prefix and a version', (server)
       expect(keys(list.body?.[member]?.[0])).toEqual(expected);
       expect(members(await host.get(`${at}${path}/${name}`), 200)).toEqual(expected);
     }
+    const workers = await until(async () => {
+      const answer = await host.get(`${at}/workers`);
+      return field(answer, 'total') === 1 && answer;
+    }, 'the worker in the list');
+    expect(members(workers, 200)).toEqual(listOf('workers'));
+    const worker = workers.body?.['workers']?.[0];
+    expect(keys(worker)).toEqual(WORKER);
+    const path = `${at}/workers/${field({ ...workers, body: worker }, 'id')}`;
+    expect(members(await host.get(path), 200)).toEqual(WORKER);
     expect(members(await host.get(`${at}/stats`), 200)).toEqual(STATS);
     expect(members(await host.get(`${at}/health/jobs`), 200)).toEqual(['checks', 'status']);
 
@@ -181,14 +192,18 @@ describe.each(SERVERS)('the wire on %s, behind a prefix and a version', (server)
       );
       expect(answer.headers['retry-after'] !== undefined).toBe(status === 423);
     }
-    for (const path of [
-      '/schedules',
-      '/webhooks',
-      '/workers',
-      '/runs',
-      `/jobs/${id}/dependencies`,
-    ]) {
+    for (const path of ['/schedules', '/webhooks', '/runs', `/jobs/${id}/dependencies`]) {
       expect([path, (await host.get(`${at}${path}`)).status]).toEqual([path, 404]);
     }
+    const unknown = newId();
+    expect(await host.get(`${at}/workers/${unknown}`)).toMatchObject({
+      status: 404,
+      body: { code: 'not_found', resource: 'worker', instance: `${at}/workers/${unknown}` },
+    });
+    // Workers elsewhere cannot register yet.
+    for (const path of ['/workers', `/workers/${unknown}/heartbeat`, `/workers/${unknown}/claim`]) {
+      expect([path, (await host.post(`${at}${path}`, {})).status]).toEqual([path, 404]);
+    }
+    expect((await host.ask('DELETE', `${at}/workers/${unknown}`)).status).toBe(404);
   });
 });

@@ -11,6 +11,7 @@ import { CatalogService } from '../../lib/services/catalog.service.js';
 import { JobsService } from '../../lib/services/jobs.service.js';
 import { QueuesService } from '../../lib/services/queues.service.js';
 import { StatsService } from '../../lib/services/stats.service.js';
+import { WorkersService } from '../../lib/services/workers.service.js';
 import { moduleOf, openHost, type Host, type HttpApp } from '../support/http.js';
 
 /** A job as the service gives it. */
@@ -72,6 +73,7 @@ export interface Fakes {
   readonly catalog?: Partial<CatalogService>;
   readonly queues?: Partial<QueuesService>;
   readonly stats?: Partial<StatsService>;
+  readonly workers?: Partial<WorkersService>;
 }
 
 const unknown = (id: string): never => {
@@ -83,6 +85,7 @@ const NOBODY: Required<Fakes> = {
   catalog: { types: () => [], groups: () => [] },
   queues: { list: async () => [] },
   stats: { health: async () => ({ status: 'ok', checks: {} }) },
+  workers: { list: async () => [] },
 };
 
 export interface FakeHost extends Omit<Host, 'module'> {
@@ -107,6 +110,7 @@ export function jobsModule(host: Pick<FakeHost, 'fakes' | 'api' | 'identify'>): 
       { provide: CatalogService, useValue: { ...NOBODY.catalog, ...fakes.catalog } },
       { provide: QueuesService, useValue: { ...NOBODY.queues, ...fakes.queues } },
       { provide: StatsService, useValue: { ...NOBODY.stats, ...fakes.stats } },
+      { provide: WorkersService, useValue: { ...NOBODY.workers, ...fakes.workers } },
     ],
   });
 }

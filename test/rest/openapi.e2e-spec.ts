@@ -80,6 +80,8 @@ describe.each(SERVERS)('the OpenAPI document on %s', (server) => {
       'POST /queues/{name}/pause': 'pauseQueue',
       'POST /queues/{name}/resume': 'resumeQueue',
       'POST /queues/{name}/cancel-waiting': 'cancelWaitingJobs',
+      'GET /workers': 'listWorkers',
+      'GET /workers/{id}': 'getWorker',
       'GET /stats': 'getJobsStats',
       'GET /health/jobs': 'getJobsHealth',
     });
@@ -133,6 +135,8 @@ describe.each(SERVERS)('the OpenAPI document on %s', (server) => {
       'POST /queues/{name}/pause': [202, ...job],
       'POST /queues/{name}/resume': [202, ...job],
       'POST /queues/{name}/cancel-waiting': [202, ...job],
+      'GET /workers': [200, ...common, 503],
+      'GET /workers/{id}': [200, ...job],
       'GET /stats': [200, ...common, 503],
       'GET /health/jobs': [200, 503, ...common],
     };
@@ -157,8 +161,9 @@ describe.each(SERVERS)('the OpenAPI document on %s', (server) => {
       expect(shown).not.toContain(name);
     }
     expect(
-      Object.keys(document.paths).filter((path) => /schedule|webhook|worker/.test(path)),
+      Object.keys(document.paths).filter((path) => /schedule|webhook|heartbeat|claim/.test(path)),
     ).toEqual([]);
+    expect(Object.keys(document.paths['/workers'] ?? {})).toEqual(['get']);
   });
 
   it('has only the sections that are served', async () => {

@@ -13,6 +13,7 @@ import {
 import { newId } from '../../lib/model/id.js';
 import { handlerGate } from '../support/gate.js';
 import { field, SERVERS, type Answer, type HttpApp } from '../support/http.js';
+import { until } from '../support/waiting.js';
 import { openReal } from './real.js';
 
 const gate = handlerGate();
@@ -493,6 +494,36 @@ describe.each(SERVERS)('the routes on %s', (server) => {
     });
     for (const verb of ['pause', 'resume', 'cancel-waiting']) {
       expect(await host.post(`/queues/x/${verb}`)).toMatchObject(problem(404, 'not_found'));
+    }
+  });
+
+  it('list the workers, with what they run and how long they were not heard', async () => {
+    const host = await open();
+    const id = await created(host, { type: 'default:held' });
+    await gate.entry(id);
+    const listed = await until(async () => {
+      const answer = await host.get('/workers');
+      return field(answer, 'total') === 1 && answer;
+    }, 'the worker in the list');
+    expect(listed).toMatchObject({
+      status: 200,
+      body: { page: 1, limit: 50, total_is_exact: true, order: 'id', next_cursor: null },
+    });
+    const worker = listed.body?.['workers']?.[0];
+    const workerId = String(field({ ...listed, body: worker }, 'id'));
+    expect(worker).toMatchObject({
+      pid: process.pid,
+      running: 1,
+      runs: [{ job_id: id, worker_id: workerId, outcome: 'running', ended_at: null }],
+    });
+    const one = await host.get(`/workers/${workerId}`);
+    expect(one).toMatchObject({ status: 200, body: { id: workerId, running: 1 } });
+    expect((await host.get('/workers?older_than_sec=60')).body).toMatchObject({
+      total: 0,
+      workers: [],
+    });
+    for (const query of ['older_than_sec=-1', 'older_than_sec=x', 'olderThan=1', 'page=0']) {
+      expect(await host.get(`/workers?${query}`)).toMatchObject(problem(400, 'invalid_request'));
     }
   });
 

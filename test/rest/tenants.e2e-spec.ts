@@ -65,7 +65,12 @@ const ABOUT_PROCESS = [
   'GET /job_groups/:id',
   'GET /health/jobs',
 ];
-const FOR_OPERATORS = ['POST /queues/:name/pause', 'POST /queues/:name/resume'];
+const FOR_OPERATORS = [
+  'POST /queues/:name/pause',
+  'POST /queues/:name/resume',
+  'GET /workers',
+  'GET /workers/:id',
+];
 
 it('has an owner for every route', () => {
   const known = [...ABOUT_JOBS, ...ABOUT_TENANT, ...ABOUT_PROCESS, ...FOR_OPERATORS];
@@ -222,7 +227,7 @@ describe.each(SERVERS)('tenants on %s', (server) => {
   it('lets operators pause, and shows them the counts of their tenant', async () => {
     const host = await open();
     for (const route of FOR_OPERATORS) {
-      expect(await send(host, route, '', ANN)).toMatchObject({
+      expect(await send(host, route, newId(), ANN)).toMatchObject({
         status: 403,
         body: { code: 'forbidden' },
       });
@@ -237,6 +242,8 @@ describe.each(SERVERS)('tenants on %s', (server) => {
       paused: true,
       waiting: 1,
     });
+    expect(await send(host, 'GET /workers', '', operator)).toMatchObject({ status: 200 });
+    expect(await send(host, 'GET /workers/:id', newId(), operator)).toMatchObject({ status: 404 });
     expect(await send(host, 'POST /queues/:name/resume', '', operator)).toMatchObject({
       status: 202,
     });

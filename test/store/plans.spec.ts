@@ -4,7 +4,7 @@ import { newId } from '../../lib/model/id.js';
 import { initialSchema } from '../../lib/store/migrations/0001-initial.js';
 import { SqliteClaimScript } from '../../lib/store/dialects/sqlite/claim.script.js';
 import { Declarations } from '../../lib/store/dialects/sqlite/declarations.js';
-import { insertLines } from '../../lib/store/typeorm/history.store.js';
+import { heldRuns, insertLines } from '../../lib/store/typeorm/history.store.js';
 import { DutyScripts } from '../../lib/store/typeorm/duty.scripts.js';
 import { JobScripts } from '../../lib/store/typeorm/job.scripts.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
@@ -79,6 +79,7 @@ describe('the plan of', () => {
 
   it('a renewal and the reaper look at the lease index alone', () => {
     expect(planOf(jobs.renew('w', 1, 1))).toMatch(/ix_jobs_lease/);
+    expect(planOf(heldRuns(tables, ['w'], 1))).toMatch(/ix_jobs_lease/);
     expect(planOf(duties.expiredLeases(10, 1))).toMatch(/USING (COVERING )?INDEX ix_jobs_lease/);
   });
 

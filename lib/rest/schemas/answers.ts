@@ -200,6 +200,18 @@ export const COMPONENTS: Readonly<Record<ComponentName, JsonSchema>> = {
     oldest_waiting_at: nullable(INSTANT),
   }),
   JobQueueList: listOf('queues', 'JobQueue'),
+  JobWorker: answerOf({
+    id: described(TEXT, 'new at every start'),
+    host: TEXT,
+    pid: COUNT,
+    version: described(TEXT, 'of this package there'),
+    queues: { type: 'array', items: TEXT },
+    started_at: INSTANT,
+    heartbeat_at: described(INSTANT, 'when it was last heard (Unix milliseconds)'),
+    running: described(COUNT, 'runs that it holds'),
+    runs: { type: 'array', items: ref('JobRun'), description: 'of these the first hundred' },
+  }),
+  JobWorkerList: listOf('workers', 'JobWorker'),
   JobsStats: answerOf({
     by_status: COUNTS,
     by_type: COUNTS,

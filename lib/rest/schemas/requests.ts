@@ -25,6 +25,7 @@ export const JOB_ID = { id: UUID };
 export const TYPE_ID = { id: described(text(1, 129), '`group:name`') };
 export const GROUP_ID = { id: text(1, 64) };
 export const QUEUE_NAME = { name: text(1, 64) };
+export const WORKER_ID = { id: text(1, 64) };
 
 /** The body of `POST /jobs`, and each item of `POST /jobs/batch`. */
 export const CREATE_JOB = objectOf(
@@ -119,6 +120,12 @@ export const LIST_JOBS = objectOf({
 
 /** The parameters of the lists of job types, job groups and queues. */
 export const LIST_NAMED = objectOf(PAGE);
+
+/** The parameters of `GET /workers`. */
+export const LIST_WORKERS = objectOf({
+  ...PAGE,
+  older_than_sec: described(SECONDS, 'only workers that were not heard for so many seconds'),
+});
 
 /** The parameters of `GET /jobs/:id/wait`. */
 export const WAIT = objectOf({

@@ -56,6 +56,8 @@ export type ComponentName =
   | 'JobRunList'
   | 'JobType'
   | 'JobTypeList'
+  | 'JobWorker'
+  | 'JobWorkerList'
   | 'JobsHealth'
   | 'JobsStats';
 

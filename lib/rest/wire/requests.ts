@@ -66,6 +66,11 @@ export interface PageQuery {
   readonly cursor?: string;
 }
 
+/** As `LIST_WORKERS` has it. */
+export interface ListWorkersQuery extends PageQuery {
+  readonly older_than_sec?: number;
+}
+
 /** As `LIST_JOBS` has it. */
 export interface ListJobsQuery extends PageQuery {
   readonly order?: string;

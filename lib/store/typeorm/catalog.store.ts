@@ -3,7 +3,7 @@ import type { JobTypeEntity } from '../../entities/job-type.entity.js';
 import type { JobWorkerEntity } from '../../entities/worker.entity.js';
 import type { Session } from '../dialects/session.js';
 import { query, quietly, type Script } from '../dialects/sql.js';
-import type { CatalogStore } from '../store.js';
+import type { CatalogStore, WorkerQuery } from '../store.js';
 import type { Writer } from '../writer.js';
 import type { TableNames } from './table-names.js';
 
@@ -29,7 +29,7 @@ export function catalogStore(
         quietly((now) => beat(tables, worker, now)),
         'engine',
       ),
-    workers: (heardWithinMs) => session().read((now) => workers(tables, now - heardWithinMs)),
+    workers: (which) => session().read((now) => workers(tables, which, now)),
     forgetWorker: (id) =>
       writer().write(
         quietly(() => forgetWorker(tables, id)),
@@ -99,11 +99,21 @@ function* beat(
   ]);
 }
 
-function* workers(t: TableNames, heardSinceMs: number): Script<readonly JobWorkerEntity[]> {
+function* workers(
+  t: TableNames,
+  { id, heardWithinMs = FORGET_WORKER_AFTER_MS, silentForMs = 0 }: WorkerQuery,
+  nowMs: number,
+): Script<readonly JobWorkerEntity[]> {
+  // A heartbeat may be ahead of the time that this process knows: then it is not silent at all.
+  const conditions: readonly (readonly [sql: string, value: string | number])[] = [
+    ['heartbeat_at_ms >= ?', nowMs - heardWithinMs],
+    ...(silentForMs > 0 ? [['heartbeat_at_ms <= ?', nowMs - silentForMs] as const] : []),
+    ...(id === undefined ? [] : [['worker_id = ?', id] as const]),
+  ];
   const rows = yield* query(
     `SELECT worker_id, host, pid, version, queues, started_at_ms, heartbeat_at_ms FROM ${t.workers}
-     WHERE heartbeat_at_ms >= ? ORDER BY started_at_ms DESC`,
-    [heardSinceMs],
+     WHERE ${conditions.map(([sql]) => sql).join(' AND ')} ORDER BY started_at_ms DESC, worker_id DESC`,
+    conditions.map(([, value]) => value),
   );
   return rows.map((row) => ({
     id: String(row[0]),

@@ -2,9 +2,10 @@ import type { JobLogEntity } from '../../entities/job-log.entity.js';
 import type { JobRunEntity } from '../../entities/run.entity.js';
 import type { Session } from '../dialects/session.js';
 import { query, type Script, type SqlValue } from '../dialects/sql.js';
-import type { HistoryStore, RunLines } from '../store.js';
+import type { HeldRuns, HistoryStore, RunLines } from '../store.js';
 import type { BatchKind } from '../write-batch.js';
 import type { Writer } from '../writer.js';
+import { ACTIVE } from './job.scripts.js';
 import type { TableNames } from './table-names.js';
 
 /** Builds the history's part of the store. */
@@ -27,6 +28,7 @@ export function historyStore(
   };
   return {
     runs: (jobId) => session().read(() => runs(tables, jobId)),
+    heldRuns: (workerIds, most) => session().read(() => heldRuns(tables, workerIds, most)),
     log: async (batch) => writer().add(logKind, batch, 'engine'),
     lines: (jobId, request) => session().read(() => lines(tables, jobId, request)),
   };
@@ -51,6 +53,48 @@ function* runs(t: TableNames, jobId: string): Script<readonly JobRunEntity[]> {
     completed: numberOrNull(row[9]),
     total: numberOrNull(row[10]),
   }));
+}
+
+/** Visits only what is held, by the index of leases: as much as all processes run and have claimed ahead. */
+export function* heldRuns(
+  t: TableNames,
+  workerIds: readonly string[],
+  most: number,
+): Script<ReadonlyMap<string, HeldRuns>> {
+  if (workerIds.length === 0) {
+    return new Map();
+  }
+  const rows = yield* query(
+    `SELECT run_id, job_id, revision, worker_id, started_at_ms, updated_at_ms, completed, total, held_runs
+     FROM (
+       SELECT run_id, job_id, revision, worker_id, started_at_ms, updated_at_ms, completed, total, seq,
+         ROW_NUMBER() OVER (PARTITION BY worker_id ORDER BY seq) AS place,
+         COUNT(*) OVER (PARTITION BY worker_id) AS held_runs
+       FROM ${t.jobs}${t.words.using(t.index('jobs_phase'))}
+       WHERE ${t.words.held} AND status IN ${ACTIVE} AND worker_id ${t.words.amongTexts}
+     ) AS held WHERE place <= ? ORDER BY worker_id, seq`,
+    [JSON.stringify(workerIds), most],
+  );
+  const found = new Map<string, { runs: JobRunEntity[]; count: number }>();
+  for (const row of rows) {
+    const workerId = String(row[3]);
+    const held = found.get(workerId) ?? { runs: [], count: Number(row[8]) };
+    found.set(workerId, held);
+    held.runs.push({
+      id: String(row[0]),
+      jobId: String(row[1]),
+      revision: Number(row[2]),
+      workerId,
+      startedAtMs: numberOrNull(row[4]),
+      updatedAtMs: Number(row[5]),
+      endedAtMs: null,
+      outcome: 'running',
+      error: null,
+      completed: numberOrNull(row[6]),
+      total: numberOrNull(row[7]),
+    });
+  }
+  return found;
 }
 
 /**

@@ -1,0 +1,116 @@
+import { hostname } from 'node:os';
+import { describe, expect, it } from 'vitest';
+import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
+import { newId } from '../../lib/model/id.js';
+import { VERSION } from '../../lib/version.js';
+import { bootJobs, type BootedJobs } from '../support/boot.js';
+import { handlerGate } from '../support/gate.js';
+import { codeOf } from '../support/refusals.js';
+import { until, waitForEnd } from '../support/waiting.js';
+
+const gate = handlerGate();
+
+@JobType({ name: 'held' })
+class Held implements JobHandler {
+  execute(ctx: JobContext): Promise<unknown> {
+    return gate.hold(ctx);
+  }
+}
+
+const types = [Held];
+const MINUTE = 60_000;
+
+/** The one worker of an application, once it has registered. */
+const only = (app: BootedJobs) =>
+  until(async () => (await app.workers.list())[0], 'the worker in the list');
+
+/** A worker that died so long ago, as it left its row. */
+async function dead(app: BootedJobs, agoMs: number): Promise<string> {
+  const id = newId();
+  const { heartbeatAt } = await only(app);
+  const heard = heartbeatAt.getTime() - agoMs;
+  await app.sql(
+    `INSERT INTO job_workers (worker_id, host, pid, version, queues, started_at_ms, heartbeat_at_ms)
+     VALUES ('${id}', 'elsewhere', 7, '0.0.1', '["default"]', ${heard - MINUTE}, ${heard})`,
+  );
+  return id;
+}
+
+describe('the list of workers', () => {
+  it('tells where each is and what it runs', async () => {
+    const app = await bootJobs({ types });
+    const before = await only(app);
+    expect(before).toEqual({
+      id: before.id,
+      host: hostname(),
+      pid: process.pid,
+      version: VERSION,
+      queues: ['compute', 'maintenance', 'download', 'default'],
+      startedAt: expect.any(Date) as Date,
+      heartbeatAt: expect.any(Date) as Date,
+      running: 0,
+      runs: [],
+    });
+    const first = await app.jobs.enqueue(Held);
+    const second = await app.jobs.enqueue(Held);
+    const entries = [await gate.entry(first.id), await gate.entry(second.id)];
+    const worker = await app.workers.get(before.id.toUpperCase());
+    const run = { workerId: before.id, revision: 1, outcome: 'running', endedAt: null };
+    expect(worker).toMatchObject({
+      running: 2,
+      runs: [
+        { ...run, jobId: first.id },
+        { ...run, jobId: second.id },
+      ],
+    });
+    expect((await app.workers.list()).map(({ runs }) => runs)).toEqual([worker.runs]);
+    expect(worker.runs[0]).toEqual((await app.jobs.runs(first.id))[0]);
+    entries.forEach(({ release }) => release());
+    await Promise.all([first, second].map(({ id }) => waitForEnd(app.jobs, id)));
+    expect(await app.workers.get(before.id)).toMatchObject({ running: 0, runs: [] });
+  });
+
+  it('names a hundred runs of a worker and counts the rest', async () => {
+    const app = await bootJobs({ types, options: { queues: { default: 120 } } });
+    const { id } = await only(app);
+    const jobs = await app.jobs.enqueueMany(
+      Array.from({ length: 120 }, () => ({ type: Held, params: {} })),
+    );
+    await until(() => gate.entries.length === 120, 'all to run');
+    const { running, runs } = await app.workers.get(id);
+    expect(running).toBe(120);
+    expect(runs.map(({ jobId }) => jobId)).toEqual(jobs.slice(0, 100).map(({ job }) => job?.id));
+  });
+
+  it('keeps who died for an hour, and can show these alone', async () => {
+    const app = await bootJobs({ types });
+    const { id: alive } = await only(app);
+    const lately = await dead(app, 10 * MINUTE);
+    const earlier = await dead(app, 50 * MINUTE);
+    const forgotten = await dead(app, 61 * MINUTE);
+    const ids = async (olderThan: number | string): Promise<string[]> =>
+      (await app.workers.list({ olderThan })).map(({ id }) => id);
+    expect(await ids(0)).toEqual([alive, lately, earlier]);
+    expect(await ids('5m')).toEqual([lately, earlier]);
+    expect(await ids(30 * MINUTE)).toEqual([earlier]);
+    expect(await app.workers.get(lately)).toMatchObject({ host: 'elsewhere', pid: 7, running: 0 });
+    expect(await codeOf(app.workers.get(forgotten))).toBe('not_found');
+    expect((await app.stats.stats()).workers).toBe(1);
+
+    // Whoever says that it lives sweeps out who does not.
+    await bootJobs({ types, database: app.database });
+    const rows = (): Promise<{ worker_id: string }[]> =>
+      app.sql('SELECT worker_id FROM job_workers');
+    await until(async () => (await ids(0)).length === 4, 'the other worker');
+    expect((await rows()).map((row) => row.worker_id)).not.toContain(forgotten);
+  });
+
+  it('refuses what it does not know', async () => {
+    const app = await bootJobs({ types });
+    const asked = { olderThen: 5 } as object;
+    expect(await codeOf(app.workers.list(asked))).toBe('invalid_request');
+    expect(await codeOf(app.workers.list({ olderThan: 'long' }))).toBe('invalid_request');
+    expect(await codeOf(app.workers.get(newId()))).toBe('not_found');
+    expect(await codeOf(app.workers.get(7 as never))).toBe('invalid_request');
+  });
+});
