@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RATE_METRICS, rateOf } from './metrics.mjs';
 
-const WARM_UP = 2_000;
+/** What a job costs in a process that runs for a while; S3-cold says what the first ones cost. */
+const WARM_UP = 20_000;
 
 /** A producer process stores the jobs, a worker process runs them; only the worker is measured. */
 async function drain({ start, dir, database }, adapter, count, { warmUp = WARM_UP, fill } = {}) {

@@ -23,8 +23,9 @@ interface Work {
 /** After so long without the lock a caller's write is refused. */
 export const BUSY_DEADLINE_MS = 5000;
 
-const RETRIES_WITHOUT_DELAY = 12;
-const LONGEST_BUSY_DELAY_MS = 25;
+/** So long a caller's write tries in each turn of the loop for a lock that others have. */
+const TRYING_MS = 2;
+const BUSY_DELAY_MS = { least: 1, most: 25 };
 const UNAVAILABLE_DELAY_MS = 1000;
 /** A lost answer is asked for again so soon, as long as somebody waits for it. */
 const UNCERTAIN_DELAY_MS = 100;
@@ -34,7 +35,7 @@ const HELD_DELAY_MS = 50;
 /**
  * The one writer of a process. Nothing is timed: an idle writer writes in the same turn of the
  * event loop, a busy one lets work gather. When another connection holds the lock it waits without
- * blocking the loop, first by turns of the loop, then by growing delays.
+ * blocking the loop, at first by turns of the loop where a caller waits, then by growing delays.
  */
 export class Writer {
   readonly #session: Session;
@@ -42,7 +43,6 @@ export class Writer {
   #queue: Pending[] = [];
   #scheduled = false;
   #writing = false;
-  #attempt = 0;
   /** Since when work waits without a commit; undefined while all goes well. */
   #stuckSince: number | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -208,7 +208,6 @@ export class Writer {
   }
 
   #committed(work: readonly Work[], results: readonly unknown[]): void {
-    this.#attempt = 0;
     this.#stuckSince = undefined;
     for (const [index, { items }] of work.entries()) {
       const outcomes = results[index] as readonly unknown[];
@@ -338,19 +337,18 @@ export class Writer {
     }
   }
 
+  /** The engine's own work leaves the lock to callers at once: what waits meanwhile shares a commit. */
   #waitForLock(): void {
-    this.#attempt += 1;
+    const waitedMs = performance.now() - (this.#stuckSince ?? 0);
     if (this.#closed) {
       this.close();
-    } else if (this.#attempt <= RETRIES_WITHOUT_DELAY) {
+    } else if (waitedMs < TRYING_MS && this.#queue.some((each) => each.patience === 'caller')) {
       this.#scheduled = true;
       setImmediate(this.#flush);
     } else {
-      const grown = Math.min(
-        2 ** (this.#attempt - RETRIES_WITHOUT_DELAY - 1),
-        LONGEST_BUSY_DELAY_MS,
-      );
-      this.#timer = setTimeout(this.#flush, grown * (0.5 + this.#random() / 2));
+      const { least, most } = BUSY_DELAY_MS;
+      const delayMs = Math.max(least, Math.min(waitedMs / 8, most));
+      this.#timer = setTimeout(this.#flush, delayMs * (0.5 + this.#random() / 2));
     }
   }
 
