@@ -20,6 +20,11 @@ function verboseDriver() {
           written.push(inspect(params, false, 0), inspect(answer, false, 0));
           queueMicrotask(() => answer(null, sql.includes('unixepoch') ? [{ now: 1 }] : []));
         },
+        run(params, answer) {
+          asked.push(sql);
+          written.push(inspect(params, false, 0), inspect(answer, false, 0));
+          queueMicrotask(() => answer.call({ lastID: 9, changes: 3 }, null));
+        },
         reset: (reset) => reset(),
         finalize: () => undefined,
       };
@@ -48,6 +53,15 @@ describe('a session of sqlite3', () => {
     }
     expect(await session.transact([only])).toEqual(['done']);
     expect(asked).toEqual(['INSERT 1']);
+  });
+
+  it('tells what was inserted, and shows nothing of it', async () => {
+    const { session, written } = verboseDriver();
+    function* insert(): Script<unknown> {
+      return yield { sql: 'INSERT ?', params: ['a secret'], alone: true, tells: 'inserted' };
+    }
+    expect(await session.transact([insert])).toEqual([[[9, 3]]]);
+    expect(written.join()).not.toContain('secret');
   });
 
   it('begins again in a transaction when there is more to do', async () => {

@@ -14,6 +14,11 @@ export interface Statement {
   /** One that runs `ahead` and one that runs `behind` it may be made one; a hint as well. */
   readonly fuses?: 'ahead' | 'behind';
   /**
+   * An INSERT that is answered by one row, the number of the last row and how many there are, on the
+   * driver that tells so without being asked (sqlite3); RETURNING would take a fifth more of its time.
+   */
+  readonly tells?: 'inserted';
+  /**
    * The script does not look at what it gives: it may travel with the next statement, or with COMMIT.
    * A hint for databases that take several statements in one message.
    */

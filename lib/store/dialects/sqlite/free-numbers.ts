@@ -6,15 +6,16 @@ import { NOW_SQL } from './sqlite-clock.js';
 const MOST_AHEAD = FOLLOWED_AFTER_MS * PER_MS;
 
 /**
- * The same as {@link freeNumbers} as a table of one row, for a statement that inserts so many:
- * `first`, and `now`, the database's time with a shift that is bound. No row when numbers have run
- * ahead of the clock.
+ * The first of so many free numbers of this very millisecond, as a table of one row with the column
+ * `first`, for a statement that inserts so many; a shift of the database's time is bound. No row when
+ * there are not as many: numbers have run ahead of the clock, or it is wrong by decades.
  */
 export function freeNumbersSql(table: string, count: number): string {
-  return `SELECT now, first FROM (
-      SELECT now, present, MAX(present, COALESCE((SELECT MAX(seq) FROM ${table} WHERE seq < present + ${MOST_AHEAD}), -1) + 1) AS first
-      FROM (SELECT now, MAX(0, (MIN(now, ${LATEST_ID_MS}) - ${EARLIEST_ID_MS}) * ${PER_MS}) AS present FROM (${NOW_SQL} AS now)))
-    WHERE first + ${count} <= present + ${MOST_AHEAD}`;
+  return `SELECT first FROM (
+      SELECT present, MAX(present, COALESCE((SELECT MAX(seq) FROM ${table} WHERE seq < present + ${MOST_AHEAD}), -1) + 1) AS first
+      FROM (SELECT (now - ${EARLIEST_ID_MS}) * ${PER_MS} AS present FROM (${NOW_SQL} AS now)
+        WHERE now BETWEEN ${EARLIEST_ID_MS} AND ${LATEST_ID_MS}))
+    WHERE first + ${count} <= present + ${PER_MS}`;
 }
 
 /**

@@ -65,10 +65,10 @@ export class SqliteInsertScript implements Inserts {
 
   /** Stores drafts in their order. */
   *insert(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]> {
-    const atOnce = yield* this.#insertAtOnce(drafts);
-    if (atOnce !== undefined) {
-      return atOnce;
-    }
+    return (yield* this.#insertAtOnce(drafts)) ?? (yield* this.#insertInOrder(drafts, nowMs));
+  }
+
+  *#insertInOrder(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]> {
     const results: InsertResult[] = [];
     let from = 0;
     for (let at = 0; at < drafts.length; at += 1) {
@@ -92,6 +92,13 @@ export class SqliteInsertScript implements Inserts {
     refuses: (holder: KeyHolder, index: number) => boolean,
     nowMs: number,
   ): Script<readonly InsertResult[]> {
+    return (yield* this.#refused(drafts, refuses)) ?? (yield* this.insert(drafts, nowMs));
+  }
+
+  *#refused(
+    drafts: readonly JobDraft[],
+    refuses: (holder: KeyHolder, index: number) => boolean,
+  ): Script<readonly InsertResult[] | undefined> {
     const keys = new Map<string, JobDraft>();
     for (let index = 0; index < drafts.length; index += 1) {
       const draft = drafts[index] as JobDraft;
@@ -113,7 +120,7 @@ export class SqliteInsertScript implements Inserts {
       }
       keys.set(key, keys.get(key) ?? draft);
     }
-    return yield* this.insert(drafts, nowMs);
+    return undefined;
   }
 
   /**
@@ -128,7 +135,7 @@ export class SqliteInsertScript implements Inserts {
   /** {@link insert} in somebody's transaction. */
   *insertLocked(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]> {
     yield* this.#lock();
-    return yield* this.insert(drafts, nowMs);
+    return yield* this.#insertInOrder(drafts, nowMs);
   }
 
   /** {@link insertAll} in somebody's transaction. */
@@ -138,7 +145,7 @@ export class SqliteInsertScript implements Inserts {
     nowMs: number,
   ): Script<readonly InsertResult[]> {
     yield* this.#lock();
-    return yield* this.insertAll(drafts, refuses, nowMs);
+    return (yield* this.#refused(drafts, refuses)) ?? (yield* this.#insertInOrder(drafts, nowMs));
   }
 
   /** The job that holds a key of a tenant. */
@@ -211,7 +218,7 @@ export class SqliteInsertScript implements Inserts {
     const shared: SqlValue[] = [];
     const isSpecial = addShared(shared, terms, declaration, 0, null, null);
     const tails = drafts.map(() => ({ high: randomHigh(), low: randomLow() }));
-    const rows = yield {
+    const [inserted] = yield {
       sql: this.#atOnce(drafts.length, isSpecial),
       params: [
         this.#clock.shiftMs,
@@ -219,18 +226,22 @@ export class SqliteInsertScript implements Inserts {
         ...shared,
       ],
       alone: true,
+      tells: 'inserted',
     };
-    if (rows.length !== drafts.length) {
+    if (inserted === undefined) {
+      // To go on would store the jobs twice.
+      throw new Error('The driver did not tell how many jobs were inserted.');
+    }
+    const [last, count] = inserted;
+    if (count !== drafts.length) {
       return undefined;
     }
-    // RETURNING promises no order.
-    const placed = rows.map((row) => [Number(row[0]), Number(row[1])] as const);
-    placed.sort((a, b) => a[0] - b[0]);
+    const first = Number(last) - count + 1;
+    const nowMs = msOfSeq(first);
     return drafts.map((draft, at) => {
-      // As many rows as drafts, and tails.
-      const [seq, startMs] = placed[at] as (typeof placed)[number];
+      // As many tails as drafts.
       const { high, low } = tails[at] as (typeof tails)[number];
-      return new CreatedJob(draft, seq, jobIdOf(seq, high, low), msOfSeq(seq), startMs);
+      return new CreatedJob(draft, first + at, jobIdOf(first + at, high, low), nowMs, nowMs);
     });
   }
 
@@ -272,7 +283,7 @@ export class SqliteInsertScript implements Inserts {
     return taken.length > 0 ? undefined : seq;
   }
 
-  /** `free` is worked out once, before the first row is there. */
+  /** `free` is worked out once, before the first row is there. The rows follow each other in order. */
   #atOnce(rows: number, isSpecial: boolean): string {
     const key = `${rows}${isSpecial ? 's' : ''}o`;
     let sql = this.#statements.get(key);
@@ -282,9 +293,8 @@ export class SqliteInsertScript implements Inserts {
       sql = `WITH free AS MATERIALIZED (${freeNumbersSql(this.#t.rows, rows)}),
           own AS (VALUES ${own})
         INSERT INTO ${this.#t.rows} (run_at_ms, ${OWN.join(', ')}, ${shared.join(', ')})
-        SELECT MIN(${msOfSeqSql('(first + column1)')}, now), first + column1, column2, column3, column4, ${shared.map(() => '?').join(', ')}
-        FROM free CROSS JOIN own WHERE true
-        RETURNING seq, run_at_ms`;
+        SELECT ${msOfSeqSql('first')}, first + column1, column2, column3, column4, ${shared.map(() => '?').join(', ')}
+        FROM free CROSS JOIN own ORDER BY column1`;
       this.#statements.set(key, sql);
     }
     return sql;
