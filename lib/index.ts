@@ -10,6 +10,7 @@ export { JobTypeEntity } from './entities/job-type.entity.js';
 export { JobQueueEntity } from './entities/queue.entity.js';
 export { JobRunEntity } from './entities/run.entity.js';
 export { JobWorkerEntity } from './entities/worker.entity.js';
+export { migrationSql, type MigrationSqlOptions } from './jobs.migration-sql.js';
 export {
   JobsModule,
   type JobsModuleAsyncOptions,

@@ -1,8 +1,10 @@
+import { DataSource } from 'typeorm';
 import { describe, expect, it } from 'vitest';
 import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/index.js';
 import { seqOfId } from '../../lib/store/dialects/shared/row-numbers.js';
 import { MysqlStore } from '../../lib/store/typeorm/mysql-store.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
+import { ChildApplication } from '../support/children.js';
 import { createDatabase } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
 import { askMariadb } from '../support/mariadb.js';
@@ -86,6 +88,37 @@ describe('ten processes that boot at once', () => {
       [-1, 0, 1].map((version) => ({ version })),
     );
   }, 30_000);
+});
+
+describe('a process that is killed while it makes the tables', () => {
+  it('leaves what the next one completes', async () => {
+    const database = createDatabase();
+    const { database: name } = database.options() as { database: string };
+    const source = new DataSource(
+      database.options() as ConstructorParameters<typeof DataSource>[0],
+    );
+    await source.initialize();
+    const runner = source.createQueryRunner();
+    // Whoever makes that table waits until it is let go, with those before it made.
+    await runner.query('CREATE TABLE job_types (mine INT)');
+    await runner.query('LOCK TABLES job_types WRITE');
+    const child = ChildApplication.spawn({ database });
+    const waiting = (): readonly unknown[] =>
+      askMariadb(
+        `SELECT id FROM information_schema.processlist WHERE db = '${name}' AND state LIKE 'Waiting for table metadata lock'`,
+      );
+    await until(() => waiting().length === 1, 'the child to be half way', 20_000);
+    await child.kill('SIGKILL');
+    const tables = askMariadb(`SHOW TABLES IN ${name}`).map((row) => Object.values(row)[0]);
+    expect(tables).toEqual(expect.arrayContaining(['job_runs', 'jobs']));
+    expect(tables).not.toContain('job_workers');
+    await runner.query('DROP TABLE job_types');
+    await runner.query('UNLOCK TABLES');
+    await runner.release();
+    await source.destroy();
+    const app = await bootJobs({ types, database });
+    expect((await app.run(Plain)).status).toBe('completed');
+  }, 40_000);
 });
 
 describe('sessions that the server ends', () => {

@@ -101,12 +101,38 @@ describe('the schema', () => {
   it('is made once when several applications boot at the same time', async () => {
     const database = createDatabase();
     const apps = await Promise.all(
-      Array.from({ length: 5 }, () => bootJobs({ types: [Plain], database })),
+      Array.from({ length: 10 }, () => bootJobs({ types: [Plain], database })),
     );
     const jobs = await Promise.all(apps.map((app) => app.run(Plain)));
-    expect(jobs.map((job) => job.result)).toEqual(Array.from({ length: 5 }, () => 'fine'));
+    expect(jobs.map((job) => job.result)).toEqual(Array.from({ length: 10 }, () => 'fine'));
     expect(apps.flatMap((app) => app.log.texts('error'))).toEqual([]);
-  });
+    const rows = await apps[0]?.sql<{ version: number }>('SELECT version FROM job_migrations');
+    const versions = (rows ?? []).map(({ version }) => version).filter((version) => version > 0);
+    expect(versions.toSorted((a, b) => a - b)).toEqual(versions.map((_, index) => index + 1));
+  }, 30_000);
+
+  if (driverUnderTest !== 'mariadb') {
+    it('is made as a whole or not at all', async () => {
+      const database = createDatabase();
+      const { DataSource } = await import('typeorm');
+      const source = await new DataSource(
+        database.options() as ConstructorParameters<typeof DataSource>[0],
+      ).initialize();
+      // Half way something of the application's has that name.
+      await source.query('CREATE TABLE job_types (mine INTEGER)');
+      await expect(bootJobs({ types: [Plain], database })).rejects.toThrow(/job_types/);
+      const tables = (await source.query(
+        isFile
+          ? `SELECT name FROM sqlite_master WHERE type <> 'index'`
+          : `SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public'`,
+      )) as { name: string }[];
+      expect(tables).toEqual([{ name: 'job_types' }]);
+      await source.query('DROP TABLE job_types');
+      await source.destroy();
+      const app = await bootJobs({ types: [Plain], database });
+      expect((await app.run(Plain)).status).toBe('completed');
+    });
+  }
 });
 
 /** Marks the schema as that of a version far ahead, in whatever way it is recorded. */

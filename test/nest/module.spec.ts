@@ -72,6 +72,7 @@ const OTHER_SOURCE = {
   provide: getDataSourceToken(),
   useValue: {
     options: { type: 'sqljs' },
+    namingStrategy: new DefaultNamingStrategy(),
     isInitialized: true,
     entityMetadatas: [],
     getRepository: () => ({}),

@@ -1,3 +1,4 @@
+import { DataSource } from 'typeorm';
 import { describe, expect, it } from 'vitest';
 import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
@@ -189,6 +190,35 @@ describe('another process', () => {
 });
 
 describe('tables', () => {
+  it('that a process was making when it was killed are made by the next one', async () => {
+    const database = createDatabase();
+    const elsewhere = createDatabase();
+    const witness = await bootJobs({ types, database: elsewhere, options: { role: 'producer' } });
+    const { database: name } = database.options() as { database: string };
+    const waiting = (): Promise<unknown[]> =>
+      witness.sql(
+        `SELECT 1 FROM pg_stat_activity WHERE datname = '${name}' AND wait_event_type = 'Lock'
+           AND query LIKE 'CREATE TABLE%job_types%'`,
+      );
+    const source = new DataSource(
+      database.options() as ConstructorParameters<typeof DataSource>[0],
+    );
+    await source.initialize();
+    const runner = source.createQueryRunner();
+    await runner.startTransaction();
+    // Whoever makes that table waits until this transaction ends, with those before it made.
+    await runner.query('CREATE TABLE job_types (mine INTEGER)');
+    const child = ChildApplication.spawn({ database });
+    await until(async () => (await waiting()).length === 1, 'the child to be half way', 20_000);
+    await child.kill('SIGKILL');
+    await runner.rollbackTransaction();
+    await runner.release();
+    await source.destroy();
+    const app = await bootJobs({ types, database });
+    expect((await app.run(Plain)).status).toBe('completed');
+    expect(await app.sql('SELECT version FROM job_migrations')).toEqual([{ version: 1 }]);
+  }, 40_000);
+
   it('are made in the schema of the data source, with its prefix', async () => {
     const database = createDatabase();
     const first = await bootJobs({ types, database, options: { role: 'producer' } });

@@ -60,32 +60,48 @@ export async function prepareMysqlSchema(
 }
 
 function* makeRows(t: TableNames): Script<void> {
-  yield* query(
-    `CREATE TABLE IF NOT EXISTS ${t.migrations} (version INT NOT NULL PRIMARY KEY, applied_at_ms BIGINT NOT NULL) ENGINE = InnoDB`,
-  );
-  for (const row of [BOOT_ROW, CIRCLES_ROW]) {
-    yield* query(`INSERT IGNORE INTO ${t.migrations} (version, applied_at_ms) VALUES (?, 0)`, [
-      row,
-    ]);
+  for (const statement of statementsOfRows(t)) {
+    yield* query(statement);
   }
+}
+
+/** What makes the table of migrations, with its rows that are locked. */
+function statementsOfRows(t: TableNames): readonly string[] {
+  return [
+    `CREATE TABLE IF NOT EXISTS ${t.migrations} (version INT NOT NULL PRIMARY KEY, applied_at_ms BIGINT NOT NULL) ENGINE = InnoDB`,
+    ...[BOOT_ROW, CIRCLES_ROW].map(
+      (row) => `INSERT IGNORE INTO ${t.migrations} (version, applied_at_ms) VALUES (${row}, 0)`,
+    ),
+  ];
 }
 
 function* migrate(t: TableNames): Script<void> {
   // Another process may have done it while this one waited for its turn.
   const version = yield* schemaVersion(t, SCHEMA);
   isUpToDate(version, MYSQL_MIGRATIONS.length, 'auto');
-  const collation = yield* findCollation();
-  for (const [index, migration] of MYSQL_MIGRATIONS.entries()) {
-    if (index >= version) {
-      for (const statement of migration(t, collation)) {
-        yield* query(statement);
-      }
-      yield* query(
-        `INSERT IGNORE INTO ${t.migrations} (version, applied_at_ms) VALUES (?, ${MYSQL_NOW})`,
-        [index + 1],
-      );
-    }
+  for (const statement of statementsFrom(version, t, yield* findCollation())) {
+    yield* query(statement);
   }
+}
+
+function statementsFrom(version: number, t: TableNames, collation: string): readonly string[] {
+  return MYSQL_MIGRATIONS.slice(version).flatMap((migration, index) => [
+    ...migration(t, collation),
+    `INSERT IGNORE INTO ${t.migrations} (version, applied_at_ms) VALUES (${version + index + 1}, ${MYSQL_NOW})`,
+  ]);
+}
+
+/** The whole way from a version to the newest, for somebody who runs it by hand. */
+export function mysqlStatementsFrom(
+  version: number,
+  t: TableNames,
+  server: 'mysql' | 'mariadb',
+): readonly string[] {
+  const [ofMysql = '', ofMariadb = ''] = COLLATIONS;
+  return [
+    ...statementsOfRows(t),
+    ...statementsFrom(version, t, server === 'mysql' ? ofMysql : ofMariadb),
+  ];
 }
 
 function* findCollation(): Script<string> {

@@ -27,7 +27,8 @@ import { prepareMysqlSchema } from './mysql-schema.js';
 import { placeOf, unreachable } from './server-place.js';
 import { READERS, ServerStore, type Lane } from './server-store.js';
 import type { MigrateMode } from './schema.js';
-import { tableNames, type TableNames } from './table-names.js';
+import type { TableNames } from './table-names.js';
+import { tablesOf } from './tables-of.js';
 
 const SESSIONS: ServerDialect = {
   now: MYSQL_NOW,
@@ -66,7 +67,7 @@ export class MysqlStore extends ServerStore {
   constructor(host: DataSource, options: { readonly migrate: MigrateMode }) {
     super(host, SESSIONS);
     this.#migrate = options.migrate;
-    this.#tables = tableNames(host.options.entityPrefix, undefined, MYSQL_WORDS);
+    this.#tables = tablesOf(host, MYSQL_WORDS);
     this.#scripts = new MysqlJobScripts(this.#tables, true);
     this.#joinedScripts = new MysqlJobScripts(this.#tables, false);
     this.#inserts = new MysqlInsertScript(this.#tables, new NumberSource());

@@ -16,9 +16,14 @@ import {
   type ServerDialect,
   type ServerExecutor,
 } from '../dialects/shared/server-session.js';
-import { BY_INDEX, POSTGRES_WORDS, searching, settings } from '../dialects/postgres/words.js';
+import {
+  BY_INDEX,
+  POSTGRES_NOW,
+  POSTGRES_WORDS,
+  searching,
+  settings,
+} from '../dialects/postgres/words.js';
 import { query } from '../dialects/sql.js';
-import { POSTGRES_MIGRATIONS } from '../migrations/index.js';
 import type { CatalogStore, HistoryStore, JobStore, RunLines } from '../store.js';
 import { Writer } from '../writer.js';
 import { catalogStore } from './catalog.store.js';
@@ -28,11 +33,13 @@ import { jobStore } from './job.store.js';
 import { ListScripts } from './list.script.js';
 import { unreachable } from './server-place.js';
 import { READERS, ServerStore, type Lane } from './server-store.js';
-import { prepareSchema, type MigrateMode, type SchemaDialect } from './schema.js';
-import { tableNames, type TableNames } from './table-names.js';
+import { POSTGRES_SCHEMA } from './postgres-schema.js';
+import { prepareSchema, type MigrateMode } from './schema.js';
+import type { TableNames } from './table-names.js';
+import { tablesOf } from './tables-of.js';
 
 const SESSIONS: ServerDialect = {
-  now: '(extract(epoch FROM clock_timestamp()) * 1000)::bigint',
+  now: POSTGRES_NOW,
   classify: classifyPostgresError,
   isAnswerLost,
   fuse,
@@ -40,23 +47,6 @@ const SESSIONS: ServerDialect = {
 
 const POOLED =
   'A pooler such as PgBouncer stands between this process and PostgreSQL. Jobs run as ever, but nobody can be told of them: processes look twice a second, and each write takes three messages instead of one. Give this data source the address of the server itself.';
-
-const SCHEMA: SchemaDialect = {
-  migrations: POSTGRES_MIGRATIONS,
-  *isThere(t) {
-    // Looking into the catalog's table makes the session take note of what others have just made;
-    // the function alone may answer from memory.
-    const rows = yield* query('SELECT 1 FROM pg_catalog.pg_class WHERE oid = to_regclass(?)', [
-      t.migrations,
-    ]);
-    return rows.length > 0;
-  },
-  *lock(t) {
-    yield* query('SELECT pg_advisory_xact_lock(hashtextextended(?, 0))', [
-      `nestjs-jobs ${t.migrations}`,
-    ]);
-  },
-};
 
 interface OwnLane extends Lane {
   readonly connection: Connection;
@@ -93,11 +83,7 @@ export class PostgresStore extends ServerStore {
   constructor(host: DataSource, options: { readonly migrate: MigrateMode }) {
     super(host, SESSIONS);
     this.#migrate = options.migrate;
-    const { entityPrefix, schema }: { entityPrefix?: string; schema?: string } = host.options as {
-      entityPrefix?: string;
-      schema?: string;
-    };
-    this.#tables = tableNames(entityPrefix, schema, POSTGRES_WORDS);
+    this.#tables = tablesOf(host, POSTGRES_WORDS);
     this.#scripts = new PostgresJobScripts(this.#tables);
     this.#inserts = new PostgresInsertScript(this.#tables, new NumberSource());
     const scripts = this.#scripts;
@@ -163,7 +149,7 @@ export class PostgresStore extends ServerStore {
       aside: lane(reads, 1000, true),
     };
     try {
-      await prepareSchema(lanes.aside.session, this.#tables, this.#migrate, SCHEMA);
+      await prepareSchema(lanes.aside.session, this.#tables, this.#migrate, POSTGRES_SCHEMA);
     } catch (error) {
       await lanes.aside.session.release();
       throw classifyPostgresError(error) === 'error' ? error : unreachable(error);

@@ -89,22 +89,28 @@ function* migrate(t: TableNames, dialect: SchemaDialect, nowMs: number): Script<
   yield* dialect.lock(t);
   const version = yield* schemaVersion(t, dialect);
   refuseNewer(version, dialect.migrations.length);
-  if (version === 0) {
-    yield* query(
-      `CREATE TABLE IF NOT EXISTS ${t.migrations} (version INTEGER PRIMARY KEY, applied_at_ms BIGINT NOT NULL)`,
-    );
+  for (const statement of statementsFrom(version, t, dialect.migrations, String(nowMs))) {
+    yield* query(statement);
   }
-  for (const [index, migration] of dialect.migrations.entries()) {
-    if (index >= version) {
-      for (const statement of migration(t)) {
-        yield* query(statement);
-      }
-      yield* query(`INSERT INTO ${t.migrations} (version, applied_at_ms) VALUES (?, ?)`, [
-        index + 1,
-        nowMs,
-      ]);
-    }
-  }
+}
+
+/** What leads from a version to the newest one, in order; `now` is the time in SQL. */
+export function statementsFrom(
+  version: number,
+  t: TableNames,
+  migrations: SchemaDialect['migrations'],
+  now: string,
+): readonly string[] {
+  const record = `CREATE TABLE IF NOT EXISTS ${t.migrations} (version INTEGER PRIMARY KEY, applied_at_ms BIGINT NOT NULL)`;
+  return [
+    ...(version === 0 ? [record] : []),
+    ...migrations
+      .slice(version)
+      .flatMap((migration, index) => [
+        ...migration(t),
+        `INSERT INTO ${t.migrations} (version, applied_at_ms) VALUES (${version + index + 1}, ${now})`,
+      ]),
+  ];
 }
 
 /** @throws JobsError `schema_mismatch` when the schema is newer, or older with `check` */

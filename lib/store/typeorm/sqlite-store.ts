@@ -28,7 +28,7 @@ import { CommitListeners, dataSourceOf, joinTransaction, runOn } from './joined-
 import { ListScripts } from './list.script.js';
 import { RemoteChanges } from './remote-changes.js';
 import { prepareSchema, retryBusy, type MigrateMode } from './schema.js';
-import { tableNames } from './table-names.js';
+import { tablesOf } from './tables-of.js';
 
 /** What a store is built from. */
 export interface StoreOptions {
@@ -69,7 +69,7 @@ export class SqliteStore implements Store {
   constructor(host: DataSource, options: StoreOptions) {
     this.#host = host;
     this.#options = options;
-    this.#tables = tableNames(host.options.entityPrefix);
+    this.#tables = tablesOf(host);
     this.#scripts = new JobScripts(this.#tables);
     const declarations = new Declarations(this.#tables);
     this.#inserts = new SqliteInsertScript(

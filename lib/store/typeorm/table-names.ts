@@ -48,7 +48,7 @@ export interface SqlWords {
   readonly ofTenant: string;
 }
 
-/** The tables' names under the data source's `entityPrefix`, quoted. */
+/** The tables' names under the data source's `entityPrefix` and naming strategy, quoted. */
 export interface TableNames {
   /** What is read: one row a job, with the columns of the contract. */
   readonly jobs: string;
@@ -117,17 +117,18 @@ export function filter(where: string | undefined): string {
   return where === undefined ? '' : ` FILTER (WHERE ${where})`;
 }
 
-/** Names for a prefix; a prefix is an identifier of the host's own configuration, not of a user. */
+/** Names for a prefix, or as somebody names them: identifiers of the host's own configuration, not of a user. */
 export function tableNames(
-  prefix = '',
+  prefix: string | ((name: string) => string) = '',
   schema?: string,
   words: SqlWords = SQLITE_WORDS,
 ): TableNames {
+  const named = typeof prefix === 'string' ? (name: string) => prefix + name : prefix;
   const { quote } = words;
   const identifier = (name: string): string =>
     `${quote}${name.replaceAll(quote, quote + quote)}${quote}`;
   const quoted = (name: string): string =>
-    `${schema === undefined ? '' : `${identifier(schema)}.`}${identifier(prefix + name)}`;
+    `${schema === undefined ? '' : `${identifier(schema)}.`}${identifier(named(name))}`;
   const declarations = quoted('job_declarations');
   return {
     words,
@@ -141,7 +142,7 @@ export function tableNames(
     workers: quoted('job_workers'),
     logs: quoted('job_logs'),
     migrations: quoted('job_migrations'),
-    index: (name) => identifier(`${prefix}ix_${name}`),
+    index: (name) => identifier(named(`ix_${name}`)),
     isOfTenant: words.ofTenant,
     isOfOthers: words.ofTenants,
     ofTypes: (count) => {

@@ -1,5 +1,8 @@
 import { COMMON_WORDS, filter, type SqlWords } from '../../typeorm/table-names.js';
 
+/** The server's time in Unix milliseconds. */
+export const POSTGRES_NOW = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
+
 /** What statements that databases share say in PostgreSQL's own words. */
 export const POSTGRES_WORDS: SqlWords = {
   ...COMMON_WORDS,
