@@ -2,6 +2,7 @@ import { Subject, type Observable } from 'rxjs';
 import type { JobEntity } from '../entities/job.entity.js';
 import type { JobEvent } from '../model/job.js';
 import type { JobStatus } from '../model/job-status.js';
+import type { Standing } from '../store/store.js';
 
 /** Jobs whose last event is remembered; one overtakes another by milliseconds. */
 const MOST_REMEMBERED = 10_000;
@@ -12,6 +13,9 @@ export interface EngineEvent {
   readonly queue: string;
 }
 
+/** What changes when there is something to tell of a job. */
+export type Told = Pick<Standing, 'sequence' | 'progress'>;
+
 /**
  * What happened in this process, told after the commit. Watchers of one job are found by its id,
  * so that ten thousand waiting callers cost an event nothing.
@@ -20,6 +24,8 @@ export class EventBus {
   readonly #all = new Subject<EngineEvent>();
   readonly #watchers = new Map<string, Set<(event: JobEvent) => void>>();
   readonly #removals = new Map<string, Set<() => void>>();
+  /** How the jobs that are watched stood when they were last read. */
+  readonly #standings = new Map<string, Told>();
   /** The sequences last told of jobs, the longest untouched first. */
   readonly #latest = new Map<string, number>();
 
@@ -40,8 +46,20 @@ export class EventBus {
       listeners.delete(listener);
       if (listeners.size === 0 && this.#watchers.get(jobId) === listeners) {
         this.#watchers.delete(jobId);
+        this.#standings.delete(jobId);
       }
     };
+  }
+
+  standing(jobId: string): Told | undefined {
+    return this.#standings.get(jobId);
+  }
+
+  /** A job that is watched was read: what comes later is news. */
+  noteStanding(jobId: string, { sequence, progress }: Told): void {
+    if (this.#watchers.has(jobId)) {
+      this.#standings.set(jobId, { sequence, progress });
+    }
   }
 
   /** Tells the watchers of a job that its row is gone. */
@@ -112,6 +130,7 @@ export class EventBus {
       this.removed(id);
     }
     this.#watchers.clear();
+    this.#standings.clear();
     this.#latest.clear();
   }
 }

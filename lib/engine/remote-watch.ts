@@ -7,7 +7,6 @@ const LEAST_INTERVAL_MS = 20;
 /** Follows, for those who watch a job here, what other processes do to it. */
 export class RemoteWatch {
   readonly #parts: EngineParts;
-  readonly #known = new Map<string, { sequence: number; progress: number }>();
   #timer: NodeJS.Timeout | undefined;
   #isLooking = false;
 
@@ -40,12 +39,6 @@ export class RemoteWatch {
       for (let at = 0; at < ids.length; at += CHUNK) {
         await this.#compare(ids.slice(at, at + CHUNK));
       }
-      const watched = new Set(ids);
-      for (const id of this.#known.keys()) {
-        if (!watched.has(id)) {
-          this.#known.delete(id);
-        }
-      }
     } catch (error) {
       this.#parts.logger.debug(
         `Watched jobs could not be read, and are read again: ${String(error)}`,
@@ -62,8 +55,8 @@ export class RemoteWatch {
       bus.removed(id);
     }
     for (const [id, standing] of standings) {
-      const known = this.#known.get(id);
-      this.#known.set(id, standing);
+      const known = bus.standing(id);
+      bus.noteStanding(id, standing);
       if (known?.sequence === standing.sequence && known.progress === standing.progress) {
         continue;
       }

@@ -45,6 +45,10 @@ export function watchJob(
           return;
         }
         isReplayed = true;
+        // Others that watch it have not heard yet what happened since it was read for them.
+        if (parts.bus.standing(id) === undefined) {
+          parts.bus.noteStanding(id, found.job);
+        }
         if (isFinal(found.job.status) && found.job.sequence <= last) {
           subscriber.complete();
           return;

@@ -3,7 +3,7 @@ import type { AbstractHttpAdapter } from '@nestjs/core';
 import { JobsService, type JobsIdentity, type JobsModuleOptions } from '../../lib/index.js';
 import { rootModule } from '../support/boot.js';
 import type { Lifetime } from '../support/cleanup.js';
-import { createDatabase } from '../support/databases.js';
+import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { openHost, type HttpApp, type Server } from '../support/http.js';
 
 export interface RealHost {
@@ -13,12 +13,15 @@ export interface RealHost {
   readonly configure?: (app: INestApplication) => unknown;
   readonly adapter?: AbstractHttpAdapter;
   readonly lifetime?: Lifetime;
+  /** One that is there already. */
+  readonly database?: TestDatabase;
 }
 
 /** An application with the whole library behind its routes. */
 export async function openReal(host: RealHost): Promise<HttpApp & { readonly jobs: JobsService }> {
   const { server, types = [], options, configure, adapter, lifetime = 'test' } = host;
-  const module = rootModule({ types, options: { api: {}, ...options } }, createDatabase(lifetime));
+  const { database = createDatabase(lifetime) } = host;
+  const module = rootModule({ types, options: { api: {}, ...options } }, database);
   const opened = await openHost({
     server,
     module,
