@@ -144,9 +144,10 @@ export abstract class ServerStore implements Store {
         return result as T;
       }
       const executor = this.executorOn(await runner.connect());
+      const askedAt = performance.now();
       const now = await executor.simple(`SELECT ${this.#dialect.now}`);
       return await runScriptAsync(
-        script(this.clock.observe(Number(now[0]?.[0]))),
+        script(this.clock.observe(Number(now[0]?.[0]), askedAt)),
         executor.execute,
       );
     } catch (error) {
@@ -155,7 +156,8 @@ export abstract class ServerStore implements Store {
   }
 
   *#now(): Script<number> {
+    const askedAt = performance.now();
     const rows = yield* query(`SELECT ${this.#dialect.now}`);
-    return this.clock.observe(Number(rows[0]?.[0]));
+    return this.clock.observe(Number(rows[0]?.[0]), askedAt);
   }
 }

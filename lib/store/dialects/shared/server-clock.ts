@@ -1,6 +1,9 @@
 /** An estimate older than this is asked for anew before something is decided by it. */
 const FRESH_MS = 15_000;
 
+/** A step back that is shorter is none of the server's clock: estimates differ by less. */
+const LEAST_STEP_BACK_MS = 1000;
+
 /**
  * The server's clock, carried on by this machine's monotonic one: setting the machine's own clock
  * changes nothing. Each transaction brings the server's time along and corrects it.
@@ -11,13 +14,18 @@ export class ServerClock {
 
   #base = Date.now() - performance.now();
   #observedAt = -Infinity;
+  #latest = -Infinity;
 
-  /** Takes note of a time that the server gave, and returns it shifted. */
-  observe(serverMs: number): number {
+  /**
+   * Takes note of a time that the server gave, and returns it shifted. `askedAt`: when it was asked,
+   * by `performance.now()`. An answer that was long under way says little, and leaves an estimate that
+   * agrees with it as it is.
+   */
+  observe(serverMs: number, askedAt: number): number {
     const here = performance.now();
-    this.#base = serverMs - here;
+    this.#base = Math.min(Math.max(this.#base, serverMs - here), serverMs + 1 - askedAt);
     this.#observedAt = here;
-    return serverMs + this.shiftMs;
+    return this.#onward(serverMs + this.shiftMs);
   }
 
   get isFresh(): boolean {
@@ -25,6 +33,14 @@ export class ServerClock {
   }
 
   estimateMs(): number {
-    return Math.round(this.#base + performance.now()) + this.shiftMs;
+    return this.#onward(Math.floor(this.#base + performance.now()) + this.shiftMs);
+  }
+
+  /** Jobs that are enqueued one after the other start in that order, which goes by their times. */
+  #onward(ms: number): number {
+    if (ms > this.#latest || ms < this.#latest - LEAST_STEP_BACK_MS) {
+      this.#latest = ms;
+    }
+    return this.#latest;
   }
 }

@@ -81,9 +81,7 @@ export class ServerSession implements Session {
         this.#onConnection(connection, async (executor) => {
           const now = this.#clock.isFresh
             ? this.#clock.estimateMs()
-            : this.#clock.observe(
-                Number((await executor.simple(`SELECT ${this.#dialect.now}`))[0]?.[0]),
-              );
+            : await this.#askTime(executor, `SELECT ${this.#dialect.now}`);
           return runScriptAsync(script(now), executor.execute);
         }),
       )
@@ -203,8 +201,13 @@ export class ServerSession implements Session {
       return this.#clock.estimateMs();
     }
     const prelude = executor.prelude === undefined ? '' : `${executor.prelude}; `;
-    const begun = await executor.simple(`BEGIN; ${prelude}SELECT ${this.#dialect.now}`);
-    return this.#clock.observe(Number(begun[0]?.[0]));
+    return this.#askTime(executor, `BEGIN; ${prelude}SELECT ${this.#dialect.now}`);
+  }
+
+  async #askTime(executor: ServerExecutor, text: string): Promise<number> {
+    const askedAt = performance.now();
+    const [row] = await executor.simple(text);
+    return this.#clock.observe(Number(row?.[0]), askedAt);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
