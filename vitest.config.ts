@@ -140,7 +140,7 @@ export default defineConfig({
       {
         extends: true,
         test: line('nest12', 'better-sqlite3', 'test/processes/fixtures', [
-          `test/!(postgres|mariadb)/**/${suffix}`,
+          `test/!(postgres|mariadb|faults)/**/${suffix}`,
           `test/${suffix}`,
         ]),
       },

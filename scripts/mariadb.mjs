@@ -54,30 +54,45 @@ export async function startMariadb({ durable = false, settings = [] } = {}) {
     '--innodb-buffer-pool-size=128M',
     '--innodb-fast-shutdown=2',
   ];
-  const server = spawn(
-    bin.server,
-    [
-      ...common,
-      `--port=${port}`,
-      '--bind-address=127.0.0.1',
-      `--socket=${path.join(folder, 's.sock')}`,
-      `--pid-file=${path.join(folder, 'pid')}`,
-      '--skip-name-resolve',
-      '--max-connections=300',
-      ...(durable ? [] : careless),
-      ...settings,
-    ],
-    { ...as, stdio: ['ignore', 'ignore', 'pipe'] },
-  );
-  await ready(server);
-  // The log would fill the pipe.
-  server.stderr.resume();
+  const launch = async () => {
+    const server = spawn(
+      bin.server,
+      [
+        ...common,
+        `--port=${port}`,
+        '--bind-address=127.0.0.1',
+        `--socket=${path.join(folder, 's.sock')}`,
+        `--pid-file=${path.join(folder, 'pid')}`,
+        '--skip-name-resolve',
+        '--max-connections=300',
+        ...(durable ? [] : careless),
+        ...settings,
+      ],
+      { ...as, stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    await ready(server);
+    // The log would fill the pipe.
+    server.stderr.resume();
+    return server;
+  };
+  let server = await launch();
+  const end = async (signal) => {
+    const ended = new Promise((resolve) => server.once('exit', resolve));
+    if (server.exitCode === null && server.signalCode === null && server.kill(signal)) await ended;
+  };
   return {
     url: `mysql://root@127.0.0.1:${port}/mysql`,
-    pid: server.pid,
+    get pid() {
+      return server.pid;
+    },
+    /** Ends it and keeps its data: SIGTERM disconnects everybody, SIGKILL is a crash. */
+    end,
+    /** Starts it again where it was. */
+    async start() {
+      server = await launch();
+    },
     async stop() {
-      const ended = new Promise((resolve) => server.once('exit', resolve));
-      if (server.exitCode === null && server.kill(durable ? 'SIGTERM' : 'SIGKILL')) await ended;
+      await end(durable ? 'SIGTERM' : 'SIGKILL');
       rmSync(folder, { recursive: true, force: true });
     },
   };
@@ -95,6 +110,9 @@ function ready(server) {
       }
     });
     server.once('error', reject);
-    server.once('exit', () => reject(new Error(`MariaDB ended: ${said}`)));
+    server.once('exit', () => {
+      clearTimeout(timer);
+      reject(new Error(`MariaDB ended: ${said}`));
+    });
   });
 }

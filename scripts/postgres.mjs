@@ -1,6 +1,14 @@
 // A PostgreSQL server for tests: started on a free port by an ordinary user, gone afterwards.
 import { spawn, spawnSync } from 'node:child_process';
-import { chownSync, cpSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import {
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { freePort, ordinaryUser } from './servers.mjs';
@@ -87,23 +95,76 @@ export async function startPostgres({ durable = false, settings = [] } = {}) {
     ...(durable ? [] : careless),
     ...settings,
   ];
-  const server = spawn(
-    path.join(bin, 'postgres'),
-    ['-D', data, '-p', String(port), ...options.flatMap((option) => ['-c', option])],
-    { ...as, stdio: ['ignore', 'ignore', 'pipe'] },
-  );
-  await ready(server);
-  // The log would fill the pipe.
-  server.stderr.resume();
+  const launch = () =>
+    launched(() =>
+      spawn(
+        path.join(bin, 'postgres'),
+        ['-D', data, '-p', String(port), ...options.flatMap((option) => ['-c', option])],
+        { ...as, stdio: ['ignore', 'ignore', 'pipe'] },
+      ),
+    );
+  let server = await launch();
+  const end = async (signal) => {
+    const ended = new Promise((resolve) => server.once('exit', resolve));
+    // What a killed server leaves behind would hold on to its memory for a moment.
+    const orphans = signal === 'SIGKILL' ? childrenOf(server.pid) : [];
+    if (server.exitCode === null && server.signalCode === null && server.kill(signal)) await ended;
+    for (const pid of orphans) killed(pid);
+  };
   return {
     url: `postgres://postgres@127.0.0.1:${port}/postgres`,
-    pid: server.pid,
+    get pid() {
+      return server.pid;
+    },
+    data,
+    as,
+    bin,
+    /** Ends it and keeps its data: SIGINT disconnects everybody, SIGKILL is a crash. */
+    end,
+    /** Starts it again where it was. */
+    async start() {
+      server = await launch();
+    },
     async stop() {
-      const ended = new Promise((resolve) => server.once('exit', resolve));
-      if (server.exitCode === null && server.kill('SIGINT')) await ended;
+      await end('SIGINT');
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Starts until it stands: right after a crash the first try may come too soon. */
+async function launched(start, deadline = Date.now() + 30_000) {
+  for (;;) {
+    const server = start();
+    try {
+      await ready(server);
+      // The log would fill the pipe.
+      server.stderr.resume();
+      return server;
+    } catch (error) {
+      if (Date.now() > deadline || !/still in use|lock file/.test(String(error))) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
+function childrenOf(pid) {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+      .split(' ')
+      .filter(Boolean)
+      .map(Number);
+  } catch {
+    return [];
+  }
+}
+
+function killed(pid) {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has gone by itself.
+  }
 }
 
 function ready(server) {
@@ -118,6 +179,9 @@ function ready(server) {
       }
     });
     server.once('error', reject);
-    server.once('exit', () => reject(new Error(`PostgreSQL ended: ${said}`)));
+    server.once('exit', () => {
+      clearTimeout(timer);
+      reject(new Error(`PostgreSQL ended: ${said}`));
+    });
   });
 }

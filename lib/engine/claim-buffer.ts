@@ -8,6 +8,8 @@ export class ClaimBuffer {
   readonly #parts: EngineParts;
   readonly #kept: FailedJobs;
   #jobs: JobEntity[] = [];
+  /** Until when all of them are surely held, by the monotonic clock here. */
+  #heldUntil = Infinity;
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
@@ -22,8 +24,23 @@ export class ClaimBuffer {
     return this.#jobs.map((job) => job.runId ?? '');
   }
 
-  add(jobs: readonly JobEntity[]): void {
+  /**
+   * Whether leases may have ended while nobody here could renew them, because the event loop was blocked
+   * or the database away: somebody else may be at work on these jobs.
+   */
+  get isOver(): boolean {
+    return this.#jobs.length > 0 && performance.now() >= this.#heldUntil;
+  }
+
+  /** Adds jobs whose leases last at least until then. */
+  add(jobs: readonly JobEntity[], heldUntil: number): void {
+    this.#heldUntil = this.#jobs.length === 0 ? heldUntil : Math.min(this.#heldUntil, heldUntil);
     this.#jobs = this.#jobs.length === 0 ? [...jobs] : [...this.#jobs, ...jobs];
+  }
+
+  /** The leases of all that were here before have been extended. */
+  renewed(heldUntil: number): void {
+    this.#heldUntil = heldUntil;
   }
 
   /** The next job to start. */

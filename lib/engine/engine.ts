@@ -276,7 +276,8 @@ export class Engine {
     const isSettled = await drainQueues([...this.queues.values()], this.#parts);
     // A database that cannot be written must not keep the process from ending.
     const patienceMs = isSettled ? LAST_WRITES_MS : 0;
-    await within(Promise.all(this.#loops.map((loop) => loop.stop())), patienceMs);
+    const stopped = Promise.all(this.#loops.map((loop) => loop.stop()));
+    const isReachable = await within(stopped, patienceMs);
     clearInterval(this.#keepAlive);
     this.#isWorking = false;
     const forgotten = this.store.catalog
@@ -286,7 +287,7 @@ export class Engine {
           `Worker ${this.workerId} stays on the list for an hour: ${String(error)}`,
         ),
       );
-    await within(forgotten, patienceMs);
+    await within(forgotten, isReachable ? patienceMs : 0);
   }
 
   async #close(): Promise<void> {

@@ -92,9 +92,12 @@ export class Heartbeat {
   async #renew(): Promise<void> {
     const { store, workerId, options } = this.#parts;
     const before = new Set(this.#queues.flatMap((queue) => queue.heldRunIds()));
-    const held = await store.jobs.renew(workerId, options.lease.durationMs);
+    const { durationMs } = options.lease;
+    const heldUntil = performance.now() + durationMs;
+    const held = await store.jobs.renew(workerId, durationMs);
     const stored = new Set(held.map((run) => run.runId));
     for (const queue of this.#queues) {
+      queue.renewed(heldUntil);
       for (const runId of queue.heldRunIds()) {
         if (before.has(runId) && !stored.has(runId)) {
           // Buffered: its handler was not called, and somebody else has the job.

@@ -180,6 +180,11 @@ export class QueueRunner implements ExecutionHost {
     return this.#buffer.drop(runId);
   }
 
+  /** The leases of all that this queue held when it was asked last until then at least. */
+  renewed(heldUntil: number): void {
+    this.#buffer.renewed(heldUntil);
+  }
+
   /** Drops a buffered job that this worker holds no more. */
   forget(runId: string): void {
     this.#buffer.forget(runId);
@@ -226,6 +231,11 @@ export class QueueRunner implements ExecutionHost {
     this.#isPumping = true;
     try {
       while (this.#buffer.size > 0 && !this.#mayNotStart && this.#slots.tryTake()) {
+        if (this.#buffer.isOver) {
+          this.#slots.release();
+          this.giveBackBuffer();
+          break;
+        }
         const job = this.#buffer.take();
         if (job === undefined) {
           this.#slots.release();
@@ -264,6 +274,8 @@ export class QueueRunner implements ExecutionHost {
 
   async #claim(limit: number): Promise<void> {
     const onlyIfReady = this.#isHintOnly;
+    const { durationMs } = this.#parts.options.lease;
+    const heldUntil = performance.now() + durationMs;
     this.#isClaiming = true;
     this.#mayHaveMore = false;
     this.#isHintOnly = false;
@@ -274,14 +286,14 @@ export class QueueRunner implements ExecutionHost {
         channels: this.#parts.options.channels,
         limit,
         workerId: this.#parts.workerId,
-        leaseMs: this.#parts.options.lease.durationMs,
+        leaseMs: durationMs,
         starts: limit <= this.#slots.free,
         onlyIfReady,
       });
       if (jobs.length >= limit) {
         this.#mayHaveMore = true;
       }
-      await this.#take(jobs);
+      await this.#take(jobs, heldUntil);
     } catch (error) {
       this.#parts.logger.warn(`Queue "${this.name}" could not take jobs: ${String(error)}`);
     } finally {
@@ -293,12 +305,12 @@ export class QueueRunner implements ExecutionHost {
     }
   }
 
-  async #take(jobs: readonly JobEntity[]): Promise<void> {
+  async #take(jobs: readonly JobEntity[], heldUntil: number): Promise<void> {
     // A log that filled up meanwhile lets nothing start for a while: others may have the jobs.
     if (this.#isStopped || this.#isPaused || this.#parts.logs.isFull) {
       await this.#buffer.giveBack(jobs);
     } else {
-      this.#buffer.add(jobs);
+      this.#buffer.add(jobs, heldUntil);
     }
   }
 

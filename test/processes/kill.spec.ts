@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { isFinal, JobType, type JobHandler } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
+import { chance, seedOfRun } from '../support/chance.js';
 import { ChildApplication, marksOf, type Mark } from '../support/children.js';
 import { createDatabase, isFile, type TestDatabase } from '../support/databases.js';
 import { until, waitForEnd, waitForStatus } from '../support/waiting.js';
@@ -34,17 +35,6 @@ const options = {
   lease: { duration: '1s', sweep: '200ms', maxLost: 1000 },
   queues: { default: 6 },
 };
-
-/** Chance that can be had again: a failure prints its seed. */
-function chance(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 function marks(database: TestDatabase): Mark[] {
   const file = marksOf(database);
@@ -124,7 +114,7 @@ describe('kill -9', () => {
   it(
     `of random workers over ${JOBS} jobs loses none and runs none twice at once`,
     async () => {
-      const seed = Number(process.env['JOBS_TEST_SEED'] ?? Date.now() % 2 ** 31);
+      const seed = seedOfRun();
       const random = chance(seed);
       const database = createDatabase();
       const producer = await bootJobs({
@@ -252,6 +242,32 @@ describe('a handler that', () => {
       revision: 2,
     });
     expect((await producer.jobs.runs(id)).map((run) => run.outcome)).toEqual(['lost', 'completed']);
+  });
+
+  it('blocks its event loop does not let jobs begin that were claimed before and have gone to others', async () => {
+    const database = createDatabase();
+    const producer = await bootJobs({ types, database, options: { role: 'producer', ...options } });
+    const first = await ChildApplication.start({ database, options });
+    // Runs that are short: the worker claims ahead of its handlers.
+    await first.call('process', 'burst', 40, { ms: 0 });
+    const outcomes = await producer.jobs.enqueueMany([
+      { type: Blocks, params: { ms: 5000 }, priority: 10 },
+      ...Array.from({ length: 20 }, () => ({ type: Marked, params: { ms: 1 } })),
+    ]);
+    const [blocking = '', ...behind] = outcomes.map((each) => each.job?.id ?? '');
+    await first.event('started', blocking);
+    const second = await ChildApplication.start({ database, options });
+    for (const id of behind) {
+      expect(await waitForEnd(producer.jobs, id, 20_000)).toMatchObject({ status: 'completed' });
+    }
+    await until(() => /lost its lease|too late/.test(first.output), 'the first to wake', 15_000);
+    // What it does next it does after all that it had in hand.
+    await first.call('process', 'stall');
+    expect(second.exit).toBeUndefined();
+    const starts = marks(database).filter(
+      ({ what, job }) => what === 'start' && behind.includes(job),
+    );
+    expect(starts.map(({ job }) => job).sort()).toEqual(behind.toSorted());
   });
 }, 40_000);
 

@@ -16,6 +16,8 @@ export interface ChildOptions {
   readonly database: TestDatabase;
   readonly options?: JobsModuleOptions;
   readonly typeorm?: object;
+  /** More for the fixture: see there. */
+  readonly fixture?: object;
   /** A limit in blocks of 1024 bytes for every file that the child writes. */
   readonly fileLimit?: number;
   /** Without the right of root to write what permissions forbid. */
@@ -81,6 +83,8 @@ export class ChildApplication {
     child.on('message', (message) => this.messages.push(message as Message));
     child.stdout?.on('data', (chunk: Buffer) => (this.#output += chunk.toString()));
     child.stderr?.on('data', (chunk: Buffer) => (this.#output += chunk.toString()));
+    // Said to it while it dies; that it is dead is noticed anyway.
+    child.on('error', (error) => (this.#output += String(error)));
     child.on('exit', (code, signal) => (this.#exit = { code, signal, at: Date.now() }));
   }
 
@@ -95,6 +99,7 @@ export class ChildApplication {
     database,
     options,
     typeorm,
+    fixture: more,
     fileLimit,
     obeysPermissions,
   }: ChildOptions): ChildApplication {
@@ -103,6 +108,7 @@ export class ChildApplication {
       typeorm: database.options(typeorm),
       options: { ...QUICK, ...options },
       marks: marksOf(database),
+      ...more,
     });
     const { command: prefix, uid } =
       obeysPermissions === true ? ordinaryUser() : { command: [], uid: undefined };

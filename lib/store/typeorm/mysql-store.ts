@@ -9,6 +9,7 @@ import { MYSQL_NOW, MYSQL_WORDS } from '../dialects/mysql/mysql-words.js';
 import { clientMaker, type MysqlClient } from '../dialects/mysql/mysql2.js';
 import { Poll } from '../dialects/mysql/poll.js';
 import { NumberSource } from '../dialects/shared/number-source.js';
+import { ANSWER_MS, Patience } from '../dialects/shared/patience.js';
 import { PoolTransactions } from '../dialects/shared/pool-transactions.js';
 import {
   ServerSession,
@@ -118,8 +119,9 @@ export class MysqlStore extends ServerStore {
       return;
     }
     const make = clientMaker(this.host);
+    const patience = new Patience();
     const connection = (): MysqlConnection =>
-      new MysqlConnection(make, () => (this.#deadlocks += 1));
+      new MysqlConnection(make, () => (this.#deadlocks += 1), patience);
     const poll = new Poll(`${placeOf(this.host)} ${this.#tables.jobs}`, this.changed);
     const lane = (beside: readonly MysqlConnection[]): Lane => {
       const session = new ServerSession(connection(), beside, this.clock, SESSIONS, () =>
@@ -139,6 +141,7 @@ export class MysqlStore extends ServerStore {
       await Promise.all([insert.session.release(), aside.session.release()]);
       throw classifyMysqlError(error) === 'error' ? error : unreachable(error);
     }
+    patience.limit(ANSWER_MS);
     this.#lanes = lanes;
     this.#poll = poll;
     poll.start();

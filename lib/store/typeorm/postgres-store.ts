@@ -10,6 +10,7 @@ import { Notifications } from '../dialects/postgres/notifications.js';
 import { clientMaker, type PgClient } from '../dialects/postgres/pg.js';
 import { classifyPostgresError, isAnswerLost } from '../dialects/postgres/postgres-errors.js';
 import { NumberSource } from '../dialects/shared/number-source.js';
+import { ANSWER_MS, Patience } from '../dialects/shared/patience.js';
 import { PoolTransactions } from '../dialects/shared/pool-transactions.js';
 import {
   ServerSession,
@@ -133,10 +134,14 @@ export class PostgresStore extends ServerStore {
       return;
     }
     const make = clientMaker(this.host, 'nestjs-jobs');
-    const reads = Array.from({ length: READERS }, () => new Connection(make, searching(1000)));
+    const patience = new Patience();
+    const reads = Array.from(
+      { length: READERS },
+      () => new Connection(make, searching(1000), patience),
+    );
     const notifications = new Notifications(make, this.#channel());
     const lane = (beside: readonly Connection[], lockMs: number, isUrgent: boolean): OwnLane => {
-      const connection = new Connection(make, `${settings(lockMs)}; ${BY_INDEX}`);
+      const connection = new Connection(make, `${settings(lockMs)}; ${BY_INDEX}`, patience);
       const session = new ServerSession(connection, beside, this.clock, SESSIONS, () =>
         notifications.tell(isUrgent),
       );
@@ -154,6 +159,7 @@ export class PostgresStore extends ServerStore {
       await lanes.aside.session.release();
       throw classifyPostgresError(error) === 'error' ? error : unreachable(error);
     }
+    patience.limit(ANSWER_MS);
     this.#lanes = lanes;
     this.#notifications = notifications;
     // Without migrations this is the first contact, and need not succeed.

@@ -1,3 +1,4 @@
+import { Patience } from '../shared/patience.js';
 import type { ServerConnection, ServerExecutor } from '../shared/server-session.js';
 import { CHANGES_SQL, type Row, type Statement } from '../sql.js';
 import { bind } from './literals.js';
@@ -24,13 +25,20 @@ export class MysqlExecutor implements ServerExecutor {
   readonly #client: MysqlClient;
   readonly #typeCast: MysqlQuery['typeCast'];
   readonly #deadlocked: () => void;
+  readonly #patience: Patience;
   #changes = 0;
   /** What travels with the next statement: a message there and back costs as much as many rows. */
   #ahead: string[] = [];
 
   /** A connection of the host reads values as the host likes, unless it is told. */
-  constructor(client: MysqlClient, isOurs: boolean, deadlocked: () => void) {
+  constructor(
+    client: MysqlClient,
+    isOurs: boolean,
+    deadlocked: () => void,
+    patience = new Patience(),
+  ) {
     this.#client = client;
+    this.#patience = patience;
     this.#typeCast = isOurs ? undefined : readPlainly;
     this.#deadlocked = deadlocked;
   }
@@ -71,7 +79,7 @@ export class MysqlExecutor implements ServerExecutor {
   async #send(last: string, before: readonly string[] = []): Promise<unknown> {
     const texts = [...this.#ahead, ...before, last];
     this.#ahead = [];
-    const result = await this.#query(texts.join(';\n'));
+    const result = await this.#patience.wait(this.#query(texts.join(';\n')));
     return texts.length === 1 || !Array.isArray(result) ? result : result.at(-1);
   }
 
@@ -124,18 +132,24 @@ function refuseCutValues(sql: string, { affectedRows, warningStatus, info }: Mys
 export class MysqlConnection implements ServerConnection {
   readonly #make: () => MysqlClient;
   readonly #deadlocked: () => void;
+  readonly #patience: Patience;
   #open: Promise<MysqlExecutor> | undefined;
   #client: MysqlClient | undefined;
+  #openedAt = 0;
   #closed = false;
 
-  constructor(make: () => MysqlClient, deadlocked: () => void) {
+  constructor(make: () => MysqlClient, deadlocked: () => void, patience = new Patience()) {
     this.#make = make;
     this.#deadlocked = deadlocked;
+    this.#patience = patience;
   }
 
   executor(): Promise<MysqlExecutor> {
     if (this.#closed) {
       return Promise.reject(new Error('Connection ended: the jobs store is closed.'));
+    }
+    if (this.#open !== undefined && !this.#patience.trusts(this.#openedAt)) {
+      this.discard();
     }
     const opening = (this.#open ??= this.#connect());
     return opening;
@@ -169,11 +183,12 @@ export class MysqlConnection implements ServerConnection {
     client.on('error', lost);
     client.on('end', lost);
     this.#client = client;
+    this.#openedAt = performance.now();
     try {
       await new Promise<void>((resolve, reject) => {
         client.connect((error) => (error instanceof Error ? reject(error) : resolve()));
       });
-      const executor = new MysqlExecutor(client, true, this.#deadlocked);
+      const executor = new MysqlExecutor(client, true, this.#deadlocked, this.#patience);
       for (const setting of SETTINGS) {
         await executor.simple(setting);
       }

@@ -1,3 +1,4 @@
+import { Patience, soon } from '../shared/patience.js';
 import type { ServerExecutor } from '../shared/server-session.js';
 import type { Row, Statement } from '../sql.js';
 import { CHANGES_SQL } from '../sql.js';
@@ -36,12 +37,14 @@ export class Executor implements ServerExecutor {
   readonly prelude: string | undefined;
   readonly #client: PgClient;
   readonly #isOurs: boolean;
+  readonly #patience: Patience;
   #changes = 0;
 
   /** On a connection of the host, and on one behind a pooler, no statement is left behind. */
-  constructor(client: PgClient, isOurs: boolean, prelude?: string) {
+  constructor(client: PgClient, isOurs: boolean, patience = new Patience(), prelude?: string) {
     this.#client = client;
     this.#isOurs = isOurs;
+    this.#patience = patience;
     this.prelude = prelude;
   }
 
@@ -50,20 +53,24 @@ export class Executor implements ServerExecutor {
       return [[this.#changes]];
     }
     const { text, name } = prepare(sql);
-    const result = await this.#client.query({
-      text,
-      ...(this.#isOurs && name !== undefined ? { name } : {}),
-      values: params.map(storable),
-      rowMode: 'array',
-      types: PG_TYPES,
-    });
+    const result = await this.#patience.wait(
+      this.#client.query({
+        text,
+        ...(this.#isOurs && name !== undefined ? { name } : {}),
+        values: params.map(storable),
+        rowMode: 'array',
+        types: PG_TYPES,
+      }),
+    );
     this.#changes = result.rowCount ?? 0;
     return result.rows as unknown[][] as Row[];
   };
 
   /** Text of one or more statements without parameters; the rows of the last one. */
   async simple(text: string): Promise<readonly Row[]> {
-    const given = await this.#client.query({ text, rowMode: 'array', types: PG_TYPES });
+    const given = await this.#patience.wait(
+      this.#client.query({ text, rowMode: 'array', types: PG_TYPES }),
+    );
     const last = Array.isArray(given) ? (given.at(-1) as typeof given) : given;
     return last.rows as unknown[][] as Row[];
   }
@@ -80,13 +87,15 @@ function storable(value: Statement['params'][number]): unknown {
 export class Connection {
   readonly #make: () => PgClient;
   readonly #settings: string;
+  readonly #patience: Patience;
   #open: Promise<{ readonly client: PgClient; readonly executor: Executor }> | undefined;
   #closed = false;
 
   /** `settings`: statements that every new session begins with. */
-  constructor(make: () => PgClient, settings: string) {
+  constructor(make: () => PgClient, settings: string, patience = new Patience()) {
     this.#make = make;
     this.#settings = settings;
+    this.#patience = patience;
   }
 
   /** The executor of an open session. */
@@ -97,6 +106,9 @@ export class Connection {
   opened(): Promise<{ readonly client: PgClient; readonly executor: Executor }> {
     if (this.#closed) {
       return Promise.reject(new Error('Connection ended: the jobs store is closed.'));
+    }
+    if (this.#open !== undefined && !this.#patience.trusts(this.#openedAt)) {
+      this.discard();
     }
     const opening = (this.#open ??= this.#connect());
     return opening;
@@ -117,7 +129,9 @@ export class Connection {
     const opened = this.#open;
     this.#open = undefined;
     try {
-      await (await opened)?.client.end();
+      const client = (await opened)?.client;
+      client?.unref();
+      await soon(Promise.resolve(client?.end()));
     } catch {
       // It is gone already.
     }
@@ -134,6 +148,7 @@ export class Connection {
     client.on('error', lost);
     client.on('end', lost);
     this.#client = client;
+    this.#openedAt = performance.now();
     try {
       await client.connect();
       return { client, executor: await this.#begin(client) };
@@ -146,14 +161,16 @@ export class Connection {
 
   async #begin(client: PgClient): Promise<Executor> {
     if (await isPooled(client)) {
-      return new Executor(client, false, this.#settings.replaceAll('SET ', 'SET LOCAL '));
+      const settings = this.#settings.replaceAll('SET ', 'SET LOCAL ');
+      return new Executor(client, false, this.#patience, settings);
     }
-    const executor = new Executor(client, true);
+    const executor = new Executor(client, true, this.#patience);
     await executor.simple(this.#settings);
     return executor;
   }
 
   #client: PgClient | undefined;
+  #openedAt = 0;
 }
 
 /**

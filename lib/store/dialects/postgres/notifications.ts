@@ -1,4 +1,5 @@
 import { newId } from '../../../model/id.js';
+import { soon } from '../shared/patience.js';
 import { isPooled } from './connection.js';
 import type { PgClient } from './pg.js';
 import { PG_TYPES } from './pg.js';
@@ -88,7 +89,9 @@ export class Notifications {
     }
     const client = this.#client;
     this.#client = undefined;
-    await client?.end().catch(() => undefined);
+    if (client !== undefined) {
+      this.#end(client);
+    }
     await this.#closing;
   }
 
@@ -197,7 +200,8 @@ export class Notifications {
   }
 
   #end(client: PgClient): void {
-    this.#closing = client.end().catch(() => undefined);
+    client.unref();
+    this.#closing = soon(client.end().catch(() => undefined));
   }
 
   /** A peer that vanished without a word shows only when it is spoken to. */

@@ -12,6 +12,8 @@ export interface PgClient {
   readonly processID?: number | null;
   connect(): Promise<unknown>;
   end(): Promise<void>;
+  /** From then on it does not keep the process alive. */
+  unref(): void;
   query(config: PgQuery): Promise<PgResult>;
   on(event: 'error' | 'end', listener: (error?: Error) => void): unknown;
   on(event: 'notification', listener: (message: { readonly payload?: string }) => void): unknown;

@@ -7,6 +7,7 @@ import {
   type Statement,
   type TimedScript,
 } from '../sql.js';
+import { soon } from './patience.js';
 import type { ServerClock } from './server-clock.js';
 
 /** Executes statements on one connection, one after the other. */
@@ -120,8 +121,8 @@ export class ServerSession implements Session {
   }
 
   async release(): Promise<void> {
-    await this.#turn;
-    await Promise.all(this.#readTurns);
+    // A server that has vanished without a word does not keep the process.
+    await soon(Promise.all([this.#turn, ...this.#readTurns]));
     await Promise.all([this.#writes, ...this.#reads].map((each) => each.close()));
   }
 
