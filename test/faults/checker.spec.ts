@@ -1,0 +1,267 @@
+import { describe, expect, it } from 'vitest';
+import { violationsOf } from './checker.js';
+import {
+  RULES,
+  type Expectations,
+  type History,
+  type JobRow,
+  type Note,
+  type Rule,
+  type RunRow,
+} from './history.js';
+
+const T0 = Date.UTC(2026, 0, 1);
+const LEASE = 1000;
+
+/** Ids as they are stored: the time is in their first 48 bits. */
+function idAt(ms: number, end: number): string {
+  const hex = (T0 + ms).toString(16).padStart(12, '0');
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-${end.toString(16).padStart(12, '0')}`;
+}
+
+const PLAIN = idAt(0, 1);
+const LOST = idAt(0, 2);
+const CANCELED = idAt(0, 3);
+
+function job(id: string, token: string, more: Partial<JobRow>): JobRow {
+  return {
+    job_id: id,
+    type: 'default:work',
+    queue: 'default',
+    tenant_id: 'tenant',
+    idempotency_key: null,
+    status: 'completed',
+    revision: 1,
+    retries: 0,
+    lost: 0,
+    max_retries: 1,
+    run_id: idAt(10, 11),
+    run_outcome: null,
+    worker_id: 'a',
+    scheduled_at_ms: T0,
+    started_at_ms: T0 + 12,
+    finished_at_ms: T0 + 50,
+    lease_until_ms: null,
+    result: '1',
+    params: JSON.stringify({ token }),
+    ...more,
+  };
+}
+
+const note = (at: number, pid: number, what: object): Note =>
+  ({ at: T0 + at, pid, ...what }) as Note;
+
+/** Three jobs: one that ran once, one whose worker was killed, one that was canceled at work. */
+function sound(): { jobs: JobRow[]; runs: RunRow[]; notes: Note[] } {
+  return {
+    jobs: [
+      job(PLAIN, 'one', { idempotency_key: 'one' }),
+      job(LOST, 'two', {
+        revision: 2,
+        lost: 1,
+        run_id: idAt(1200, 22),
+        worker_id: 'b',
+        finished_at_ms: T0 + 1300,
+        result: '2',
+      }),
+      job(CANCELED, 'three', { status: 'canceled', run_id: idAt(20, 33), result: null }),
+    ],
+    runs: [
+      {
+        run_id: idAt(10, 21),
+        job_id: LOST,
+        revision: 1,
+        worker_id: 'a',
+        started_at_ms: T0 + 12,
+        ended_at_ms: T0 + 1100,
+        outcome: 'lost',
+      },
+    ],
+    notes: [
+      ...['one', 'two', 'three'].map((token) =>
+        note(-1, 1, { what: 'asked', token, keyed: token === 'one' }),
+      ),
+      note(1, 1, { what: 'acked', token: 'one', keyed: true, id: PLAIN }),
+      note(1, 1, { what: 'acked', token: 'two', keyed: false, id: LOST }),
+      note(1, 1, { what: 'acked', token: 'three', keyed: false, id: CANCELED }),
+      note(12, 1, { what: 'start', job: PLAIN, attempt: 1 }),
+      note(45, 1, { what: 'end', job: PLAIN, attempt: 1 }),
+      note(50, 1, { what: 'stored', job: PLAIN, status: 'completed', attempt: 1 }),
+      note(12, 1, { what: 'start', job: LOST, attempt: 1 }),
+      note(60, 1, { what: 'died' }),
+      note(1205, 2, { what: 'start', job: LOST, attempt: 2 }),
+      note(1290, 2, { what: 'end', job: LOST, attempt: 2 }),
+      note(1300, 2, { what: 'stored', job: LOST, status: 'completed', attempt: 2 }),
+      note(22, 2, { what: 'start', job: CANCELED, attempt: 1 }),
+      note(30, 2, { what: 'canceled', job: CANCELED, status: 'canceling' }),
+    ],
+  };
+}
+
+const expected: Expectations = {
+  fromMs: T0 - 10,
+  toMs: T0 + 2000,
+  clockErrorMs: 5,
+  leaseMs: LEASE,
+  limits: [{ name: 'three of a type', most: 3, keyOf: ({ type }) => type }],
+};
+
+type Sound = ReturnType<typeof sound>;
+
+const at = (history: Sound, index: number, change: Partial<JobRow>): void => {
+  history.jobs[index] = { ...(history.jobs[index] as JobRow), ...change };
+};
+const run = (history: Sound, change: Partial<RunRow>): void => {
+  history.runs[0] = { ...(history.runs[0] as RunRow), ...change };
+};
+const say = (history: Sound, ...notes: Note[]): unknown => history.notes.push(...notes);
+
+/** What goes wrong, and the rule that must see it. Others may see it too. */
+const CORRUPTIONS: readonly (readonly [Rule, string, (history: Sound) => unknown])[] = [
+  ['acknowledged jobs are there and ended', 'a lost job', (h) => h.jobs.shift()],
+  [
+    'acknowledged jobs are there and ended',
+    'a job that is still at work',
+    (h) => at(h, 0, { status: 'running', finished_at_ms: null, lease_until_ms: T0 + 1050 }),
+  ],
+  [
+    'acknowledged jobs are there and ended',
+    'a job that waits for ever',
+    (h) => at(h, 1, { status: 'waiting', run_id: null, revision: 1 }),
+  ],
+  [
+    'nothing is stored twice',
+    'an enqueue that was done again',
+    (h) => h.jobs.push(job(idAt(3, 9), 'two', { run_id: idAt(10, 99) })),
+  ],
+  [
+    'nothing is stored twice',
+    'a job of nobody',
+    (h) => h.jobs.push(job(idAt(3, 9), 'four', { run_id: idAt(10, 99) })),
+  ],
+  [
+    'a key names one job',
+    'a key of two jobs',
+    (h) => h.jobs.push(job(idAt(3, 9), 'two', { idempotency_key: 'one', run_id: idAt(10, 99) })),
+  ],
+  ['a key names one job', 'a key that was dropped', (h) => at(h, 0, { idempotency_key: null })],
+  [
+    'a key names one job',
+    'an acknowledgement of another job',
+    (h) => say(h, note(2, 1, { what: 'acked', token: 'one', keyed: true, id: LOST })),
+  ],
+  ['runs are counted without gaps', 'a run that left no trace', (h) => h.runs.pop()],
+  ['runs are counted without gaps', 'a run counted twice', (h) => run(h, { revision: 2 })],
+  ['runs are counted without gaps', 'a loss that was not counted', (h) => at(h, 1, { lost: 0 })],
+  ['runs are counted without gaps', 'a loss that cost a retry', (h) => at(h, 1, { retries: 1 })],
+  [
+    'runs are counted without gaps',
+    'more retries than allowed',
+    (h) => at(h, 1, { retries: 3, max_retries: 2 }),
+  ],
+  ['runs do not overlap', 'a claim before the end', (h) => run(h, { ended_at_ms: T0 + 1250 })],
+  ['runs do not overlap', 'a run without an end', (h) => run(h, { ended_at_ms: null })],
+  ['runs do not overlap', 'an end before the claim', (h) => at(h, 0, { finished_at_ms: T0 + 1 })],
+  ['a lease is kept', 'a job taken back early', (h) => run(h, { ended_at_ms: T0 + 500 })],
+  [
+    'handlers overlap only after a lost lease',
+    'two handlers at once without a loss',
+    (h) => {
+      run(h, { outcome: 'released' });
+      at(h, 1, { lost: 0 });
+      say(h, note(1250, 1, { what: 'end', job: LOST, attempt: 1 }));
+    },
+  ],
+  [
+    'handlers overlap only after a lost lease',
+    'a run that was begun twice',
+    (h) => say(h, note(40, 2, { what: 'start', job: PLAIN, attempt: 1 })),
+  ],
+  [
+    'handlers overlap only after a lost lease',
+    'a handler without a run',
+    (h) => say(h, note(1700, 2, { what: 'start', job: PLAIN, attempt: 2 })),
+  ],
+  [
+    'one outcome a run',
+    'two processes whose outcomes were accepted',
+    (h) => say(h, note(51, 2, { what: 'stored', job: PLAIN, status: 'completed', attempt: 1 })),
+  ],
+  [
+    'one outcome a run',
+    'an outcome that did not last',
+    (h) => say(h, note(51, 2, { what: 'stored', job: CANCELED, status: 'failed', attempt: 1 })),
+  ],
+  [
+    'one outcome a run',
+    'an ended job with a lease',
+    (h) => at(h, 0, { lease_until_ms: T0 + 1010 }),
+  ],
+  ['an outcome is the run’s own', 'the result of a stale run', (h) => at(h, 1, { result: '1' })],
+  [
+    'an outcome is the run’s own',
+    'a completed job whose handler did not end',
+    (h) => (h.notes = h.notes.filter((each) => each.what !== 'end' || each.job !== PLAIN)),
+  ],
+  [
+    'an outcome is the run’s own',
+    'a completed job whose last run failed',
+    (h) => at(h, 0, { run_outcome: 'failed' }),
+  ],
+  [
+    'a cancel that was granted holds',
+    'a canceled job that completed all the same',
+    (h) => at(h, 2, { status: 'completed', result: '1' }),
+  ],
+  [
+    'times are the database’s',
+    'a claim tomorrow',
+    (h) => at(h, 0, { run_id: idAt(86_400_000, 11), finished_at_ms: T0 + 86_400_100 }),
+  ],
+  ['times are the database’s', 'a job of yesterday', (h) => at(h, 0, { scheduled_at_ms: 1 })],
+  [
+    'limits hold',
+    'four runs at once where three may be',
+    (h) => h.jobs.push(job(idAt(3, 9), 'four', { run_id: idAt(30, 99) })),
+  ],
+];
+
+describe('the checker', () => {
+  it('finds nothing in a sound history', () => {
+    expect(violationsOf(sound(), expected)).toEqual([]);
+  });
+
+  it('allows a handler beside another one only after a lost lease', () => {
+    const history = sound();
+    // The process was not dead, only silent.
+    history.notes = history.notes.filter(({ what }) => what !== 'died');
+    say(history, note(1250, 1, { what: 'end', job: LOST, attempt: 1 }));
+    expect(violationsOf(history, expected)).toEqual([]);
+  });
+
+  it.each(CORRUPTIONS)('sees by "%s" %s', (rule, _what, corrupt) => {
+    const history = sound();
+    corrupt(history);
+    expect(rulesBroken(history)).toContain(rule);
+  });
+
+  it('has a corrupted history for each of its rules', () => {
+    expect(new Set(CORRUPTIONS.map(([rule]) => rule))).toEqual(new Set(RULES));
+  });
+
+  it('lets a limit be reached in the same millisecond in which a place becomes free', () => {
+    const history = sound();
+    const limits = [{ name: 'one of a queue', most: 1, keyOf: (each: JobRow) => each.queue }];
+    history.jobs.splice(1, 2, job(LOST, 'two', { run_id: idAt(50, 11), finished_at_ms: T0 + 70 }));
+    history.runs.length = 0;
+    const only = violationsOf(history, { ...expected, clockErrorMs: 0, limits });
+    expect(only.filter(({ rule }) => rule === 'limits hold')).toEqual([]);
+    at(history, 1, { run_id: idAt(49, 11) });
+    const two = violationsOf(history, { ...expected, clockErrorMs: 0, limits });
+    expect(two.filter(({ rule }) => rule === 'limits hold')).toHaveLength(1);
+  });
+});
+
+function rulesBroken(history: History): readonly Rule[] {
+  return violationsOf(history, expected).map(({ rule }) => rule);
+}

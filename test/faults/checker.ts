@@ -1,0 +1,276 @@
+import type { Expectations, History, JobRow, Note, Rule, Violation } from './history.js';
+import { checkLimits } from './limit-rule.js';
+import { spansOf, type RunSpan } from './run-spans.js';
+
+const FINAL: readonly string[] = ['skipped', 'canceled', 'failed', 'timeout', 'completed'];
+
+type NoteOf<W extends Note['what']> = Extract<Note, { readonly what: W }>;
+
+interface Case extends History {
+  readonly expected: Expectations;
+  readonly byId: ReadonlyMap<string, JobRow>;
+  /** Runs by job, in the order of their revisions. */
+  readonly spans: ReadonlyMap<string, readonly RunSpan[]>;
+}
+
+type Check = (each: Case) => Iterable<string>;
+
+const CHECKS: Readonly<Record<Rule, Check>> = {
+  'acknowledged jobs are there and ended': checkAcknowledged,
+  'nothing is stored twice': checkStoredOnce,
+  'a key names one job': checkKeys,
+  'runs are counted without gaps': checkCounts,
+  'runs do not overlap': checkOverlaps,
+  'a lease is kept': checkLeases,
+  'handlers overlap only after a lost lease': checkHandlers,
+  'one outcome a run': checkOutcomes,
+  'an outcome is the run’s own': checkOwnOutcome,
+  'a cancel that was granted holds': checkCancels,
+  'times are the database’s': checkTimes,
+  'limits hold': ({ jobs, spans, expected }) =>
+    checkLimits(jobs, spans, expected.limits ?? [], expected.clockErrorMs),
+};
+
+/** Judges a cluster that has come to rest; empty when all is as promised. */
+export function violationsOf(history: History, expected: Expectations): readonly Violation[] {
+  const each: Case = {
+    ...history,
+    expected,
+    byId: new Map(history.jobs.map((job) => [job.job_id, job])),
+    spans: spansOf(history),
+  };
+  return Object.entries(CHECKS).flatMap(([rule, check]) =>
+    [...check(each)].map((text) => ({ rule: rule as Rule, text })),
+  );
+}
+
+function* checkAcknowledged({ notes, byId }: Case): Iterable<string> {
+  for (const { id, token } of notesOf(notes, 'acked')) {
+    const job = byId.get(id);
+    if (job === undefined) {
+      yield `job ${id} (${token}) was acknowledged and is not there`;
+    } else if (!FINAL.includes(job.status)) {
+      yield `job ${id} (${token}) was acknowledged and is still ${job.status}`;
+    }
+  }
+}
+
+/** An enqueue whose answer was lost may have stored its job or not, but never two. */
+function* checkStoredOnce({ jobs, notes }: Case): Iterable<string> {
+  const byToken = groupBy(jobs, (job) => tokenOf(job));
+  for (const [token, same] of byToken) {
+    if (same.length > 1) {
+      yield `${token} was enqueued once and is stored as ${same.map((job) => job.job_id).join(', ')}`;
+    }
+  }
+  const asked = new Set(notesOf(notes, 'asked').map(({ token }) => token));
+  for (const token of byToken.keys()) {
+    if (!asked.has(token)) {
+      yield `${token} is stored, and nobody asked for it`;
+    }
+  }
+}
+
+function* checkKeys({ jobs, notes, byId }: Case): Iterable<string> {
+  const keyed = jobs.filter((job) => job.idempotency_key !== null);
+  for (const [key, same] of groupBy(keyed, (job) => `${job.tenant_id} ${job.idempotency_key}`)) {
+    if (same.length > 1) {
+      yield `key ${key} is held by ${same.map((job) => job.job_id).join(', ')}`;
+    }
+  }
+  for (const { id, token, keyed: hasKey } of notesOf(notes, 'acked')) {
+    const job = byId.get(id);
+    if (job !== undefined && tokenOf(job) !== token) {
+      yield `${token} was acknowledged as ${id}, which is ${tokenOf(job)}`;
+    }
+    if (job !== undefined && hasKey !== (job.idempotency_key !== null)) {
+      yield `${token} was enqueued ${hasKey ? 'with' : 'without'} a key, and is stored otherwise`;
+    }
+  }
+}
+
+function* checkCounts({ jobs, spans }: Case): Iterable<string> {
+  for (const job of jobs) {
+    const own = spans.get(job.job_id) ?? [];
+    const revisions = own.map((span) => span.revision);
+    if (revisions.some((revision, at) => revision !== at + 1) || job.revision !== own.length) {
+      yield `job ${job.job_id} counts ${job.revision} runs and has ${revisions.join(', ') || 'none'}`;
+    }
+    const lost = own.filter((span) => span.outcome === 'lost').length;
+    if (job.lost !== lost) {
+      yield `job ${job.job_id} says that it was lost ${job.lost} times; of its runs ${lost} were`;
+    }
+    if (job.retries > job.max_retries) {
+      yield `job ${job.job_id} was retried ${job.retries} times, and may be ${job.max_retries} times`;
+    }
+    const failed = own.filter(
+      ({ outcome, isArchived }) => isArchived && ['failed', 'timeout'].includes(outcome),
+    );
+    if (job.retries !== failed.length) {
+      yield `job ${job.job_id} counts ${job.retries} retries after ${failed.length} failures`;
+    }
+  }
+}
+
+/** By the database's time: each run is over before the next one is claimed. */
+function* checkOverlaps({ spans, expected }: Case): Iterable<string> {
+  for (const [id, own] of spans) {
+    for (const [before, after] of pairs(own)) {
+      if (before.endedAt === null) {
+        yield `run ${before.revision} of ${id} never ended, and run ${after.revision} began`;
+      } else if (before.endedAt > after.claimedAt + expected.clockErrorMs) {
+        yield `run ${before.revision} of ${id} ended ${before.endedAt - after.claimedAt} ms after run ${after.revision} was claimed`;
+      }
+    }
+    for (const span of own) {
+      if (span.endedAt !== null && span.claimedAt > span.endedAt + expected.clockErrorMs) {
+        yield `run ${span.revision} of ${id} ended ${span.claimedAt - span.endedAt} ms before it was claimed`;
+      }
+    }
+  }
+}
+
+function* checkLeases({ spans, expected }: Case): Iterable<string> {
+  const { leaseMs, clockErrorMs } = expected;
+  for (const [id, own] of leaseMs === undefined ? [] : spans) {
+    for (const span of own) {
+      const heldMs = (span.endedAt ?? Infinity) - span.claimedAt;
+      if (span.outcome === 'lost' && heldMs < (leaseMs ?? 0) - clockErrorMs) {
+        yield `run ${span.revision} of ${id} was taken back after ${heldMs} ms of a lease of ${leaseMs} ms`;
+      }
+    }
+  }
+}
+
+/** What the handlers did, by the machine's clock: they know of no lease, and only a lost one explains two at once. */
+function* checkHandlers({ notes, spans }: Case): Iterable<string> {
+  const died = new Map(notesOf(notes, 'died').map(({ pid, at }) => [pid, at]));
+  const ends = new Map(notesOf(notes, 'end').map((note) => [keyOf(note), note.at]));
+  for (const [id, starts] of groupBy(notesOf(notes, 'start'), ({ job }) => job)) {
+    const own = spans.get(id) ?? [];
+    const calls = starts
+      .map((start) => ({
+        attempt: start.attempt,
+        from: start.at,
+        to: ends.get(keyOf(start)) ?? died.get(start.pid) ?? start.at,
+      }))
+      .sort((a, b) => a.from - b.from);
+    if (new Set(calls.map(({ attempt }) => attempt)).size < calls.length) {
+      yield `a run of ${id} was begun twice: ${calls.map(({ attempt }) => attempt).join(', ')}`;
+    }
+    for (const [before, after] of pairs(calls)) {
+      const outcome = own.find((span) => span.revision === before.attempt)?.outcome;
+      if (after.from < before.to && outcome !== 'lost') {
+        yield `the handler of ${id} began run ${after.attempt} while run ${before.attempt} (${outcome ?? 'unknown'}) was at work`;
+      }
+    }
+    if (calls.some(({ attempt }) => !own.some((span) => span.revision === attempt))) {
+      yield `a handler of ${id} was called for a run that is not in its history`;
+    }
+  }
+}
+
+/** At most one process was told that its outcome of a run counts, and of an ended job only one. */
+function* checkOutcomes({ notes, jobs, byId }: Case): Iterable<string> {
+  const stored = notesOf(notes, 'stored').filter(({ status }) => status !== 'running');
+  const ends = stored.filter(({ status }) => FINAL.includes(status));
+  for (const [id, same] of groupBy(ends, ({ job }) => job)) {
+    if (same.length > 1) {
+      yield `job ${id} ended ${same.length} times: ${same.map(({ status, pid }) => `${status} by ${pid}`).join(', ')}`;
+    }
+    const job = byId.get(id);
+    if (job !== undefined && same.some(({ status }) => status !== job.status)) {
+      yield `job ${id} is ${job.status}, and was stored as ${same.map(({ status }) => status).join(', ')}`;
+    }
+  }
+  for (const job of jobs) {
+    const isAtRest = job.lease_until_ms === null;
+    if (FINAL.includes(job.status) && (!isAtRest || job.finished_at_ms === null)) {
+      yield `job ${job.job_id} is ${job.status}, and has ${isAtRest ? 'no end' : 'a lease'}`;
+    }
+  }
+}
+
+/** A handler returns the number of its run: whose result a job has shows who completed it. */
+function* checkOwnOutcome({ jobs, notes, spans }: Case): Iterable<string> {
+  const starts = new Set(notesOf(notes, 'start').map(keyOf));
+  const ends = new Set(notesOf(notes, 'end').map(keyOf));
+  for (const job of jobs.filter(({ status }) => status === 'completed')) {
+    const last = spans.get(job.job_id)?.at(-1);
+    const run = { job: job.job_id, attempt: job.revision };
+    if (last?.outcome !== 'completed') {
+      yield `job ${job.job_id} is completed, and its last run ${last?.outcome ?? 'is missing'}`;
+    }
+    if (job.result !== String(job.revision)) {
+      yield `job ${job.job_id} was completed by run ${job.revision} with the result of run ${job.result}`;
+    }
+    if (!starts.has(keyOf(run)) || !ends.has(keyOf(run))) {
+      yield `job ${job.job_id} was completed by run ${job.revision}, whose handler did not get to its end`;
+    }
+    const completed = (spans.get(job.job_id) ?? []).filter(
+      ({ outcome }) => outcome === 'completed',
+    );
+    if (completed.length > 1) {
+      yield `job ${job.job_id} has ${completed.length} completed runs`;
+    }
+  }
+}
+
+function* checkCancels({ notes, byId }: Case): Iterable<string> {
+  for (const { job: id, status } of notesOf(notes, 'canceled')) {
+    const job = byId.get(id);
+    if (job !== undefined && status.startsWith('cancel') && job.status !== 'canceled') {
+      yield `job ${id} was ${status} when it was asked for, and is ${job.status}`;
+    }
+  }
+}
+
+function* checkTimes({ jobs, spans, expected }: Case): Iterable<string> {
+  const { fromMs, toMs, clockErrorMs } = expected;
+  const isOutside = (at: number | null): boolean =>
+    at !== null && (at < fromMs - clockErrorMs || at > toMs + clockErrorMs);
+  for (const job of jobs) {
+    const own = spans.get(job.job_id) ?? [];
+    const times = {
+      enqueued: job.scheduled_at_ms,
+      ended: job.finished_at_ms,
+      ...Object.fromEntries(own.map((span) => [`run ${span.revision} claimed`, span.claimedAt])),
+      ...Object.fromEntries(own.map((span) => [`run ${span.revision} ended`, span.endedAt])),
+    };
+    for (const [what, at] of Object.entries(times)) {
+      if (isOutside(at)) {
+        yield `job ${job.job_id}: ${what} at ${new Date(at ?? 0).toISOString()}, which was not while this ran`;
+      }
+    }
+  }
+}
+
+function notesOf<W extends Note['what']>(notes: readonly Note[], what: W): NoteOf<W>[] {
+  return notes.filter((note): note is NoteOf<W> => note.what === what);
+}
+
+function tokenOf(job: JobRow): string {
+  const params = JSON.parse(job.params) as { readonly token?: string } | null;
+  return params?.token ?? '(no token)';
+}
+
+function keyOf({ job, attempt }: { readonly job: string; readonly attempt: number }): string {
+  return `${job} ${attempt}`;
+}
+
+function pairs<T>(list: readonly T[]): (readonly [T, T])[] {
+  return list.slice(1).map((after, at) => [list[at] as T, after] as const);
+}
+
+function groupBy<T>(list: readonly T[], key: (each: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const each of list) {
+    const group = groups.get(key(each));
+    if (group === undefined) {
+      groups.set(key(each), [each]);
+    } else {
+      group.push(each);
+    }
+  }
+  return groups;
+}

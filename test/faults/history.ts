@@ -1,0 +1,114 @@
+/**
+ * What there is to judge a cluster by, after the faults: the rows of its database, read by plain SQL,
+ * and what its processes wrote to a file of their own while they lived. Nothing here or in the checker
+ * uses the library.
+ */
+export interface History {
+  readonly jobs: readonly JobRow[];
+  /** Runs that went on into another one; the last run of a job is in its own row. */
+  readonly runs: readonly RunRow[];
+  readonly notes: readonly Note[];
+}
+
+/** A row of `jobs`, by its columns. */
+export interface JobRow {
+  readonly job_id: string;
+  readonly type: string;
+  readonly queue: string;
+  readonly tenant_id: string;
+  readonly idempotency_key: string | null;
+  readonly status: string;
+  readonly revision: number;
+  readonly retries: number;
+  readonly lost: number;
+  readonly max_retries: number;
+  readonly run_id: string | null;
+  readonly run_outcome: string | null;
+  readonly worker_id: string | null;
+  readonly scheduled_at_ms: number;
+  readonly started_at_ms: number | null;
+  readonly finished_at_ms: number | null;
+  readonly lease_until_ms: number | null;
+  readonly result: string | null;
+  readonly params: string;
+}
+
+/** A row of `job_runs`, by its columns. */
+export interface RunRow {
+  readonly run_id: string;
+  readonly job_id: string;
+  readonly revision: number;
+  readonly worker_id: string | null;
+  readonly started_at_ms: number | null;
+  readonly ended_at_ms: number | null;
+  readonly outcome: string;
+}
+
+/** One line that a process appended, at a time of the machine's real clock. */
+export type Note = { readonly at: number; readonly pid: number } & (
+  | { readonly what: 'asked'; readonly token: string; readonly keyed: boolean }
+  | { readonly what: 'acked'; readonly token: string; readonly keyed: boolean; readonly id: string }
+  | { readonly what: 'refused'; readonly token: string; readonly code: string }
+  | { readonly what: 'start'; readonly job: string; readonly attempt: number }
+  | { readonly what: 'end'; readonly job: string; readonly attempt: number }
+  /** The handler's signal fired. */
+  | {
+      readonly what: 'abort';
+      readonly job: string;
+      readonly attempt: number;
+      readonly code: string;
+    }
+  /** What this process was told it had stored. */
+  | {
+      readonly what: 'stored';
+      readonly job: string;
+      readonly status: string;
+      readonly attempt: number;
+    }
+  | { readonly what: 'canceled'; readonly job: string; readonly status: string }
+  /** Written by the test when it has ended a process. */
+  | { readonly what: 'died' }
+);
+
+/** A limit that holds over the whole cluster: so many runs at once of all jobs of one key. */
+export interface Limit {
+  readonly name: string;
+  readonly most: number;
+  /** What the job counts for; undefined for one that the limit does not mean. */
+  readonly keyOf: (job: JobRow) => string | undefined;
+}
+
+/** What the checker has to know about a scenario. */
+export interface Expectations {
+  /** No clock of the database was outside of this while the scenario ran. */
+  readonly fromMs: number;
+  readonly toMs: number;
+  /** How wrong a process's idea of the database's time may be: what its messages were held up for. */
+  readonly clockErrorMs: number;
+  /** Set where no claim's answer can have been lost: then a run is lost only after its whole lease. */
+  readonly leaseMs?: number;
+  readonly limits?: readonly Limit[];
+}
+
+/** Something that must not be. */
+export interface Violation {
+  readonly rule: Rule;
+  readonly text: string;
+}
+
+export const RULES = [
+  'acknowledged jobs are there and ended',
+  'nothing is stored twice',
+  'a key names one job',
+  'runs are counted without gaps',
+  'runs do not overlap',
+  'a lease is kept',
+  'handlers overlap only after a lost lease',
+  'one outcome a run',
+  'an outcome is the run’s own',
+  'a cancel that was granted holds',
+  'times are the database’s',
+  'limits hold',
+] as const;
+
+export type Rule = (typeof RULES)[number];

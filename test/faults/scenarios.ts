@@ -1,0 +1,159 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Cluster, Item } from './support/cluster.js';
+import type { FaultDatabase, Kind } from './support/fault-database.js';
+import type { FaultProxy } from './support/fault-proxy.js';
+
+/** `.ci/run --full` runs scenarios at their full length. */
+export const isFull = process.env['JOBS_TEST_FULL'] === '1';
+
+/** What a nemesis may lay its hands on. */
+export interface Victims {
+  readonly cluster: Cluster;
+  readonly database: FaultDatabase;
+  /** Only where the scenario asks for one. */
+  readonly proxy: FaultProxy | undefined;
+  readonly random: () => number;
+}
+
+/** A workload, and what happens to the cluster meanwhile. */
+export interface Scenario {
+  readonly name: string;
+  readonly kinds: readonly Kind[];
+  readonly jobs: number;
+  readonly workers: number;
+  /** How long the nemesis is at work. */
+  readonly seconds: number;
+  /** Jobs are enqueued over so long; the rest of the time they are worked off. */
+  readonly leaseMs: number;
+  /** Whether no claim's answer can be lost, so that leases are kept to the end. */
+  readonly keepsLeases: boolean;
+  readonly clockErrorMs: number;
+  readonly clockShiftsMs?: readonly number[];
+  readonly behindProxy?: true;
+  readonly cancels?: true;
+  item?(n: number, random: () => number): Partial<Item['params']>;
+  /** What happens, again and again. */
+  strike(victims: Victims): Promise<void>;
+}
+
+const ALL: readonly Kind[] = ['sqlite', 'postgres', 'mariadb'];
+const SERVERS: readonly Kind[] = ['postgres', 'mariadb'];
+const DAY_MS = 86_400_000;
+const LEASE_MS = 2000;
+
+/** A process whose loop is busy reads the server's time late: so late at most. */
+const CLOCK_ERROR_MS = 250;
+
+const usual = { leaseMs: LEASE_MS, clockErrorMs: CLOCK_ERROR_MS, keepsLeases: true, workers: 3 };
+
+export const SCENARIOS: readonly Scenario[] = [
+  {
+    ...usual,
+    name: 'workers are killed',
+    kinds: ALL,
+    jobs: isFull ? 5000 : 300,
+    workers: isFull ? 4 : 3,
+    seconds: isFull ? 60 : 6,
+    cancels: true,
+    async strike({ cluster }) {
+      await pause(500);
+      await cluster.kill();
+    },
+  },
+  {
+    ...usual,
+    name: 'the server restarts',
+    kinds: SERVERS,
+    jobs: isFull ? 3000 : 200,
+    seconds: isFull ? 60 : 6,
+    keepsLeases: false,
+    async strike({ database: { server, kind }, random }) {
+      await pause(1000 + random() * (isFull ? 6000 : 500));
+      const inOrder = kind === 'postgres' ? 'SIGINT' : 'SIGTERM';
+      await server.end(random() < 0.5 ? 'SIGKILL' : inOrder);
+      await pause(random() * (isFull ? 2000 : 500));
+      await server.start();
+    },
+  },
+  {
+    ...usual,
+    name: 'sessions are terminated',
+    kinds: SERVERS,
+    jobs: isFull ? 3000 : 200,
+    seconds: isFull ? 60 : 4,
+    keepsLeases: false,
+    cancels: true,
+    async strike({ database, random }) {
+      await pause(isFull ? 1000 : 200);
+      await terminateSome(database, random);
+    },
+  },
+  {
+    ...usual,
+    name: 'the network breaks and lags',
+    kinds: SERVERS,
+    jobs: isFull ? 3000 : 150,
+    seconds: isFull ? 300 : 8,
+    leaseMs: isFull ? 10_000 : 5000,
+    keepsLeases: false,
+    clockErrorMs: isFull ? 4500 : 1500,
+    behindProxy: true,
+    cancels: true,
+    async strike({ proxy, random }) {
+      await pause(300 + random() * 700);
+      const what = random();
+      if (proxy === undefined || what < 0.4) {
+        proxy?.cutAfterNext(0.3, random);
+      } else if (what < 0.6) {
+        proxy.reset(0.2, random);
+      } else if (what < 0.8) {
+        proxy.freeze(0.1, random);
+      } else {
+        proxy.delayMs = (isFull ? 2000 : 500) * random();
+        await pause(isFull ? 3000 : 1000);
+        proxy.delayMs = 0;
+      }
+    },
+  },
+  {
+    ...usual,
+    name: 'clocks of processes are a day apart',
+    kinds: ALL,
+    jobs: isFull ? 1000 : 150,
+    workers: 4,
+    seconds: isFull ? 20 : 4,
+    clockShiftsMs: [DAY_MS, -DAY_MS, 0, DAY_MS / 24],
+    async strike({ cluster }) {
+      await pause(1000);
+      await cluster.kill();
+    },
+  },
+  {
+    ...usual,
+    name: 'event loops are blocked for one to five leases',
+    kinds: ALL,
+    jobs: isFull ? 300 : 60,
+    seconds: isFull ? 30 : 3,
+    leaseMs: 1000,
+    // What came while the loop was blocked is read late.
+    item: (n) => (n % (isFull ? 5 : 12) === 0 ? { blockMs: 1000 * (1 + ((n / 12) % 5)) } : {}),
+    strike: () => pause(100),
+  },
+];
+
+async function terminateSome(database: FaultDatabase, random: () => number): Promise<void> {
+  if (database.kind === 'postgres') {
+    await database.ask(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+       WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND random() < 0.2`,
+    );
+    return;
+  }
+  const sessions = await database.ask(
+    `SELECT id AS id FROM information_schema.processlist WHERE db = 'faults' AND id <> CONNECTION_ID()`,
+  );
+  for (const { id } of sessions.filter(() => random() < 0.2)) {
+    // It may have gone by itself.
+    await database.ask(`KILL ${Number(id)}`).catch(() => undefined);
+  }
+}
