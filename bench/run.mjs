@@ -1,20 +1,22 @@
 #!/usr/bin/env node
 /**
  * node bench/run.mjs [--scenario S1,S3] [--peers nestjs-jobs,plainjob] [--rounds 9] [--quick]
- *                    [--out folder] [--profile folder] [--dist folder] [--postgres]
+ *                    [--out folder] [--profile folder] [--dist folder] [--postgres | --mariadb]
  *
- * With --postgres on a PostgreSQL server that it starts, beside graphile-worker and pg-boss.
+ * With --postgres on a PostgreSQL server that it starts, beside graphile-worker, pg-boss, and BullMQ
+ * on a Redis server that it starts too; with --mariadb on a MariaDB server, beside Sidequest and
+ * nestjs-jobs itself on PostgreSQL.
  * Measures nestjs-jobs beside its peers in alternating rounds; see docs/performance.md.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { ADAPTERS, CONCURRENCY } from './adapters/index.mjs';
+import { ADAPTERS, CONCURRENCY, modesOf } from './adapters/index.mjs';
 import { killAll } from './harness/child.mjs';
 import { environment } from './harness/environment.mjs';
-import { killPostgres, stopPostgres } from './harness/postgres.mjs';
 import { analyse, markdown } from './harness/report.mjs';
 import { runScenario, scratchFolder } from './harness/runner.mjs';
+import { killServers, missing, stopServers } from './harness/servers.mjs';
 import { setUp } from './harness/setup.mjs';
 import { SCENARIOS } from './scenarios/index.mjs';
 
@@ -28,17 +30,33 @@ const { values } = parseArgs({
     profile: { type: 'string' },
     dist: { type: 'string' },
     postgres: { type: 'boolean', default: false },
+    mariadb: { type: 'boolean', default: false },
   },
 });
-const isServer = values.postgres;
+const mode = values.mariadb ? 'mariadb' : values.postgres ? 'postgres' : 'file';
 const visible = Object.keys(ADAPTERS).filter(
-  (name) => ADAPTERS[name].hidden !== true && (ADAPTERS[name].server === true) === isServer,
+  (name) => ADAPTERS[name].hidden !== true && modesOf(ADAPTERS[name]).includes(mode),
 );
-const REFERENCE = isServer ? 'graphile-tuned' : 'plainjob';
+const [REFERENCE, DATABASE] = {
+  file: ['plainjob', 'a file in a fresh folder, WAL, synchronous NORMAL unless the peer says FULL'],
+  postgres: [
+    'graphile-tuned',
+    'PostgreSQL with its default settings, durable, a fresh database for each sample',
+  ],
+  mariadb: [
+    'sidequest-mysql',
+    'MariaDB and PostgreSQL with their default settings, durable, a fresh database for each sample',
+  ],
+}[mode];
 const scenarios = values.scenario
   ? chosen(values.scenario, SCENARIOS, ({ id }) => id, 'scenario')
-  : SCENARIOS.filter(({ server = false }) => isServer || !server);
-const peers = values.peers ? chosen(values.peers, visible, (name) => name, 'peer') : undefined;
+  : SCENARIOS.filter(({ modes }) => modes?.includes(mode) ?? true);
+const named = values.peers ? chosen(values.peers, visible, (name) => name, 'peer') : undefined;
+const there = (names) => names.filter((name) => lacks(name) === undefined);
+for (const name of named ?? visible) {
+  if (lacks(name) !== undefined) console.error(`Without ${name}: ${lacks(name)}.`);
+}
+const peers = named && there(named);
 const rounds = Number(values.rounds ?? (values.quick ? 3 : 9));
 if (!Number.isInteger(rounds) || rounds < 1) fail('--rounds takes a whole number from 1 on.');
 
@@ -46,7 +64,7 @@ const profile = values.profile && path.resolve(values.profile);
 const base = scratchFolder(values.out);
 const leave = () => {
   killAll();
-  killPostgres();
+  killServers();
   rmSync(base, { recursive: true, force: true });
 };
 process.on('exit', leave);
@@ -57,9 +75,7 @@ await setUp(peers ?? visible);
 const report = {
   environment: environment(base),
   settings: {
-    database: isServer
-      ? 'PostgreSQL with its default settings, durable, a fresh database for each sample'
-      : 'a file in a fresh folder, WAL, synchronous NORMAL unless the peer says FULL',
+    database: DATABASE,
     payload: '160 bytes of JSON',
     concurrency: CONCURRENCY,
   },
@@ -72,7 +88,7 @@ for (const scenario of scenarios) {
   console.error(`${scenario.id}  ${scenario.title}`);
   const result = await runScenario(
     scenario,
-    peers ?? scenario.defaultPeers?.[isServer ? 'server' : 'file'] ?? visible,
+    peers ?? there(scenario.defaultPeers?.[mode] ?? visible).filter(takesPart(scenario)),
     {
       rounds,
       quick: values.quick,
@@ -94,7 +110,7 @@ for (const scenario of scenarios) {
   writeFileSync(path.join(values.out, 'latest.md'), markdown(report));
 }
 console.log(markdown(report));
-await stopPostgres();
+await stopServers();
 process.exitCode = failed ? 1 : 0;
 
 function chosen(list, all, key, what) {
@@ -102,6 +118,15 @@ function chosen(list, all, key, what) {
     const found = all.find((each) => key(each).toLowerCase() === wanted.trim().toLowerCase());
     return found ?? fail(`Unknown ${what} ${wanted}. There are: ${all.map(key).join(', ')}.`);
   });
+}
+
+function lacks(name) {
+  const { server } = ADAPTERS[name];
+  return server === undefined ? undefined : missing(server);
+}
+
+function takesPart({ id }) {
+  return (name) => ADAPTERS[name].only?.includes(id) ?? true;
 }
 
 function brief(measured) {

@@ -1,6 +1,9 @@
 /**
  * The peers. An adapter module exports `open(settings)`, which resolves to
  * `{ enqueue, enqueueMany, resume, pause, unfinished, fill, close, versions }`.
+ * `server`: which database server it needs. `modes`: in which runs it takes part, else in those of its
+ * server. `against`: whose figures it is also compared with. `only`: the scenarios that it takes part
+ * in unless it is named. `most`: the jobs of a sample, of one that would take minutes for all of them.
  */
 export const ADAPTERS = {
   'nestjs-jobs': {
@@ -34,32 +37,76 @@ export const ADAPTERS = {
     title: 'nestjs-jobs, PostgreSQL',
     load: () => import('./nestjs-jobs.mjs'),
     settings: { line: 'current' },
-    server: true,
+    server: 'postgres',
+    modes: ['postgres', 'mariadb'],
+    against: ['graphile-worker', 'pg-boss', 'pg-boss-poll', 'bullmq', 'bullmq-aof'],
+  },
+  'nestjs-jobs-mariadb': {
+    title: 'nestjs-jobs, MariaDB',
+    load: () => import('./nestjs-jobs.mjs'),
+    settings: { line: 'current' },
+    server: 'mariadb',
+    against: ['nestjs-jobs-postgres'],
+  },
+  'sidequest-mysql': {
+    title: 'Sidequest with its MySQL backend, poll 10 ms',
+    load: () => import('./sidequest.mjs'),
+    settings: { pollMs: 10 },
+    server: 'mariadb',
+    most: 2000,
+  },
+  'nest-bare-mariadb': {
+    title: 'the same Nest application on MariaDB without JobsModule',
+    load: () => import('./nestjs-jobs.mjs'),
+    settings: { line: 'current', bare: true },
+    server: 'mariadb',
+    hidden: true,
   },
   'nest-bare-postgres': {
     title: 'the same Nest application on PostgreSQL without JobsModule',
     load: () => import('./nestjs-jobs.mjs'),
     settings: { line: 'current', bare: true },
-    server: true,
+    server: 'postgres',
     hidden: true,
   },
   'graphile-tuned': {
     title: 'graphile-worker with a local queue of 500 and batched completions',
     load: () => import('./graphile.mjs'),
     settings: { tuned: true },
-    server: true,
+    server: 'postgres',
   },
   'graphile-worker': {
     title: 'graphile-worker as it comes',
     load: () => import('./graphile.mjs'),
     settings: {},
-    server: true,
+    server: 'postgres',
   },
   'pg-boss': {
     title: 'pg-boss with LISTEN and NOTIFY',
     load: () => import('./pg-boss.mjs'),
     settings: {},
-    server: true,
+    server: 'postgres',
+  },
+  'pg-boss-poll': {
+    title: 'pg-boss without LISTEN and NOTIFY',
+    load: () => import('./pg-boss.mjs'),
+    settings: { notify: false },
+    server: 'postgres',
+    only: ['S1'],
+  },
+  bullmq: {
+    title: 'BullMQ on Redis without persistence',
+    load: () => import('./bullmq.mjs'),
+    settings: {},
+    server: 'redis',
+    modes: ['postgres'],
+  },
+  'bullmq-aof': {
+    title: 'BullMQ on Redis with an append-only file, synced once a second',
+    load: () => import('./bullmq.mjs'),
+    settings: {},
+    server: 'redis-aof',
+    modes: ['postgres'],
   },
   plainjob: {
     title: 'plainjob, better-sqlite3, NORMAL',
@@ -68,10 +115,14 @@ export const ADAPTERS = {
   },
 };
 
+/** In which runs an adapter takes part. */
+export const modesOf = ({ modes, server = 'file' }) => modes ?? [server];
+
 /** The application that an adapter of ours is measured above; undefined for other peers. */
 export function bareOf(adapter) {
   if (!adapter.startsWith('nestjs-jobs')) return undefined;
-  if (ADAPTERS[adapter].server) return 'nest-bare-postgres';
+  const { server } = ADAPTERS[adapter];
+  if (server !== undefined) return `nest-bare-${server}`;
   return adapter.endsWith('sqlite3') ? 'nest-bare-sqlite3' : 'nest-bare';
 }
 

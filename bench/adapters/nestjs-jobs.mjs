@@ -2,7 +2,7 @@
  * nestjs-jobs inside a real Nest application context, with the default options.
  *
  * `line: 'current'` is Nest 12, TypeORM 1 and better-sqlite3 from the project's own packages;
- * with `url` it works on PostgreSQL instead;
+ * with `url` it works on PostgreSQL or MariaDB instead;
  * `line: 'compat'` is Nest 11, TypeORM 0.3 and sqlite3 from the workspace test/compat/nest11.
  */
 import path from 'node:path';
@@ -56,6 +56,14 @@ export async function open({
     resume: () => worker?.resume(),
     pause: () => worker?.pause(),
     async unfinished() {
+      if (isMariadb(url)) {
+        // Without partial indexes a lease would be looked for in all rows.
+        const [row] = await host.query(
+          `SELECT (SELECT COUNT(*) FROM jobs WHERE ready = 1 AND type = '${TYPE}')
+                + (SELECT COUNT(*) FROM jobs WHERE status = 'running' AND ready = 0) AS n`,
+        );
+        return Number(row.n);
+      }
       const table = url === undefined ? 'job_rows' : 'jobs';
       const isOurs =
         url === undefined
@@ -67,15 +75,22 @@ export async function open({
       );
       return Number(row.n);
     },
-    fill: (kind, rows) => fill({ host, service, Noop, isFile: url === undefined }, kind, rows),
+    fill(kind, rows) {
+      if (isMariadb(url)) throw new Error('Rows of other kinds are not made on MariaDB.');
+      return fill({ host, service, Noop, isFile: url === undefined }, kind, rows);
+    },
     close: () => app.close(),
   };
 }
 
 const TYPE = `default:${NO_OP.name}`;
 
+const isMariadb = (url) => url?.startsWith('mysql:') === true;
+
 function dataSourceOptions({ driver }, { url, file, synchronous }) {
-  if (url !== undefined) return { type: 'postgres', url, autoLoadEntities: true };
+  if (url !== undefined) {
+    return { type: isMariadb(url) ? 'mariadb' : 'postgres', url, autoLoadEntities: true };
+  }
   return {
     type: driver,
     database: file,
@@ -88,8 +103,12 @@ function dataSourceOptions({ driver }, { url, file, synchronous }) {
 
 async function versionsOf({ driver, versions }, host, url) {
   if (url !== undefined) {
-    const [{ server_version: postgres }] = await host.query('SHOW server_version');
     const { [driver]: _, ...others } = versions;
+    if (isMariadb(url)) {
+      const [{ mariadb }] = await host.query('SELECT VERSION() AS mariadb');
+      return { ...others, mariadb };
+    }
+    const [{ server_version: postgres }] = await host.query('SHOW server_version');
     return { ...others, postgres };
   }
   const [{ sqlite }] = await host.query('SELECT sqlite_version() AS sqlite');

@@ -15,12 +15,12 @@ const WORK = {
   notifyPollingIntervalSeconds: 0.5,
 };
 
-export async function open({ url, producer = false, paused = false, onJob }) {
-  const boss = new PgBoss({ connectionString: url, useListenNotify: !producer });
+export async function open({ url, notify = true, producer = false, paused = false, onJob }) {
+  const boss = new PgBoss({ connectionString: url, useListenNotify: notify && !producer });
   boss.on('error', () => {});
   boss.on('warning', () => {});
   await boss.start();
-  for (const name of [QUEUE, 'other']) await boss.createQueue(name, { notify: true });
+  for (const name of [QUEUE, 'other']) await boss.createQueue(name, { notify });
   const pool = new pg.Pool({ connectionString: url, max: 2 });
   let worker;
   const peer = {

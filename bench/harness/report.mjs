@@ -1,3 +1,4 @@
+import { ADAPTERS } from '../adapters/index.mjs';
 import { ratioByRound, summary } from './stats.mjs';
 
 /** Adds medians, spreads and ratios to the samples of a scenario. */
@@ -18,7 +19,16 @@ export function analyse(scenario, result, reference) {
       label,
       ratio: ratioByRound(at(name, of), at(name, to)),
     }));
-    return { name, metrics, ratios, within };
+    const against = (ADAPTERS[name].against ?? [])
+      .filter((other) => other in result.peers)
+      .map((other) => ({
+        name: other,
+        ratios: Object.keys(metrics).flatMap((metric) => {
+          const ratio = ratioByRound(at(name, metric), at(other, metric));
+          return ratio === undefined ? [] : [[scenario.metrics[metric].label, ratio]];
+        }),
+      }));
+    return { name, metrics, ratios, within, against };
   });
   return { ...result, rows };
 }
@@ -57,6 +67,12 @@ function table({ id, title, size, rounds, rows, failures, metrics }, reference) 
   for (const { name, within } of rows) {
     for (const { label, ratio } of within) {
       if (ratio) lines.push('', `${name}, ${label}: ${spread(ratio, 2)}`);
+    }
+  }
+  for (const { name, against } of rows) {
+    for (const { name: other, ratios } of against) {
+      const text = ratios.map(([label, ratio]) => `${label} ${spread(ratio, 2)}`);
+      if (text.length > 0) lines.push('', `${name} / ${other}: ${text.join(', ')}`);
     }
   }
   for (const { peer, round, error } of failures) {

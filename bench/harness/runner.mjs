@@ -3,13 +3,14 @@ import os from 'node:os';
 import path from 'node:path';
 import { ADAPTERS } from '../adapters/index.mjs';
 import { Child } from './child.mjs';
-import { postgres } from './postgres.mjs';
+import { server } from './servers.mjs';
 
 /** Runs one sample in fresh processes on a fresh folder, and leaves neither behind. */
 async function sample(scenario, adapter, { size, base, profile, versions }) {
   const scope = async (work) => {
     const dir = mkdtempSync(path.join(base, 'run-'));
-    const database = ADAPTERS[adapter].server ? await (await postgres()).create() : undefined;
+    const kind = ADAPTERS[adapter].server;
+    const database = kind === undefined ? undefined : await (await server(kind)).create();
     const children = [];
     const start = async (name, { gc = false, abandoned = false, ...settings } = {}) => {
       const execArgv = gc ? ['--expose-gc'] : [];

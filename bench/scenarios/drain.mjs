@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { RATE_METRICS, rateOf } from './metrics.mjs';
+import { jobsFor, RATE_METRICS, rateOf } from './metrics.mjs';
 
 /** What a job costs in a process that runs for a while; S3-cold says what the first ones cost. */
 const WARM_UP = 20_000;
 
 /** A producer process stores the jobs, a worker process runs them; only the worker is measured. */
-async function drain({ start, dir, database }, adapter, count, { warmUp = WARM_UP, fill } = {}) {
+async function drain({ start, dir, database }, adapter, jobs, { fill, ...settings } = {}) {
+  const [count, warmUp] = jobsFor(adapter, jobs, settings.warmUp ?? WARM_UP);
   const worker = await start(adapter, { dir, paused: true });
   if (fill !== undefined) await worker.call('fill', fill, 300_000);
   const producer = await start(adapter, { dir, producer: true });
@@ -69,8 +70,9 @@ export const S6 = {
   size: { full: 1_000_000, quick: 100_000 },
   defaultPeers: {
     file: ['nestjs-jobs', 'plainjob'],
-    server: ['nestjs-jobs-postgres', 'graphile-tuned'],
+    postgres: ['nestjs-jobs-postgres', 'graphile-tuned'],
   },
+  modes: ['file', 'postgres'],
   async run(context, adapter) {
     const measured = {};
     for (const kind of Object.keys(KINDS)) {
@@ -85,13 +87,14 @@ export const S6 = {
 };
 
 /** The same backlog worked off by so many processes. */
-async function share({ start, dir, database }, adapter, count, processes) {
+async function share({ start, dir, database }, adapter, jobs, processes) {
+  const [count, warmUp] = jobsFor(adapter, jobs, WARM_UP);
   const workers = [];
   for (let n = 0; n < processes; n += 1) workers.push(await start(adapter, { dir, paused: true }));
   const producer = await start(adapter, { dir, producer: true });
   for (const worker of workers) {
-    await producer.call('enqueueInChunks', { count: WARM_UP });
-    await worker.call('drain', { count: WARM_UP });
+    await producer.call('enqueueInChunks', { count: warmUp });
+    await worker.call('drain', { count: warmUp });
   }
   await producer.call('enqueueInChunks', { count });
   await producer.close();
@@ -119,7 +122,7 @@ export const S7 = {
   },
   within: [{ of: 'two', to: 'one', label: 'rate of two processes / of one' }],
   size: { full: 40_000, quick: 10_000 },
-  server: true,
+  modes: ['postgres', 'mariadb'],
   async run(context, adapter) {
     const measured = {};
     for (const [name, processes] of Object.entries({ one: 1, two: 2 })) {

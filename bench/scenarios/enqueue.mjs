@@ -1,4 +1,4 @@
-import { RATE_METRICS, rateOf } from './metrics.mjs';
+import { jobsFor, RATE_METRICS, rateOf } from './metrics.mjs';
 
 const CALLERS = 10;
 
@@ -9,8 +9,9 @@ export const S1 = {
   size: { full: 60_000, quick: 10_000 },
   async run({ start, size }, adapter) {
     const producer = await start(adapter, { producer: true });
-    await producer.call('enqueueEach', { count: Math.ceil(size / 4), callers: CALLERS });
-    return rateOf(size, await producer.call('enqueueEach', { count: size, callers: CALLERS }));
+    const [count, warmUp] = jobsFor(adapter, size, Math.ceil(size / 4));
+    await producer.call('enqueueEach', { count: warmUp, callers: CALLERS });
+    return rateOf(count, await producer.call('enqueueEach', { count, callers: CALLERS }));
   },
 };
 
@@ -21,7 +22,8 @@ export const S2 = {
   size: { full: 200_000, quick: 40_000 },
   async run({ start, size }, adapter) {
     const producer = await start(adapter, { producer: true });
-    await producer.call('enqueueInChunks', { count: Math.ceil(size / 4) });
-    return rateOf(size, await producer.call('enqueueInChunks', { count: size }));
+    const [count, warmUp] = jobsFor(adapter, size, Math.ceil(size / 4));
+    await producer.call('enqueueInChunks', { count: warmUp });
+    return rateOf(count, await producer.call('enqueueInChunks', { count }));
   },
 };

@@ -19,10 +19,11 @@ export const S8 = {
     const idle = async (child) => {
       // Sessions tell the server's statistics of what they did up to ten seconds later.
       if (database !== undefined) await child.call('idle', { ms: 12_000 });
-      const before = await database?.transactions();
+      const before = await database?.transactions?.();
       const { ms: wall, cpuUs, serverUs } = await child.call('idle', { ms }, ms + 60_000);
       if (database !== undefined && server.transactions === undefined) {
-        server.transactions = ((await database.transactions()) - before) / ((wall + 2000) / 1000);
+        server.transactions =
+          (((await database.transactions?.()) ?? NaN) - before) / ((wall + 2000) / 1000);
         server.server = (serverUs / 1000 / wall) * 100;
       }
       return (cpuUs / 1000 / wall) * 100;

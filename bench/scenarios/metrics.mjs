@@ -1,3 +1,5 @@
+import { ADAPTERS } from '../adapters/index.mjs';
+
 /** What a scenario measures: the first metric of each list is the one that ratios are made of. */
 
 export const RATE_METRICS = {
@@ -5,6 +7,12 @@ export const RATE_METRICS = {
   cpuUs: { label: 'CPU µs/job', better: 'lower', digits: 1 },
   serverUs: { label: 'of it the server', better: 'lower', digits: 1 },
 };
+
+/** How many jobs, and how many before them, of a peer that takes part with fewer. */
+export function jobsFor(adapter, count, warmUp) {
+  const { most = Infinity } = ADAPTERS[adapter];
+  return [Math.min(count, most), Math.min(warmUp, Math.ceil(most / 4))];
+}
 
 /** `serverUs` is there where a database server works beside the process. */
 export function rateOf(count, { ms, cpuUs, serverUs = 0 }) {

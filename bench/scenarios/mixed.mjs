@@ -1,4 +1,7 @@
+import { jobsFor } from './metrics.mjs';
+
 const CALLERS = 10;
+const WARM_UP = 2_000;
 const METRICS = {
   out: { label: 'out/s', better: 'higher', digits: 0 },
   in: { label: 'in/s', better: 'higher', digits: 0 },
@@ -6,7 +9,7 @@ const METRICS = {
   cpuUs: { label: 'CPU µs/job out', better: 'lower', digits: 1 },
 };
 
-const perSecond = (count, ms) => (count / ms) * 1000;
+export const perSecond = (count, ms) => (count / ms) * 1000;
 
 function metricsOf({ sent, worked, ms, cpuUs, serverUs = 0 }) {
   return {
@@ -15,6 +18,23 @@ function metricsOf({ sent, worked, ms, cpuUs, serverUs = 0 }) {
     kept: worked / sent,
     cpuUs: (cpuUs + serverUs) / worked,
   };
+}
+
+export async function warm(worker, producer, adapter) {
+  const [count] = jobsFor(adapter, WARM_UP, 0);
+  await producer.call('enqueueInChunks', { count });
+  await worker.call('drain', { count });
+}
+
+/** Both at once for so long, from the same moment on. */
+export async function floodAndWork(worker, producer, ms) {
+  const startsAt = (await producer.call('sharedNow')) + 300e6;
+  const [worked, sent] = await Promise.all([
+    worker.call('countFor', { startsAt, ms }, ms + 60_000),
+    producer.call('floodFor', { startsAt, ms, callers: CALLERS }, ms + 60_000),
+  ]);
+  const cpuUs = worked.cpuUs + sent.cpuUs;
+  return { sent: sent.count, worked: worked.count, ms, cpuUs, serverUs: worked.serverUs };
 }
 
 export const S5 = {
@@ -26,16 +46,8 @@ export const S5 = {
   async run({ start, dir, size: ms }, adapter) {
     const worker = await start(adapter, { dir, paused: true, abandoned: true });
     const producer = await start(adapter, { dir, producer: true, abandoned: true });
-    await producer.call('enqueueInChunks', { count: 2_000 });
-    await worker.call('drain', { count: 2_000 });
-    const startsAt = (await producer.call('sharedNow')) + 300e6;
-    const [worked, sent] = await Promise.all([
-      worker.call('countFor', { startsAt, ms }, ms + 60_000),
-      producer.call('floodFor', { startsAt, ms, callers: CALLERS }, ms + 60_000),
-    ]);
-    const cpuUs = worked.cpuUs + sent.cpuUs;
-    const { serverUs } = worked;
-    return metricsOf({ sent: sent.count, worked: worked.count, ms, cpuUs, serverUs });
+    await warm(worker, producer, adapter);
+    return metricsOf(await floodAndWork(worker, producer, ms));
   },
 };
 
@@ -47,8 +59,7 @@ export const S5_ONE = {
   mostRounds: 5,
   async run({ start, dir, size: ms }, adapter) {
     const both = await start(adapter, { dir, paused: true, abandoned: true });
-    await both.call('enqueueInChunks', { count: 2_000 });
-    await both.call('drain', { count: 2_000 });
+    await warm(both, both, adapter);
     const {
       in: sent,
       out: worked,
