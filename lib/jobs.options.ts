@@ -123,7 +123,10 @@ export interface JobLogOptions {
 export interface DatabaseOptions {
   /** `auto` migrates at the first contact, `check` refuses an older schema, `off` does neither. @default 'auto' */
   readonly migrate?: 'auto' | 'check' | 'off';
-  /** Connections of the engine's own pool; SQLite has one. */
+  /**
+   * Connections of the engine to a server, beside those of TypeORM; 6 on PostgreSQL and 4 on MariaDB are
+   * the least. SQLite has one. @default 8 on PostgreSQL, 6 on MariaDB and MySQL
+   */
   readonly poolSize?: number;
 }
 

@@ -90,6 +90,28 @@ describe('ten processes that boot at once', () => {
   }, 30_000);
 });
 
+describe('connections', () => {
+  it.each([
+    [undefined, 6],
+    [4, 4],
+    [9, 9],
+  ])('with poolSize %s there are %s, beside those of the application', async (poolSize, count) => {
+    const options = { database: poolSize === undefined ? {} : { poolSize } };
+    const app = await bootJobs({ types, options });
+    await app.run(Plain);
+    const { database: name } = app.database.options() as { database: string };
+    const sessions = async (): Promise<number> => {
+      await Promise.all(Array.from({ length: 40 }, () => app.jobs.list()));
+      // One is the application's own, which nobody has used but TypeORM at its start.
+      return (
+        askMariadb(`SELECT id FROM information_schema.processlist WHERE db = '${name}'`).length - 1
+      );
+    };
+    await until(async () => (await sessions()) === count, `${count} sessions`);
+    expect(await sessions()).toBe(count);
+  });
+});
+
 describe('a process that is killed while it makes the tables', () => {
   it('leaves what the next one completes', async () => {
     const database = createDatabase();

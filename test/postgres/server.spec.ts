@@ -189,6 +189,26 @@ describe('another process', () => {
   });
 });
 
+describe('connections', () => {
+  it.each([
+    [undefined, 8],
+    [6, 6],
+    [2, 6],
+    [11, 11],
+  ])('with poolSize %s there are %s, beside those of the application', async (poolSize, count) => {
+    const database = poolSize === undefined ? {} : { poolSize };
+    const app = await bootJobs({ types, options: { database } });
+    await app.run(Plain, {}, { idempotencyKey: 'k' });
+    await app.run(Plain);
+    const sessions = async (): Promise<number> => {
+      await Promise.all(Array.from({ length: 40 }, () => app.jobs.list()));
+      return (await app.sql(`SELECT 1 FROM pg_stat_activity WHERE ${OURS}`)).length;
+    };
+    await until(async () => (await sessions()) === count, `${count} sessions`);
+    expect(await sessions()).toBe(count);
+  });
+});
+
 describe('tables', () => {
   it('that a process was making when it was killed are made by the next one', async () => {
     const database = createDatabase();

@@ -176,6 +176,21 @@ describe('kill -9', () => {
     JOBS * 400,
   );
 
+  it('of a worker leaves it in the list, where it can be seen that it is not heard', async () => {
+    const database = createDatabase();
+    const producer = await bootJobs({ types, database, options: { role: 'producer' } });
+    const worker = await ChildApplication.start({ database });
+    const before = await until(async () => (await producer.workers.list())[0], 'the worker');
+    expect(before.pid).toBe(worker.pid);
+    await worker.kill('SIGKILL');
+    const after = await producer.workers.get(before.id);
+    expect(after).toMatchObject({ pid: worker.pid, startedAt: before.startedAt });
+    await until(
+      async () => (await producer.workers.list({ olderThan: 300 })).length === 1,
+      'nothing to be heard of it',
+    );
+  });
+
   it('of a worker gives its job to another after one lease, from its checkpoint', async () => {
     const database = createDatabase();
     const producer = await bootJobs({
@@ -330,20 +345,5 @@ describe('SIGTERM', () => {
     await worker.kill('SIGTERM');
     expect((worker.exit?.at ?? Infinity) - asked).toBeLessThan(2000);
     expect(await producer.workers.list()).toEqual([]);
-  });
-
-  it('that is killed stays in the list, where it can be seen that it is not heard', async () => {
-    const database = createDatabase();
-    const producer = await bootJobs({ types, database, options: { role: 'producer' } });
-    const worker = await ChildApplication.start({ database });
-    const before = await until(async () => (await producer.workers.list())[0], 'the worker');
-    expect(before.pid).toBe(worker.pid);
-    await worker.kill('SIGKILL');
-    const after = await producer.workers.get(before.id);
-    expect(after).toMatchObject({ pid: worker.pid, startedAt: before.startedAt });
-    await until(
-      async () => (await producer.workers.list({ olderThan: 300 })).length === 1,
-      'nothing to be heard of it',
-    );
   });
 });

@@ -26,8 +26,8 @@ import { jobStore } from './job.store.js';
 import { ListScripts } from './list.script.js';
 import { prepareMysqlSchema } from './mysql-schema.js';
 import { placeOf, unreachable } from './server-place.js';
-import { READERS, ServerStore, type Lane } from './server-store.js';
-import type { MigrateMode } from './schema.js';
+import { readersOf, ServerStore, type Lane } from './server-store.js';
+import type { StoreOptions } from './schema.js';
 import type { TableNames } from './table-names.js';
 import { tablesOf } from './tables-of.js';
 
@@ -36,6 +36,9 @@ const SESSIONS: ServerDialect = {
   classify: classifyMysqlError,
   isAnswerLost: isMysqlAnswerLost,
 };
+
+/** Lanes that write. */
+const LANES = 3;
 
 interface Lanes {
   readonly insert: Lane;
@@ -53,7 +56,7 @@ export class MysqlStore extends ServerStore {
   readonly catalog: CatalogStore;
   /** The poll says it. */
   readonly floorMs = 3000;
-  readonly #migrate: MigrateMode;
+  readonly #options: StoreOptions;
   readonly #tables: TableNames;
   readonly #scripts: MysqlJobScripts;
   /** For connections of the host. */
@@ -65,9 +68,9 @@ export class MysqlStore extends ServerStore {
   #lanes: Lanes | undefined;
   #poll: Poll | undefined;
 
-  constructor(host: DataSource, options: { readonly migrate: MigrateMode }) {
+  constructor(host: DataSource, options: StoreOptions) {
     super(host, SESSIONS);
-    this.#migrate = options.migrate;
+    this.#options = options;
     this.#tables = tablesOf(host, MYSQL_WORDS);
     this.#scripts = new MysqlJobScripts(this.#tables, true);
     this.#joinedScripts = new MysqlJobScripts(this.#tables, false);
@@ -132,11 +135,11 @@ export class MysqlStore extends ServerStore {
     const lanes = {
       insert: lane([]),
       work: lane([]),
-      aside: lane(Array.from({ length: READERS }, connection)),
+      aside: lane(Array.from({ length: readersOf(this.#options.poolSize, LANES) }, connection)),
     };
     const { insert, aside } = lanes;
     try {
-      await prepareMysqlSchema(insert.session, aside.session, this.#tables, this.#migrate);
+      await prepareMysqlSchema(insert.session, aside.session, this.#tables, this.#options.migrate);
     } catch (error) {
       await Promise.all([insert.session.release(), aside.session.release()]);
       throw classifyMysqlError(error) === 'error' ? error : unreachable(error);

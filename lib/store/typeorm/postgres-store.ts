@@ -33,9 +33,9 @@ import { historyStore } from './history.store.js';
 import { jobStore } from './job.store.js';
 import { ListScripts } from './list.script.js';
 import { unreachable } from './server-place.js';
-import { READERS, ServerStore, type Lane } from './server-store.js';
+import { readersOf, ServerStore, type Lane } from './server-store.js';
 import { POSTGRES_SCHEMA } from './postgres-schema.js';
-import { prepareSchema, type MigrateMode } from './schema.js';
+import { prepareSchema, type StoreOptions } from './schema.js';
 import type { TableNames } from './table-names.js';
 import { tablesOf } from './tables-of.js';
 
@@ -48,6 +48,9 @@ const SESSIONS: ServerDialect = {
 
 const POOLED =
   'A pooler such as PgBouncer stands between this process and PostgreSQL. Jobs run as ever, but nobody can be told of them: processes look twice a second, and each write takes three messages instead of one. Give this data source the address of the server itself.';
+
+/** Four lanes write, and one session listens. */
+const WRITE_OR_LISTEN = 5;
 
 interface OwnLane extends Lane {
   readonly connection: Connection;
@@ -72,7 +75,7 @@ export class PostgresStore extends ServerStore {
   /** Notifications say it; while none can come, hints are given without them. */
   readonly floorMs = 5000;
   caveat: string | undefined;
-  readonly #migrate: MigrateMode;
+  readonly #options: StoreOptions;
   readonly #tables: TableNames;
   readonly #scripts: PostgresJobScripts;
   readonly #inserts: PostgresInsertScript;
@@ -81,9 +84,9 @@ export class PostgresStore extends ServerStore {
   #lanes: Lanes | undefined;
   #notifications: Notifications | undefined;
 
-  constructor(host: DataSource, options: { readonly migrate: MigrateMode }) {
+  constructor(host: DataSource, options: StoreOptions) {
     super(host, SESSIONS);
-    this.#migrate = options.migrate;
+    this.#options = options;
     this.#tables = tablesOf(host, POSTGRES_WORDS);
     this.#scripts = new PostgresJobScripts(this.#tables);
     this.#inserts = new PostgresInsertScript(this.#tables, new NumberSource());
@@ -136,7 +139,7 @@ export class PostgresStore extends ServerStore {
     const make = clientMaker(this.host, 'nestjs-jobs');
     const patience = new Patience();
     const reads = Array.from(
-      { length: READERS },
+      { length: readersOf(this.#options.poolSize, WRITE_OR_LISTEN) },
       () => new Connection(make, searching(1000), patience),
     );
     const notifications = new Notifications(make, this.#channel());
@@ -154,7 +157,12 @@ export class PostgresStore extends ServerStore {
       aside: lane(reads, 1000, true),
     };
     try {
-      await prepareSchema(lanes.aside.session, this.#tables, this.#migrate, POSTGRES_SCHEMA);
+      await prepareSchema(
+        lanes.aside.session,
+        this.#tables,
+        this.#options.migrate,
+        POSTGRES_SCHEMA,
+      );
     } catch (error) {
       await lanes.aside.session.release();
       throw classifyPostgresError(error) === 'error' ? error : unreachable(error);

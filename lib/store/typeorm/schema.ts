@@ -7,6 +7,13 @@ import type { TableNames } from './table-names.js';
 /** What boot does about the schema. */
 export type MigrateMode = 'auto' | 'check' | 'off';
 
+/** What a store is built from. */
+export interface StoreOptions {
+  readonly migrate: MigrateMode;
+  /** Connections to a server; SQLite has one. */
+  readonly poolSize?: number | undefined;
+}
+
 /** What bringing a schema up to date needs to know of a database. */
 export interface SchemaDialect {
   /** In order; the schema's version is how many of them have run. */

@@ -35,8 +35,13 @@ export interface Lane {
 /** How long a closing store waits for what is still to be written. */
 const CLOSE_PATIENCE_MS = 2000;
 
-/** Reads beside each other: one for the engine's own looks, more for those who ask. */
-export const READERS = 3;
+/**
+ * How many connections read beside each other, one for the engine's own looks and more for those who
+ * ask: what the pool leaves beside so many that write and listen, which no pool does without.
+ */
+export function readersOf(poolSize: number | undefined, others: number): number {
+  return poolSize === undefined ? 3 : Math.max(1, poolSize - others);
+}
 
 /** What stores on a server have in common: lanes that write beside each other, and whom they tell. */
 export abstract class ServerStore implements Store {

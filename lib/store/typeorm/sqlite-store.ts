@@ -27,13 +27,8 @@ import { JobScripts } from './job.scripts.js';
 import { CommitListeners, dataSourceOf, joinTransaction, runOn } from './joined-transaction.js';
 import { ListScripts } from './list.script.js';
 import { RemoteChanges } from './remote-changes.js';
-import { prepareSchema, retryBusy, type MigrateMode } from './schema.js';
+import { prepareSchema, retryBusy, type StoreOptions } from './schema.js';
 import { tablesOf } from './tables-of.js';
-
-/** What a store is built from. */
-export interface StoreOptions {
-  readonly migrate: MigrateMode;
-}
 
 /**
  * Pages of the write-ahead log after which SQLite copies it back: 16 MB. At its default of 4 MB the

@@ -3,7 +3,8 @@ import { MYSQL_TYPES } from '../dialects/mysql/mysql2.js';
 import type { Store } from '../store.js';
 import { MysqlStore } from './mysql-store.js';
 import { PostgresStore } from './postgres-store.js';
-import { SqliteStore, type StoreOptions } from './sqlite-store.js';
+import type { StoreOptions } from './schema.js';
+import { SqliteStore } from './sqlite-store.js';
 
 /** The store for the kind of database that the data source is. */
 export function storeOf(host: DataSource, options: StoreOptions): Store {
