@@ -1,10 +1,14 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { JobType, type JobHandler, type JobsService } from '../../lib/index.js';
 import { openReal } from '../rest/real.js';
 import { ChildApplication } from '../support/children.js';
 import { createDatabase, type TestDatabase } from '../support/databases.js';
 import type { EventReader, Frame, HttpApp } from '../support/http.js';
 import { until } from '../support/waiting.js';
+
+// Three applications start for each test, on machines that have other things to do.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+const PATIENCE_MS = 20_000;
 
 /** Known here by name only: the handler is in another process. */
 @JobType({ name: 'steps', suspendable: true, maxRetries: 9, retryDelay: 1 })
@@ -25,7 +29,7 @@ beforeEach(async () => {
     openReal({ server: 'express', types: [Steps], options: { role: 'producer' }, database });
   nodes = [await open(), await open()];
   worker = await ChildApplication.start({ database });
-}, 40_000);
+});
 
 const node = (n: number): Node => nodes[n % nodes.length] as Node;
 
@@ -48,6 +52,7 @@ const hears = (stream: EventReader, what: object, words: string) =>
         Object.entries(what).every(([k, v]) => Reflect.get(each, k) === v),
       ),
     `the client to hear ${words}`,
+    PATIENCE_MS,
   );
 
 /** Tells the handler, in its nth run, what to do next. */
@@ -60,6 +65,7 @@ async function step(id: string, run: number, what: string, value: unknown): Prom
         worker.messages.filter((each) => each.event === `ready ${run}` && each.id === id).length >
         seen.length,
       'the handler to go on',
+      PATIENCE_MS,
     );
   }
 }
@@ -117,10 +123,14 @@ describe('a client of one node', () => {
       heard.push(...told(stream.frames));
     };
     const stands = async (status: string): Promise<number> => {
-      const job = await until(async () => {
-        const found = await node(1).jobs.get(id);
-        return found.status === status && found;
-      }, `it to be ${status}`);
+      const job = await until(
+        async () => {
+          const found = await node(1).jobs.get(id);
+          return found.status === status && found;
+        },
+        `it to be ${status}`,
+        PATIENCE_MS,
+      );
       return job.sequence;
     };
 
@@ -159,5 +169,5 @@ describe('a client of one node', () => {
     for (const each of nodes) {
       expect((await each.get(`/jobs/${id}/events`, headers)).status).toBe(204);
     }
-  }, 40_000);
+  });
 });
