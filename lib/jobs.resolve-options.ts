@@ -18,6 +18,7 @@ import {
 } from './jobs.option-checks.js';
 import type {
   ApiOptions,
+  ApiSection,
   JobGroupOptions,
   JobsModuleOptions,
   LogFileOptions,
@@ -243,6 +244,14 @@ function resolveLogFile(file: false | LogFileOptions): ResolvedOptions['logs']['
   };
 }
 
+const SECTIONS: Readonly<Record<ApiSection, true>> = {
+  jobs: true,
+  catalog: true,
+  queues: true,
+  workers: true,
+  stats: true,
+};
+
 function resolveApi(api: false | ApiOptions): ResolvedOptions['api'] {
   if (api === false) {
     return false;
@@ -261,7 +270,7 @@ function resolveApi(api: false | ApiOptions): ResolvedOptions['api'] {
   enhancers(api.guards, 'api.guards', 'canActivate');
   enhancers(api.interceptors, 'api.interceptors', 'intercept');
   for (const section of list(api.only, 'api.only')) {
-    oneOf(section, ['jobs', 'catalog', 'queues', 'stats'] as const, 'api.only');
+    oneOf(section, Object.keys(SECTIONS), 'api.only');
   }
   return { ...api, path };
 }

@@ -76,7 +76,10 @@ export class Engine {
     const { store, options, handlers, logger, sink, random = Math.random } = sources;
     this.#sources = sources;
     this.store = store;
-    this.#opening = new Opening(() => this.#connect(), logger, options.role !== 'producer');
+    this.#opening = new Opening(() => this.#connect(), logger, {
+      holdsProcess: options.role !== 'producer',
+      random,
+    });
     const announcer = this.#announcer();
     this.#paused = new PausedQueues(store, logger, {
       paused: (queue) => this.#queues.get(queue)?.giveBackBuffer(),

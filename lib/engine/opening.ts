@@ -1,8 +1,9 @@
-import { isJobsError } from '../model/errors.js';
+import { closedError, isJobsError } from '../model/errors.js';
 import type { EngineLogger } from './engine-options.js';
 import { within } from './within.js';
 
-const AGAIN_MS = 1000;
+/** Between attempts; each waits half as long again as the one before, and up to half of it less by chance. */
+const AGAIN_MS = { first: 1000, growth: 1.5, most: 15_000 };
 /** Boot waits so long for the database, and then goes on without it. */
 const BOOT_PATIENCE_MS = 900;
 
@@ -11,16 +12,26 @@ export class Opening {
   readonly #connect: () => Promise<void>;
   readonly #logger: EngineLogger;
   readonly #holdsProcess: boolean;
+  readonly #random: () => number;
   #attempt: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isOpen = false;
   #isStopped = false;
+  #isClosed = false;
+  #failures = 0;
+  /** What went wrong last, which is said once. */
+  #complaint: string | undefined;
 
   /** `holdsProcess`: whether a process that has nothing else to do waits for the next attempt. */
-  constructor(connect: () => Promise<void>, logger: EngineLogger, holdsProcess: boolean) {
+  constructor(
+    connect: () => Promise<void>,
+    logger: EngineLogger,
+    { holdsProcess, random }: { readonly holdsProcess: boolean; readonly random: () => number },
+  ) {
     this.#connect = connect;
     this.#logger = logger;
     this.#holdsProcess = holdsProcess;
+    this.#random = random;
   }
 
   get isOpen(): boolean {
@@ -29,6 +40,9 @@ export class Opening {
 
   /** Connects once; calls share the attempt. @throws JobsError */
   open(): Promise<void> {
+    if (this.#isClosed) {
+      return Promise.reject(closedError());
+    }
     this.#attempt ??= this.#open();
     return this.#attempt;
   }
@@ -54,7 +68,7 @@ export class Opening {
       ) {
         throw error;
       }
-      this.#logger.error(`${error.message} Cause: ${String(error.cause)}`);
+      this.#complain(`${error.message} Cause: ${String(error.cause)}`);
       this.#startLater(begin);
       return;
     }
@@ -75,6 +89,7 @@ export class Opening {
   /** Takes note that the database was closed. */
   closed(): void {
     this.#isOpen = false;
+    this.#isClosed = true;
   }
 
   async #open(): Promise<void> {
@@ -87,11 +102,26 @@ export class Opening {
     }
   }
 
+  #complain(text: string): void {
+    if (text === this.#complaint) {
+      this.#logger.debug(text);
+    } else {
+      this.#complaint = text;
+      this.#logger.error(text);
+    }
+  }
+
   #startLater(begin: () => void): void {
     if (!this.#isStopped) {
-      this.#timer = setTimeout(() => {
-        this.start(begin).catch((failure: unknown) => this.#logger.error(String(failure)));
-      }, AGAIN_MS);
+      const { first, growth, most } = AGAIN_MS;
+      const delayMs = Math.min(first * growth ** this.#failures, most);
+      this.#failures += 1;
+      this.#timer = setTimeout(
+        () => {
+          this.start(begin).catch((failure: unknown) => this.#logger.error(String(failure)));
+        },
+        delayMs * (0.5 + this.#random() / 2),
+      );
       if (!this.#holdsProcess) {
         this.#timer.unref();
       }

@@ -98,3 +98,11 @@ export function notFound(resource: string, id: string): JobsError {
     members: { resource },
   });
 }
+
+/** What is asked of an engine after its end. */
+export function closedError(): JobsError {
+  return new JobsError(
+    'database_unavailable',
+    'The jobs engine has been closed with its application, so nothing was read or written. Call it before the application closes.',
+  );
+}

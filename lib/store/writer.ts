@@ -1,10 +1,6 @@
 import { AnswerLost, ScriptFailure, type Session } from './dialects/session.js';
-import {
-  answerLostError,
-  busyError,
-  closedError,
-  unavailableError,
-} from './dialects/write-errors.js';
+import { closedError } from '../model/errors.js';
+import { answerLostError, busyError, unavailableError } from './dialects/write-errors.js';
 import { quietly, type TimedScript } from './dialects/sql.js';
 import {
   alone,

@@ -56,10 +56,43 @@ describe('a database that cannot be reached at boot', () => {
     const job = await app.run(Plain);
     expect(job.result).toBe('fine');
     await until(async () => (await app.stats.health()).status === 'ok', 'health');
+    // What is wrong is said once, however often it is tried again.
+    expect(log.texts('error')).toHaveLength(1);
+  });
+});
+
+describe('an engine that was closed', () => {
+  it('says so to whoever calls it', async () => {
+    const app = await bootJobs({ types: [Plain] });
+    await app.close();
+    for (const call of [
+      () => app.jobs.enqueue(Plain),
+      () => app.jobs.list(),
+      () => app.queues.list(),
+    ]) {
+      expect(await refusal(call())).toMatchObject({
+        code: 'database_unavailable',
+        message: expect.stringContaining('has been closed') as string,
+      });
+    }
   });
 });
 
 describe('the schema', () => {
+  it('that is not there, where somebody else makes it, is a boot error that says how', async () => {
+    const options = { database: { migrate: 'off' } };
+    const database = createDatabase();
+    const error = await refusal(bootJobs({ types: [Plain], options, database }));
+    database.abandon();
+    expect(error).toMatchObject({
+      code: 'schema_mismatch',
+      message: expect.stringContaining('migrationSql') as string,
+    });
+    await (await bootJobs({ types: [Plain], database })).close();
+    const app = await bootJobs({ types: [Plain], options, database });
+    expect((await app.run(Plain)).result).toBe('fine');
+  });
+
   it('that is newer than this version is a boot error that says so', async () => {
     const app = await bootJobs({ types: [Plain] });
     const job = await app.run(Plain);

@@ -87,6 +87,26 @@ it('refuses sections that do not exist', async () => {
   }
 });
 
+it.each(['jobs', 'catalog', 'queues', 'workers', 'stats'] as const)(
+  'serves nothing but %s when told so',
+  async (section) => {
+    const paths = {
+      jobs: '/jobs',
+      catalog: '/job-types',
+      queues: '/queues',
+      workers: '/workers',
+      stats: '/stats',
+    };
+    const host = await openFakes({ server: 'express', api: { only: [section] } });
+    const served = await Promise.all(
+      Object.entries(paths).map(async ([name, path]) =>
+        (await host.get(path)).status === 404 ? [] : [name],
+      ),
+    );
+    expect(served.flat()).toEqual([section]);
+  },
+);
+
 it('keeps applications of one process apart', async () => {
   const first = await openFakes({
     server: 'express',

@@ -26,11 +26,3 @@ export function answerLostError(cause: unknown): JobsError {
     { cause, retryAfterSec: 5 },
   );
 }
-
-/** The store has been closed. */
-export function closedError(): JobsError {
-  return new JobsError(
-    'database_unavailable',
-    'The jobs engine has been closed, so nothing was written. Enqueue before the application closes.',
-  );
-}

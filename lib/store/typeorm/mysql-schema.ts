@@ -1,6 +1,6 @@
 import { JobsError } from '../../model/errors.js';
 import { MYSQL_MIGRATIONS } from '../migrations/index.js';
-import { isUpToDate, retryBusy, schemaVersion, type MigrateMode } from './schema.js';
+import { isUpToDate, requireTables, retryBusy, schemaVersion, type MigrateMode } from './schema.js';
 import type { TableNames } from './table-names.js';
 import type { Session } from '../dialects/session.js';
 import { query, type Script } from '../dialects/sql.js';
@@ -38,7 +38,7 @@ export async function prepareMysqlSchema(
   mode: MigrateMode,
 ): Promise<void> {
   if (mode === 'off') {
-    return;
+    return requireTables(work, t);
   }
   const newest = MYSQL_MIGRATIONS.length;
   const version = await retryBusy(work, () => work.run(schemaVersion(t, SCHEMA)));

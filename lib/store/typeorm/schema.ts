@@ -53,7 +53,7 @@ export async function prepareSchema(
   dialect: SchemaDialect = SQLITE_SCHEMA,
 ): Promise<void> {
   if (mode === 'off') {
-    return;
+    return requireTables(session, tables);
   }
   const version = await retryBusy(session, () => session.run(schemaVersion(tables, dialect)));
   if (isUpToDate(version, dialect.migrations.length, mode)) {
@@ -62,6 +62,28 @@ export async function prepareSchema(
   await retryBusy(session, async () => {
     await session.transact([(nowMs) => migrate(tables, dialect, nowMs)]);
   });
+}
+
+/**
+ * Somebody else makes the tables; whether they have is all that is asked.
+ *
+ * @throws JobsError `schema_mismatch` when they are not there
+ */
+export async function requireTables(session: Session, tables: TableNames): Promise<void> {
+  try {
+    await retryBusy(session, () =>
+      session.run(query(`SELECT name FROM ${tables.queues} WHERE 1 = 0`)),
+    );
+  } catch (error) {
+    if (session.classify(error) !== 'error') {
+      throw error;
+    }
+    throw new JobsError(
+      'schema_mismatch',
+      `The jobs tables cannot be read (${String(error)}), and database.migrate is 'off': make them with the SQL that migrationSql(dataSource) prints, or boot one process with database.migrate: 'auto'.`,
+      { cause: error },
+    );
+  }
 }
 
 /** Tries again, without blocking the event loop, while another connection holds the lock. */
