@@ -17,6 +17,8 @@ export interface EnqueueOrigin {
   readonly upstreamJobId?: string;
   /** A transaction of the handler that the enqueue joins. */
   readonly joined?: JoinedTransaction | undefined;
+  /** Throws when whoever enqueues may not any more; asked right before a job is stored. */
+  readonly check?: () => void;
 }
 
 /** What the enqueuer needs of the engine. */
@@ -62,6 +64,8 @@ export class Enqueuer {
     for (let tries = 1; ; tries += 1) {
       const preparing = this.#drafts.prepare(type, params, options, origin);
       const prepared = preparing instanceof Promise ? await preparing : preparing;
+      // Checks and hooks may have taken longer than the run that enqueues.
+      origin.check?.();
       const result = await (joined ?? this.#parts.store.jobs).insert(prepared);
       if (result.outcome !== 'id_taken') {
         return this.#outcome(result, prepared, joined);

@@ -148,6 +148,8 @@ export class RunContext implements JobContext {
     options: EnqueueOptions<unknown> = {},
   ): Promise<EnqueuedJob<ParamsOf<T>, ResultOf<T>>> {
     checkOptionKeys(options, ENQUEUE_KEYS);
+    const check = (): void => this.#checkHolds('no job was enqueued');
+    check();
     const { job, parts } = this.#run;
     const inherited = {
       tenantId: job.tenantId,
@@ -158,6 +160,7 @@ export class RunContext implements JobContext {
     const enqueued = await parts.enqueuer.enqueue(type, params, inherited, {
       upstreamJobId: job.id,
       joined: this.#joined,
+      check,
     });
     return enqueued as EnqueuedJob<ParamsOf<T>, ResultOf<T>>;
   }
@@ -212,9 +215,7 @@ export class RunContext implements JobContext {
         `Job ${job.id} has a ctx.transaction open already: use its manager instead of a second one.`,
       );
     }
-    if (this.#run.isSettled) {
-      throw leaseLost(this.#run, 'its transaction was not begun');
-    }
+    this.#checkHolds('its transaction was not begun');
     const { over } = this.#run;
     let ended: ChangeResult | undefined;
     const before = {
@@ -256,6 +257,13 @@ export class RunContext implements JobContext {
       this.#isTransacting = false;
       this.#log?.release(logged);
       this.#run.progress.leave();
+    }
+  }
+
+  /** @throws JobsError `lease_lost` once this process knows that the run is over */
+  #checkHolds(effect: string): void {
+    if (this.#run.isSettled) {
+      throw leaseLost(this.#run, effect);
     }
   }
 

@@ -151,7 +151,11 @@ export interface JobContext<P = unknown, M = unknown> {
   lockOn(jobId: string): Promise<Job>;
   /** Ends a `lockOn` that is under way. */
   unlock(): Promise<void>;
-  /** Enqueues a job that carries this one as `upstreamJobId`, its tenant, user and meta. */
+  /**
+   * Enqueues a job that carries this one as `upstreamJobId`, its tenant, user and meta.
+   * @throws JobsError what an enqueue is refused with; `lease_lost` when this process knows that
+   *   the run is over, and nothing is stored then
+   */
   enqueue<T extends JobTypeRef>(
     type: T,
     params?: ParamsInput<T>,

@@ -79,6 +79,8 @@ describe('a lease', () => {
     expect(await codeOf(stale.ctx.checkpoint('late'))).toBe('lease_lost');
     expect(stale.ctx.signal.reason).toMatchObject({ code: 'lease_lost' });
     expect(await codeOf(stale.ctx.setResult('late'))).toBe('lease_lost');
+    expect(await codeOf(stale.ctx.enqueue(Quick))).toBe('lease_lost');
+    expect((await second.jobs.list({ upstreamJobId: id })).total).toBe(0);
     stale.ctx.log.info('late line');
     stale.release('late result');
     expect((await first.run(Quick)).result).toBe('quick');

@@ -272,6 +272,8 @@ describe('the context of a handler', () => {
     expect(stale).toBeDefined();
     expect(await codeOf(stale?.checkpoint('late') ?? Promise.resolve())).toBe('lease_lost');
     expect(await codeOf(stale?.setResult('late') ?? Promise.resolve())).toBe('lease_lost');
+    expect(await codeOf(stale?.enqueue(Child) ?? Promise.resolve())).toBe('lease_lost');
+    expect((await app.jobs.list({ upstreamJobId: job.id })).total).toBe(0);
     expect(await app.jobs.get(job.id)).toEqual(job);
   });
 });

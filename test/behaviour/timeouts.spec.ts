@@ -4,9 +4,10 @@ import {
   type InitializingJob,
   type JobContext,
   type JobHandler,
+  type OnJobInit,
 } from '../../lib/index.js';
 import { bootJobs } from '../support/boot.js';
-import { handlerGate } from '../support/gate.js';
+import { deferred, handlerGate, type Deferred } from '../support/gate.js';
 import { codeOf } from '../support/refusals.js';
 import { until, waitForEnd, waitForStatus } from '../support/waiting.js';
 
@@ -62,7 +63,18 @@ class Quick implements JobHandler {
   }
 }
 
-const types = [Deaf, Obedient, LateFinisher, SecondTry, NoSecondTry, Quick];
+let checked: Deferred | undefined;
+
+@JobType({ name: 'checked' })
+class Checked implements JobHandler, OnJobInit {
+  onJobInit(): Promise<void> {
+    checked = deferred();
+    return checked.promise;
+  }
+  execute(): void {}
+}
+
+const types = [Deaf, Obedient, LateFinisher, SecondTry, NoSecondTry, Quick, Checked];
 
 describe('a timeout', () => {
   it('fires the signal with the code timeout, and ends the job as timeout', async () => {
@@ -97,10 +109,25 @@ describe('a timeout', () => {
     expect(await codeOf(ctx.transaction(async () => 'late', { complete: true }))).toBe(
       'lease_lost',
     );
+    expect(await codeOf(ctx.enqueue(Quick))).toBe('lease_lost');
+    expect(await codeOf(ctx.enqueue(Quick, null, { idempotencyKey: 'late' }))).toBe('lease_lost');
+    expect((await app.jobs.list({ upstreamJobId: id })).total).toBe(0);
     release('late');
     expect((await app.run(Quick)).result).toBe('quick');
     expect(await app.jobs.get(id)).toEqual(before);
     expect(await app.jobs.runs(id)).toMatchObject([{ outcome: 'timeout' }]);
+  });
+
+  it('refuses what the lingering code was about to enqueue', async () => {
+    const app = await bootJobs({ types, options: { grace: { signal: '100ms' } } });
+    const { id } = await app.jobs.enqueue(Deaf);
+    const { ctx } = await gate.entry(id);
+    const child = codeOf(ctx.enqueue(Checked));
+    await until(() => checked !== undefined, 'the hook of the child');
+    await waitForEnd(app.jobs, id);
+    checked?.resolve();
+    expect(await child).toBe('lease_lost');
+    expect((await app.jobs.list({ upstreamJobId: id })).total).toBe(0);
   });
 
   it('of the job goes over that of its type, and 0 means none', async () => {
