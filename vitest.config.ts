@@ -72,7 +72,7 @@ const servers = (['postgres', 'mariadb'] as const).filter((server) =>
 
 /** What keeps `npm test` under five minutes by running with JOBS_TEST_SERVERS=rest, in a step of its own. */
 const apart: Readonly<Record<(typeof servers)[number], readonly string[]>> = {
-  postgres: ['test/processes/kill.spec.ts'],
+  postgres: ['test/processes/kill.spec.ts', `test/rest/**/${suffix}`],
   mariadb: ['rest', 'nest', 'processes'].map((folder) => `test/${folder}/**/${suffix}`),
 };
 
