@@ -20,9 +20,16 @@ export async function drainQueues(
     return within(givenBack, LAST_WRITES_MS);
   }
   const running = queues.reduce((sum, queue) => sum + queue.running, 0);
-  logger.warn(
-    `[drain_grace_over] ${running} handlers were still at work after ${grace.shutdownMs / 1000} s; they are told to stop, and their jobs go back to waiting.`,
-  );
+  const after = `after ${grace.shutdownMs / 1000} s`;
+  if (running > 0) {
+    logger.warn(
+      `[drain_grace_over] ${running} handlers were still at work ${after}; they are told to stop, and their jobs go back to waiting.`,
+    );
+  } else {
+    logger.warn(
+      `[drain_unstored] What handlers ended with was not stored ${after}; the database is given a few seconds more.`,
+    );
+  }
   queues.forEach((queue) => queue.abortAll());
   // Each is settled by force after its own grace; storing that may wait for the database.
   if (await within(empty, grace.signalMs + LAST_WRITES_MS / 2)) {

@@ -15,9 +15,7 @@ const ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
   'lib/engine/queue-runner.ts text': ['could not be settled; it comes back when its lease ends'],
   'lib/engine/engine.ts text': ['The start of …', 'Progress of …', 'was not stored'],
   'lib/engine/engine.ts this.store.caveat': ['A pooler such as PgBouncer stands between'],
-  'lib/engine/opening.ts `${error.message} Cause: ${String(error.cause)}`': [
-    'The jobs database cannot be',
-  ],
+  'lib/engine/opening.ts text': ['The jobs database cannot be'],
   'lib/engine/opening.ts String(failure)': ['`schema_mismatch`'],
   'lib/jobs.lifecycle.ts trouble': ['may abort the process on Node'],
   'lib/jobs.core.module.ts message': [
