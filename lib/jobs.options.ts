@@ -92,7 +92,7 @@ export interface LimitOptions {
   readonly error?: number;
   /** Log lines are cut there. @default 16384 */
   readonly logLine?: number;
-  /** @default 10000 */
+  /** Lines that a run may keep in the database; the last one says so. 0 keeps none. @default 10000 */
   readonly logLines?: number;
   /** @default 64 */
   readonly depth?: number;

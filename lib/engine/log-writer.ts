@@ -48,7 +48,7 @@ export class RunLogger implements JobLogger {
   readonly #isEnded: () => boolean;
   readonly #least: number;
   #kept = 0;
-  #isLimited = false;
+  #isLimited: boolean;
 
   constructor(target: LogTarget, run: LoggedRun, isEnded: () => boolean) {
     this.#target = target;
@@ -63,6 +63,7 @@ export class RunLogger implements JobLogger {
     };
     this.#isEnded = isEnded;
     this.#least = LOG_LEVELS.indexOf(target.options.logs.level);
+    this.#isLimited = target.options.limits.logLines === 0;
   }
 
   /** The run is over. Resolves when what is written from then on comes after its last line. */
@@ -129,9 +130,15 @@ export class RunLogger implements JobLogger {
       sink.write({ ...line, fields: fields ?? null });
     }
     if (isKept) {
-      const isLimit = this.#kept >= logLines;
+      // The last line that a run may keep says so, whether or not more would come.
+      const isLimit = this.#kept + 1 >= logLines;
       const line: LogLine = isLimit
-        ? [nowMs, WARN, `The log ends here: a run keeps ${logLines} lines.`, null]
+        ? [
+            nowMs,
+            WARN,
+            `The log ends here: a run keeps ${logLines} ${logLines === 1 ? 'line' : 'lines'}.`,
+            null,
+          ]
         : [nowMs, rank, text, fieldsText(fields, logLine)];
       if (this.#target.logs.add(this.#pending, line)) {
         this.#kept += 1;

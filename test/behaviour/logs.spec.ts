@@ -154,15 +154,16 @@ describe('a job log', () => {
     for (const run of runs) {
       const own = lines.filter((line) => line.runId === run.id);
       expect(own.map((line) => line.message)).toEqual([
-        ...Array.from({ length: 50 }, (_, n) => `line ${n}`),
+        ...Array.from({ length: 49 }, (_, n) => `line ${n}`),
         'The log ends here: a run keeps 50 lines.',
       ]);
+      expect(own).toHaveLength(50);
       expect(own.at(-1)?.level).toBe('warn');
     }
   });
 
-  it('says nothing about its limit when exactly as many lines come', async () => {
-    const app = await bootJobs({ types, options: { limits: { logLines: 2 } } });
+  it('says nothing about its limit while fewer lines come', async () => {
+    const app = await bootJobs({ types, options: { limits: { logLines: 3 } } });
     body = (ctx) => {
       ctx.log.info('one');
       ctx.log.info('two');
@@ -171,15 +172,16 @@ describe('a job log', () => {
     expect(await messages(app, (await app.run(Logs)).id)).toEqual(['one', 'two']);
   });
 
-  it('says so, too, when its limit is none at all', async () => {
-    const app = await bootJobs({ types, options: { limits: { logLines: 0 } } });
+  it.each([
+    [1, ['The log ends here: a run keeps 1 line.']],
+    [0, []],
+  ])('with a limit of %i has no more lines than that', async (logLines, kept) => {
+    const app = await bootJobs({ types, options: { limits: { logLines } } });
     body = (ctx) => {
       ctx.log.info('one');
       ctx.log.info('two');
     };
-    expect(await messages(app, (await app.run(Logs)).id)).toEqual([
-      'The log ends here: a run keeps 0 lines.',
-    ]);
+    expect(await messages(app, (await app.run(Logs)).id)).toEqual(kept);
   });
 
   it('takes anything for a line: control characters, NUL, a lone surrogate, no text at all', async () => {
