@@ -1,0 +1,104 @@
+// Are the tests worth their time? Each build of test/faults/broken-builds.mjs has one thing broken: it is
+// made from a copy of the checkout, and the tests that must catch it run on that copy and have to fail.
+//   --check   only whether every patch still finds what it replaces
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { BUILDS } from '../test/faults/broken-builds.mjs';
+import { check, finish, run } from './checks.mjs';
+
+const root = path.resolve(import.meta.dirname, '..');
+const COPIED = [
+  'lib',
+  'test',
+  'scripts',
+  'sample',
+  'package.json',
+  'tsconfig.json',
+  'tsconfig.esm.json',
+  'tsconfig.cjs.json',
+  'vitest.config.ts',
+  'vitest.faults.config.ts',
+];
+const DEADLINE_MS = 420_000;
+
+const args = process.argv.slice(2);
+const isCheck = args.includes('--check');
+const names = args.filter((arg) => !arg.startsWith('--'));
+
+for (const build of BUILDS.filter(
+  ({ name }) => names.length === 0 || names.some((n) => name.includes(n)),
+)) {
+  if (isCheck) {
+    await check(`still applies: ${build.name}`, () => void patched(root, build));
+  } else {
+    await check(`is caught: ${build.name}`, () => isCaught(build));
+  }
+}
+finish();
+
+/** The files of a build, by their names, with its patches applied. */
+function patched(folder, { patches }) {
+  const files = new Map();
+  for (const { file, from, to } of patches) {
+    const text = files.get(file) ?? readFileSync(path.join(folder, file), 'utf8');
+    const count = text.split(from).length - 1;
+    if (count !== 1) throw new Error(`${file} contains this ${count} times, not once:\n${from}`);
+    files.set(
+      file,
+      text.replace(from, () => to),
+    );
+  }
+  return files;
+}
+
+async function isCaught(build) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'nestjs-jobs-broken-'));
+  try {
+    for (const name of COPIED) {
+      cpSync(path.join(root, name), path.join(folder, name), {
+        recursive: true,
+        filter: (from) => !/[/\\](node_modules|dist|data)$/.test(from),
+      });
+    }
+    symlinkSync(path.join(root, 'node_modules'), path.join(folder, 'node_modules'));
+    for (const [file, text] of patched(folder, build)) writeFileSync(path.join(folder, file), text);
+    for (const test of build.caughtBy) await mustFail(folder, test);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function mustFail(folder, { config, project, file, title }) {
+  const report = path.join(folder, 'report.json');
+  rmSync(report, { force: true });
+  const output = await run(
+    process.execPath,
+    [
+      path.join(root, 'node_modules/vitest/vitest.mjs'),
+      ...['run', file, '--config', config, '--bail', '1'],
+      ...(project === undefined ? [] : ['--project', project]),
+      ...(title === '' ? [] : ['--testNamePattern', title]),
+      ...['--reporter=json', `--outputFile=${report}`],
+    ],
+    { cwd: folder, deadlineMs: DEADLINE_MS },
+  ).catch((error) => error.message);
+  const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(report, 'utf8'));
+  const failures = testResults.flatMap(({ assertionResults }) =>
+    assertionResults.filter(({ status }) => status === 'failed'),
+  );
+  if (numFailedTests === 0 || failures.length === 0) {
+    throw new Error(
+      `${file} "${title}" did not fail (${numPassedTests} passed):\n${String(output).slice(-2000)}`,
+    );
+  }
+  const [first] = failures;
+  console.log(`        ${first.title}: ${saidOf(first)}`);
+}
+
+/** Why it failed, in a line. */
+function saidOf({ failureMessages }) {
+  const text = failureMessages.join('\n');
+  const rule = /^\+ +"(.*)",$/m.exec(text.replaceAll(/\u001B\[\d+m/g, ''))?.[1];
+  return (rule ?? text.split('\n')[0]).slice(0, 160);
+}

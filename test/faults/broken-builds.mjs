@@ -1,0 +1,215 @@
+// Builds with one thing broken that the fault tests are there to notice. `patches` say what is searched
+// for, exactly once in its file, and what it becomes; `caughtBy` which tests have to fail then.
+//   node scripts/broken-builds.mjs --check    do all patches still apply?
+//   node scripts/broken-builds.mjs [name…]    is each build caught?
+const on = (project, file, title) => ({ config: 'vitest.config.ts', project, file, title });
+const faults = (file, title) => ({ config: 'vitest.faults.config.ts', file, title });
+
+const LEASES = 'test/behaviour/leases.spec.ts';
+const LATE = 'cannot be finished with by its late worker';
+const KILL = 'test/processes/kill.spec.ts';
+const MEETINGS = 'test/faults/interleavings.spec.ts';
+const SCENARIOS = 'test/faults/scenarios.spec.ts';
+
+export const BUILDS = [
+  {
+    name: 'a completion without the fence, on SQLite',
+    patches: [
+      {
+        file: 'lib/store/typeorm/job.scripts.ts',
+        from: ' AND ${this.#t.rows}.run_id = ended.run_id',
+        to: '',
+      },
+    ],
+    caughtBy: [on('nest12', LEASES, LATE), faults(SCENARIOS, 'are blocked .* on sqlite')],
+  },
+  {
+    name: 'a completion without the fence, on PostgreSQL',
+    patches: [
+      {
+        file: 'lib/store/dialects/postgres/job.scripts.ts',
+        from: 'job.seq = ended.seq AND job.run_id = ended.run_id AND',
+        to: 'job.seq = ended.seq AND',
+      },
+    ],
+    caughtBy: [faults(SCENARIOS, 'are blocked .* on postgres')],
+  },
+  {
+    name: 'a completion without the fence, on MariaDB',
+    patches: [
+      {
+        file: 'lib/store/dialects/mysql/job.scripts.ts',
+        from: 'AND (seq, run_id) IN (${runs}) AND status',
+        to: 'AND status',
+      },
+    ],
+    caughtBy: [faults(SCENARIOS, 'are blocked .* on mariadb')],
+  },
+  {
+    name: 'an end without the id of its run',
+    patches: [{ file: 'lib/engine/run-end.ts', from: 'stored.runId !== runId || ', to: '' }],
+    caughtBy: [on('nest12', LEASES, LATE)],
+  },
+  {
+    name: 'the clock of the application, on servers',
+    patches: [
+      {
+        file: 'lib/store/dialects/shared/server-clock.ts',
+        from: 'this.#onward(Math.floor(this.#base + performance.now()) + this.shiftMs)',
+        to: 'Date.now() + this.shiftMs',
+      },
+    ],
+    caughtBy: [
+      faults(SCENARIOS, 'a day apart, on postgres'),
+      faults(SCENARIOS, 'a day apart, on mariadb'),
+    ],
+  },
+  {
+    name: 'the clock of the application, on SQLite',
+    patches: [
+      {
+        file: 'lib/store/dialects/sqlite/better-sqlite3.session.ts',
+        from: 'return this.#clock.observe(Number(now));',
+        to: 'void now; return this.#clock.observe(Date.now());',
+      },
+    ],
+    caughtBy: [faults(SCENARIOS, 'a day apart, on sqlite')],
+  },
+  {
+    name: 'a claim that locks no rows, on PostgreSQL',
+    patches: [
+      {
+        file: 'lib/store/dialects/postgres/claim.script.ts',
+        from: '${ORDER} LIMIT ? FOR UPDATE SKIP LOCKED)',
+        to: '${ORDER} LIMIT ?)',
+      },
+      {
+        file: 'lib/store/dialects/postgres/claim.script.ts',
+        from: "WHERE seq = ANY(ARRAY(SELECT seq FROM taken)) AND status = 'waiting'",
+        to: 'WHERE seq = ANY(ARRAY(SELECT seq FROM taken))',
+      },
+    ],
+    caughtBy: [faults(SCENARIOS, 'are killed, on postgres')],
+  },
+  {
+    name: 'a claim that locks no rows, on MariaDB',
+    patches: [
+      {
+        file: 'lib/store/dialects/mysql/claim.script.ts',
+        from: '${this.#ready} FOR UPDATE SKIP LOCKED`',
+        to: '${this.#ready}`',
+      },
+    ],
+    caughtBy: [faults(SCENARIOS, 'are killed, on mariadb')],
+  },
+  {
+    name: 'no transaction that takes the lock at its beginning, on SQLite',
+    patches: [
+      {
+        file: 'lib/store/dialects/sqlite/better-sqlite3.session.ts',
+        from: "'BEGIN IMMEDIATE'",
+        to: "'BEGIN'",
+      },
+    ],
+    caughtBy: [faults(MEETINGS, 'between the statements')],
+  },
+  {
+    name: 'a wake-up during a claim is lost',
+    patches: [
+      {
+        file: 'lib/engine/queue-runner.ts',
+        from: 'if (jobs.length >= limit) {\n        this.#mayHaveMore = true;\n      }',
+        to: 'this.#mayHaveMore = jobs.length >= limit;',
+      },
+    ],
+    caughtBy: [on('nest12-postgres', 'test/behaviour', '')],
+  },
+  {
+    name: 'nobody is woken in another process',
+    patches: [
+      {
+        file: 'lib/store/typeorm/postgres-store.ts',
+        from: 'notifications.subscribe(this.changed);',
+        to: '',
+      },
+    ],
+    caughtBy: [on('nest12-postgres', 'test/processes/two-processes.spec.ts', 'the second wakes')],
+  },
+  {
+    name: 'an insert whose answer was lost is done again under another number',
+    patches: [
+      {
+        file: 'lib/store/dialects/shared/server-inserts.ts',
+        from: 'draft.tried = created;',
+        to: '',
+      },
+    ],
+    caughtBy: [
+      on('nest12-postgres', 'test/postgres/inserts.spec.ts', 'nor store its job twice'),
+      faults(SCENARIOS, 'the network breaks'),
+    ],
+  },
+  {
+    name: 'a reaper that does not look again',
+    patches: [
+      {
+        file: 'lib/engine/duties.ts',
+        from: 'job.leaseUntilMs === null || job.leaseUntilMs >= nowMs',
+        to: 'job.leaseUntilMs === null',
+      },
+    ],
+    caughtBy: [faults(MEETINGS, 'on postgres'), faults(MEETINGS, 'on mariadb')],
+  },
+  {
+    name: 'a change that is no compare-and-set, on PostgreSQL',
+    patches: [
+      {
+        file: 'lib/store/typeorm/job.scripts.ts',
+        from: 'WHERE seq = ? AND sequence = ? AND status = ? RETURNING seq`,\n      [...names.map((name) => boundValue(set[name])), before.seq, before.sequence, before.status],',
+        to: 'WHERE seq = ? RETURNING seq`,\n      [...names.map((name) => boundValue(set[name])), before.seq],',
+      },
+    ],
+    caughtBy: [faults(MEETINGS, 'on postgres')],
+  },
+  {
+    name: 'a change that locks no row, on MariaDB',
+    patches: [
+      {
+        file: 'lib/store/dialects/mysql/job.scripts.ts',
+        from: "WHERE seq = ? FOR UPDATE${this.#isOurs ? ' NOWAIT' : ''}`",
+        to: 'WHERE seq = ?`',
+      },
+    ],
+    caughtBy: [faults(MEETINGS, 'on mariadb')],
+  },
+  {
+    name: 'jobs begin whose leases have ended',
+    patches: [
+      {
+        file: 'lib/engine/queue-runner.ts',
+        from: 'if (this.#buffer.isOver) {',
+        to: 'if (false) {',
+      },
+    ],
+    caughtBy: [on('nest12', KILL, 'that were claimed before')],
+  },
+  {
+    name: 'a silent server is waited for',
+    patches: [
+      { file: 'lib/store/typeorm/mysql-store.ts', from: 'patience.limit(ANSWER_MS);', to: '' },
+      { file: 'lib/store/typeorm/mysql-store.ts', from: 'ANSWER_MS, Patience', to: 'Patience' },
+    ],
+    caughtBy: [faults('test/faults/half-open.spec.ts', 'vanishes')],
+  },
+  {
+    name: 'losses of a worker are not counted',
+    patches: [
+      {
+        file: 'lib/model/outcome.ts',
+        from: "again('lost', WORKER_LOST, { lost: job.lost + 1 })",
+        to: "again('lost', WORKER_LOST, {})",
+      },
+    ],
+    caughtBy: [faults(SCENARIOS, 'are killed, on sqlite')],
+  },
+];
