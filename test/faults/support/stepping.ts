@@ -13,11 +13,17 @@ interface Message {
   readonly go: () => void;
 }
 
+/** Orders what all parties do. */
+let moment = 0;
+
 /** One of those who use the database at once: every message of its engine waits here for its turn. */
 export class Party {
   /** Numbers of its sessions at the server. */
   readonly sessions = new Set<() => number>();
   readonly said: string[] = [];
+  /** When each of its messages went off, and when it was done. */
+  readonly steppedAt: number[] = [];
+  doneAt = 0;
   #isStepped = false;
   #underWay = 0;
   #waiting: Message[] = [];
@@ -46,9 +52,11 @@ export class Party {
     this.#isStepped = true;
     this.#isDone = false;
     this.said.length = 0;
+    this.steppedAt.length = 0;
     return work().finally(() => {
       this.#isDone = true;
       this.#isStepped = false;
+      this.doneAt = moment += 1;
       this.#changed();
     });
   }
@@ -57,6 +65,7 @@ export class Party {
   step(): void {
     const message = this.#waiting.shift();
     if (message !== undefined) {
+      this.steppedAt.push((moment += 1));
       this.said.push(message.text.replaceAll(/\s+/g, ' ').slice(0, 60));
       message.go();
     }
