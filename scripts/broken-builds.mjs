@@ -81,7 +81,11 @@ async function mustFail(folder, { config, project, file, title }) {
       ...(title === '' ? [] : ['--testNamePattern', title]),
       ...['--reporter=json', `--outputFile=${report}`],
     ],
-    { cwd: folder, deadlineMs: DEADLINE_MS },
+    {
+      cwd: folder,
+      deadlineMs: DEADLINE_MS,
+      env: { JOBS_TEST_FULL: '', JOBS_TEST_ORDERS: 'every' },
+    },
   ).catch((error) => error.message);
   const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(report, 'utf8'));
   const failures = testResults.flatMap(({ assertionResults }) =>

@@ -21,9 +21,8 @@ export interface Scenario {
   readonly kinds: readonly Kind[];
   readonly jobs: number;
   readonly workers: number;
-  /** How long the nemesis is at work. */
+  /** How long the nemesis is at work; jobs are enqueued for the most of it. */
   readonly seconds: number;
-  /** Jobs are enqueued over so long; the rest of the time they are worked off. */
   readonly leaseMs: number;
   /** Whether no claim's answer can be lost, so that leases are kept to the end. */
   readonly keepsLeases: boolean;

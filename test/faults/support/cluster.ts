@@ -37,6 +37,7 @@ interface Produced {
 }
 
 const BATCH = 5;
+const PRODUCERS = 3;
 /** How long a cluster may take to come to rest when nobody disturbs it any more. */
 const DRAIN_MS = 180_000;
 
@@ -67,16 +68,21 @@ export class Cluster {
     await Promise.all(this.#workers.map((worker) => worker.booted()));
   }
 
-  /** Enqueues all items, each once as far as anybody can know, while processes come and go. */
-  async produce(items: readonly Item[]): Promise<void> {
+  /**
+   * Enqueues all items over that time, each once as far as anybody can know, while processes come
+   * and go.
+   */
+  async produce(items: readonly Item[], seconds: number): Promise<void> {
     const left = [...items];
+    const everyMs = (seconds * 1000 * PRODUCERS * BATCH) / items.length;
     const produceSome = async (): Promise<void> => {
       while (left.length > 0) {
         const batch = left.splice(0, BATCH);
+        await pause(everyMs * this.#plan.random() * 2);
         left.push(...(await this.#produceBatch(batch)));
       }
     };
-    await Promise.all([produceSome(), produceSome(), produceSome()]);
+    await Promise.all(Array.from({ length: PRODUCERS }, produceSome));
   }
 
   /** Ends a process as a crash does; another one takes its place. */

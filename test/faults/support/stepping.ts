@@ -100,41 +100,59 @@ interface Fork {
   readonly of: number;
 }
 
+/** Who goes next at the nth fork, of so many. */
+type Choose = (fork: number, of: number) => number;
+
 /**
- * Runs two pieces of work in every order of their messages, or as many as allowed: each time it begins
- * anew, takes the turns of the last time up to the last fork with another way, and that way there.
+ * Runs two pieces of work in every order of their messages: each time it begins anew, takes the turns of
+ * the last time up to the last fork with another way, and that way there.
  */
 export async function everyOrder(
   database: FaultDatabase,
   parties: readonly [Party, Party],
-  most: number,
   once: (turns: () => Promise<void>) => Promise<void>,
 ): Promise<number> {
   let plan: readonly number[] = [];
   for (let count = 1; ; count += 1) {
     let forks: readonly Fork[] = [];
+    const choose: Choose = (fork) => plan[fork] ?? 0;
     await once(async () => {
-      forks = await takeTurns(database, parties, plan);
+      forks = await takeTurns(database, parties, choose);
     });
     const last = forks.findLastIndex(({ chosen, of }) => chosen + 1 < of);
-    if (last < 0 || count === most) {
+    if (last < 0) {
       return count;
     }
     plan = [...forks.slice(0, last).map(({ chosen }) => chosen), (forks[last]?.chosen ?? 0) + 1];
   }
 }
 
+/** The same in so many orders, chosen by chance. */
+export async function someOrders(
+  database: FaultDatabase,
+  parties: readonly [Party, Party],
+  { most, random }: { readonly most: number; readonly random: () => number },
+  once: (turns: () => Promise<void>) => Promise<void>,
+): Promise<number> {
+  const choose: Choose = (_, of) => Math.floor(random() * of);
+  for (let count = 0; count < most; count += 1) {
+    await once(async () => void (await takeTurns(database, parties, choose)));
+  }
+  return most;
+}
+
 async function takeTurns(
   database: FaultDatabase,
   parties: readonly [Party, Party],
-  plan: readonly number[],
+  choose: Choose,
 ): Promise<readonly Fork[]> {
   const forks: Fork[] = [];
   const end = performance.now() + DEADLINE_MS;
   await Promise.all(parties.map((party) => settled(database, party)));
   while (!parties.every((party) => party.isDone)) {
     const ready = parties.filter((party) => party.isWaiting);
-    const chosen = ready.length > 1 ? Math.min(plan[forks.length] ?? 0, ready.length - 1) : 0;
+    const chosen =
+      ready.length > 1 ? Math.min(choose(forks.length, ready.length), ready.length - 1) : 0;
     if (ready.length > 1) {
       forks.push({ chosen, of: ready.length });
     }

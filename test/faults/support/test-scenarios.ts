@@ -54,7 +54,7 @@ async function run(scenario: Scenario, kind: Kind, seed: number): Promise<void> 
     await cluster.start();
     const over = performance.now() + scenario.seconds * 1000;
     await Promise.all([
-      cluster.produce(itemsOf(scenario, random)),
+      cluster.produce(itemsOf(scenario, random), scenario.seconds * 0.8),
       strikeUntil(over, () => scenario.strike({ cluster, database, proxy, random })),
       scenario.cancels === true && strikeUntil(over, () => cancel(cluster, random)),
     ]);
