@@ -100,9 +100,9 @@ async function mustFail(folder, { config, project, file, title }) {
   console.log(`        ${first.title}: ${saidOf(first)}`);
 }
 
-/** Why it failed, in a line. */
+/** Why it failed, in a line: the first broken promise, where the checker names some. */
 function saidOf({ failureMessages }) {
-  const text = failureMessages.join('\n');
-  const rule = /^\+ +"(.*)",$/m.exec(text.replaceAll(/\u001B\[\d+m/g, ''))?.[1];
-  return (rule ?? text.split('\n')[0]).slice(0, 160);
+  const lines = failureMessages.join('\n').split('\n');
+  const named = lines.find((line) => /: (job|run|the handler|a handler) /.test(line));
+  return (named ?? lines[0]).trim().slice(0, 200);
 }

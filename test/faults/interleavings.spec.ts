@@ -100,10 +100,7 @@ async function open(side: Side): Promise<void> {
 }
 
 /** A new job in that situation, held by the first side if anybody holds it. */
-async function arrange(
-  { database, sides: [first] }: Meeting,
-  where: Situation,
-): Promise<JobEntity> {
+async function arrange({ sides: [first] }: Meeting, where: Situation): Promise<JobEntity> {
   await first.app.sql('DELETE FROM jobs');
   await first.app.sql('DELETE FROM job_runs');
   const { id } = await first.app.jobs.enqueue(Work);

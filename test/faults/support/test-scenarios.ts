@@ -61,7 +61,7 @@ async function run(scenario: Scenario, kind: Kind, seed: number): Promise<void> 
     await cluster.rest();
     const { keepsLeases, leaseMs, clockErrorMs } = scenario;
     const violations = await cluster.judge({ clockErrorMs, ...(keepsLeases ? { leaseMs } : {}) });
-    expect(violations.slice(0, 20)).toEqual([]);
+    expect(violations, violations.slice(0, 20).join('\n')).toEqual([]);
     expect(cluster.acknowledged.length).toBeGreaterThan(scenario.jobs / 3);
   } catch (error) {
     throw new Error(
