@@ -14,7 +14,8 @@ export interface LogFileLine {
   readonly runId: string;
   readonly type: string;
   readonly message: string;
-  readonly fields: JsonObject | null;
+  /** JSON text. */
+  readonly fields: string | null;
 }
 
 /** Where lines go besides the database. */
@@ -123,11 +124,12 @@ export class RunLogger implements JobLogger {
     }
     const { logLine, logLines } = options.limits;
     const text = lineText(message, logLine);
+    const data = fieldsText(fields, logLine);
     const nowMs = store.estimateNowMs();
     if (sink !== undefined) {
       const { jobId, runId, type } = this.#pending;
-      const line = { at: new Date(nowMs), level, jobId, runId, type, message: text };
-      sink.write({ ...line, fields: fields ?? null });
+      const at = new Date(nowMs);
+      sink.write({ at, level, jobId, runId, type, message: text, fields: data });
     }
     if (isKept) {
       // The last line that a run may keep says so, whether or not more would come.
@@ -139,7 +141,7 @@ export class RunLogger implements JobLogger {
             `The log ends here: a run keeps ${logLines} ${logLines === 1 ? 'line' : 'lines'}.`,
             null,
           ]
-        : [nowMs, rank, text, fieldsText(fields, logLine)];
+        : [nowMs, rank, text, data];
       if (this.#target.logs.add(this.#pending, line)) {
         this.#kept += 1;
         this.#isLimited = isLimit;

@@ -3,7 +3,6 @@ import { readdir, stat, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { createStream, type RotatingFileStream } from 'rotating-file-stream';
 import { LOG_LEVELS, type LogLevel } from '../model/job.js';
-import type { JsonObject } from '../model/json.js';
 
 /** Where and how much is kept. */
 export interface RotatingLogOptions {
@@ -28,7 +27,8 @@ interface Line {
   readonly runId: string;
   readonly type: string;
   readonly message: string;
-  readonly fields: JsonObject | null;
+  /** JSON text. */
+  readonly fields: string | null;
 }
 
 /** Lines of all jobs of this process as JSON lines in a file that rotates by size. */
@@ -74,7 +74,6 @@ export class RotatingLogFiles {
         return;
       }
       this.#noteGap(line.at);
-      // JSON escapes line ends and control characters, so that a line stays a line.
       this.#stream.write(`${textOf(line)}\n`);
     }
   }
@@ -126,11 +125,16 @@ export class RotatingLogFiles {
   }
 }
 
+/** Of these JSON escapes none by itself: C1 controls, what reverses the order of text, line ends of Unicode. */
+const RAW_IN_JSON = /[\u007f-\u009f\u2028\u2029]|\p{Bidi_Control}/gu;
+
+/** One line of plain JSON whatever was logged: nothing in it acts on the terminal that shows it. */
 function textOf({ at, level, jobId, runId, type, message, fields }: Line): string {
   const line = { at: at.toISOString(), level, job_id: jobId, run_id: runId, type, message };
-  try {
-    return JSON.stringify(fields === null ? line : { ...line, fields });
-  } catch {
-    return JSON.stringify(line);
-  }
+  const head = JSON.stringify(line);
+  const text = fields === null ? head : `${head.slice(0, -1)},"fields":${fields}}`;
+  return text.replace(
+    RAW_IN_JSON,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }

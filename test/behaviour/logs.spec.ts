@@ -270,4 +270,40 @@ describe('a job log', () => {
     // One line each, whatever is in them.
     expect(text.trim().split('\n')).toHaveLength(2);
   });
+
+  it('has nothing in its files that acts on a terminal, and is in the database as it was said', async () => {
+    const database = createDatabase();
+    const file = path.join(database.folder, 'jobs.log');
+    const app = await bootJobs({ types, database, options: { logs: { file: { path: file } } } });
+    const codes = Array.from({ length: 0xa0 }, (_, code) => code + 1);
+    codes.push(0x61c, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a, 0x202b, 0x202c, 0x202d, 0x202e);
+    codes.push(0x2066, 0x2067, 0x2068, 0x2069);
+    const hostile = codes.map((code) => `<${String.fromCodePoint(code)}[31m>`);
+    body = (ctx) => hostile.forEach((text) => ctx.log.info(text, { [text]: [text] }));
+    const { id } = await app.run(Logs);
+    const { lines } = await app.jobs.logs(id, { limit: 1000 });
+    const said = hostile.map((text) => [text, { [text]: [text] }]);
+    expect(lines.map(({ message, fields }) => [message, fields])).toEqual(said);
+    await app.close();
+
+    const text = readFileSync(file, 'utf8');
+    const rows = text.trimEnd().split('\n');
+    expect(rows.filter((row) => /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/u.test(row))).toEqual([]);
+    const written = rows.map((row) => JSON.parse(row) as { message: string; fields: unknown });
+    expect(written.map(({ message, fields }) => [message, fields])).toEqual(said);
+  });
+
+  it('cuts fields above 16 kB in its files as in the database', async () => {
+    const database = createDatabase();
+    const file = path.join(database.folder, 'jobs.log');
+    const app = await bootJobs({ types, database, options: { logs: { file: { path: file } } } });
+    body = (ctx) => ctx.log.info('much', { text: 'x'.repeat(100_000) });
+    const { id } = await app.run(Logs);
+    const [line] = (await app.jobs.logs(id)).lines;
+    await app.close();
+    const written = JSON.parse(readFileSync(file, 'utf8')) as { fields: { cut: string } };
+    expect(Buffer.byteLength(JSON.stringify(written.fields))).toBeLessThanOrEqual(16_384);
+    expect(written.fields).toEqual(line?.fields);
+    expect(written.fields.cut).toMatch(/cut/);
+  });
 });

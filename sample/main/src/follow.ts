@@ -1,6 +1,7 @@
 import { concatMap, lastValueFrom } from 'rxjs';
 import type { Job, JobLogLine, JobsService } from 'nestjs-jobs';
 import { bar } from './bar.js';
+import { printable } from './printable.js';
 
 /** A place to write to: a terminal has a bar that moves, a pipe gets a line now and then. */
 export type Output = Pick<NodeJS.WriteStream, 'isTTY' | 'write' | 'columns'>;
@@ -23,10 +24,11 @@ export async function follow(jobs: JobsService, id: string, output: Output): Pro
   await lastValueFrom(shown$);
   await showLines();
   const job = await jobs.get(id);
-  view.end(`${job.type} ${job.status}: ${JSON.stringify(job.result ?? job.error ?? job.details)}`);
+  const outcome = JSON.stringify(job.result ?? job.error ?? job.details);
+  view.end(printable(`${job.type} ${job.status}: ${outcome}`));
   return job;
 }
 
 function format(line: JobLogLine): string {
-  return `${line.at.toISOString().slice(11, 19)} ${line.level} ${line.message}`;
+  return `${line.at.toISOString().slice(11, 19)} ${line.level} ${printable(line.message)}`;
 }
