@@ -26,8 +26,8 @@ const MESSAGE_BYTES = 4000;
 /**
  * Checks what a handler emitted or gave to `ctx.progress`; a count that is not given is as known.
  *
- * @throws JobsError `invalid_progress` for anything below 0, above 1, not a number, or more
- *   completed than total; the stored value is kept
+ * @throws JobsError `invalid_progress` for anything below 0, above 1, not a number, more completed
+ *   than total, or an object that is no {@link JobProgress}; the stored value is kept
  */
 export function checkProgress(
   value: unknown,
@@ -45,6 +45,7 @@ export function checkProgress(
   if (typeof value !== 'object' || value === null) {
     throw invalid(`Progress is ${describe(value)}`);
   }
+  checkKeys(value);
   const report: JobProgress = value;
   const completed = count(report.completed, 'completed');
   const total = count(report.total, 'total');
@@ -58,6 +59,28 @@ export function checkProgress(
   const derived =
     isCount && done !== undefined && all !== undefined && all > 0 ? done / all : undefined;
   return { progress: given ?? derived, completed, total, message: text(report.message ?? message) };
+}
+
+const KEYS: readonly string[] = ['progress', 'completed', 'total', 'message'];
+
+/** What else stands in an event about a job: a handler may pass on the progress of another one. */
+const KEYS_OF_EVENTS: ReadonlySet<string> = new Set(
+  'jobId runId type queue at sequence status from actor'.split(' '),
+);
+
+function checkKeys(report: object): void {
+  if (Array.isArray(report)) {
+    throw invalid('Progress is a list');
+  }
+  const unknown = Object.keys(report).find(
+    (key) => !KEYS.includes(key) && !KEYS_OF_EVENTS.has(key),
+  );
+  if (unknown !== undefined) {
+    throw invalid(`Progress has an unknown key, ${JSON.stringify(cutText(unknown, 64))}`);
+  }
+  if (!KEYS.some((key) => key in report)) {
+    throw invalid(`Progress is an object without any of ${KEYS.join(', ')}`);
+  }
 }
 
 function fraction(value: unknown): number {
@@ -78,7 +101,13 @@ function count(value: unknown, what: string): number | undefined {
 }
 
 function text(value: unknown): string | undefined {
-  return typeof value === 'string' ? cutText(storableText(value), MESSAGE_BYTES) : undefined;
+  if (value === undefined || value === null) {
+    return undefined;
+  }
+  if (typeof value !== 'string') {
+    throw invalid(`message is ${describe(value)} and no text`);
+  }
+  return cutText(storableText(value), MESSAGE_BYTES);
 }
 
 function describe(value: unknown): string {
@@ -88,6 +117,6 @@ function describe(value: unknown): string {
 function invalid(what: string): JobsError {
   return new JobsError(
     'invalid_progress',
-    `${what}: give a fraction from 0 to 1, or { completed, total } with completed at most total. The stored progress is unchanged.`,
+    `${what}: give a fraction from 0 to 1, or { progress, completed, total, message } with some of these and completed at most total. The stored progress is unchanged.`,
   );
 }

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { of } from 'rxjs';
+import { filter, of, takeWhile } from 'rxjs';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   InjectQueueWorker,
@@ -11,7 +11,7 @@ import {
   type JobProgress,
   type JobProgressEvent,
 } from '../../lib/index.js';
-import { bootJobs } from '../support/boot.js';
+import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { handlerGate } from '../support/gate.js';
 import { until, waitForEnd } from '../support/waiting.js';
 
@@ -22,6 +22,16 @@ const gate = handlerGate();
 class Reports implements JobHandler {
   execute(ctx: JobContext): unknown {
     return body(ctx);
+  }
+}
+
+@JobType({ name: 'part' })
+class Part implements JobHandler {
+  async execute(ctx: JobContext): Promise<void> {
+    await gate.hold(ctx);
+    ctx.progress({ completed: 3, total: 4, message: 'three quarters' });
+    await gate.hold(ctx);
+    ctx.progress(1);
   }
 }
 
@@ -56,6 +66,11 @@ const WRONG: readonly (readonly [string, unknown])[] = [
   ['more completed than total', { completed: 5, total: 4 }],
   ['a negative count', { completed: -1, total: 4 }],
   ['a fraction above 1 in a report', { progress: 1.5 }],
+  ['a list', []],
+  ['an object that says nothing', {}],
+  ['an object of something else', { foo: 1 }],
+  ['a misspelt count', { complete: 5, total: 9 }],
+  ['a message that is no text', { progress: 0.9, message: 42 }],
 ];
 
 describe('ctx.progress', () => {
@@ -185,6 +200,32 @@ describe('ctx.progress', () => {
     expect(job).toMatchObject({ progress: 0.5, progressDetails: 'good' });
   });
 
+  it('names the key that it does not know, and those that it knows', async () => {
+    const app = await bootJobs({ types });
+    body = (ctx) => ctx.progress({ complete: 5, total: 9 } as JobProgress);
+    const job = await app.run(Reports);
+    expect(job).toMatchObject({ status: 'failed', total: null });
+    expect(job.error).toContain('unknown key, "complete"');
+    expect(job.error).toContain('{ progress, completed, total, message }');
+  });
+
+  it('takes a message alone, and counts that are not known yet', async () => {
+    const app = await bootJobs({ types });
+    body = (ctx) => {
+      ctx.progress(0.5);
+      ctx.progress({ message: 'half' });
+      const total: number | undefined = undefined;
+      ctx.progress({ completed: 7, total } as JobProgress);
+      throw new Error('stop');
+    };
+    expect(await app.run(Reports)).toMatchObject({
+      progress: 0.5,
+      progressDetails: 'half',
+      completed: 7,
+      total: null,
+    });
+  });
+
   it('is 1 for what completed, and 0 again for a new run', async () => {
     const app = await bootJobs({ types });
     const starts: number[] = [];
@@ -245,6 +286,39 @@ describe('an emission', () => {
     };
     expect(await app.run(Reports)).toMatchObject({ status: 'failed', progress: 0.5 });
     expect(closed).toBe(true);
+  });
+});
+
+describe('a handler that passes on what is told of another job', () => {
+  const relays: readonly (readonly [string, (app: BootedJobs, id: string) => unknown])[] = [
+    ['watch', (app, id) => app.jobs.watch(id)],
+    [
+      'progress$',
+      (app, id) =>
+        app.get(Panel).worker.progress$.pipe(
+          filter((event) => event.jobId === id),
+          takeWhile((event) => event.progress !== 1, true),
+        ),
+    ],
+  ];
+
+  it.each(relays)('by %s has its progress', async (_, relay) => {
+    const app = await bootJobs({ types: [Reports, Part], providers: [Panel] });
+    const part = await app.jobs.enqueue(Part);
+    const reported = await gate.entry(part.id);
+    let isFollowed = false;
+    body = () => {
+      const stream = relay(app, part.id);
+      isFollowed = true;
+      return stream;
+    };
+    const { id } = await app.jobs.enqueue(Reports);
+    await until(() => isFollowed, 'the follower');
+    reported.release();
+    const last = await gate.entry(part.id, 2);
+    await until(async () => (await app.jobs.get(id)).progress === 0.75, 'the progress of the part');
+    last.release();
+    expect(await waitForEnd(app.jobs, id)).toMatchObject({ status: 'completed', error: null });
   });
 });
 
