@@ -44,6 +44,7 @@ export {
   type JobsErrorCode,
   type JobsErrorOptions,
 } from './model/errors.js';
+export type { ConcurrencyLimit, LimitBy, LimitedJob, LimitKey, RateLimit } from './model/limits.js';
 export {
   LOG_LEVELS,
   type EnqueuedJob,

@@ -15,7 +15,7 @@ import { JOBS_ENTITIES } from './entities/index.js';
 import { JobsExplorer } from './jobs.explorer.js';
 import { checkName, invalid } from './jobs.option-checks.js';
 import type { JobsModuleOptions, ResolvedOptions } from './jobs.options.js';
-import { queueCapacity, resolveGroup } from './jobs.resolve-options.js';
+import { resolveGroup, resolveQueue, setLimits } from './jobs.resolve-options.js';
 import { getQueueWorkerToken, JOBS_CATALOG, JOBS_ENGINE, JOBS_OPTIONS } from './jobs.tokens.js';
 import { CatalogService, type Catalog } from './services/catalog.service.js';
 import { JobsService } from './services/jobs.service.js';
@@ -142,6 +142,7 @@ async function engineOf(
     store: storeOf(dataSource, options.database),
     options,
     handlers: catalog.handlers,
+    limitsOf: (queue) => catalog.limits.get(queue),
     groups: () => catalog.groups.values(),
     explore: () => explorer.explore(),
     logger,
@@ -161,10 +162,12 @@ async function sinkOf({ logs }: ResolvedOptions, logger: Logger): Promise<LogSin
 function catalogOf(options: ResolvedOptions): Catalog {
   const groups = new Map(options.groups);
   const queues = new Map(options.queues);
+  const limits = new Map(options.queueLimits);
   return {
     handlers: new HandlerRegistry(),
     groups,
     queues,
+    limits,
     pending: [],
     isClosed: false,
     addGroup(group) {
@@ -175,7 +178,9 @@ function catalogOf(options: ResolvedOptions): Catalog {
       groups.set(name, resolveGroup(group, queues));
     },
     addQueue(name, queue) {
-      queues.set(checkName(name, 'The name of a queue'), queueCapacity(name, queue));
+      const resolved = resolveQueue(checkName(name, 'The name of a queue'), queue);
+      queues.set(name, resolved.capacity);
+      setLimits(limits, name, resolved.limits);
     },
   };
 }

@@ -10,6 +10,7 @@ import { jobTypeOf } from './decorators/job-type.decorator.js';
 import type { AnyHandler, RegisteredType } from './engine/handlers.js';
 import { enhancerClasses, HandlerEnhancers, hasEnhancers } from './jobs.enhancers.js';
 import { checkName, count, description, flag, invalid } from './jobs.option-checks.js';
+import { resolveLimits } from './jobs.limit-checks.js';
 import type { ResolvedOptions } from './jobs.options.js';
 import { JOBS_CATALOG, JOBS_OPTIONS } from './jobs.tokens.js';
 import { durationMs } from './model/duration.js';
@@ -32,6 +33,8 @@ const KEYS: readonly string[] = [
   'backoff',
   'retryOnTimeout',
   'suspendable',
+  'concurrency',
+  'rate',
 ];
 
 /** Finds every provider whose class carries `@JobType` and fills the registry. */
@@ -152,6 +155,7 @@ export class JobsExplorer {
         ),
       },
       suspendable: flag(declared.suspendable ?? false, `${where}: suspendable`),
+      limits: resolveLimits(declared, `${where}: `),
       params: await paramsContract(typeId, declared.params),
       handlerClass,
       ...access,

@@ -2,6 +2,7 @@ import type { CanActivate, ControllerOptions, NestInterceptor, Type } from '@nes
 import type { Duration } from './model/duration.js';
 import type { LogLevel } from './model/job.js';
 import type { FinalStatus } from './model/job-status.js';
+import type { ConcurrencyLimit, RateLimit, ScopeLimits } from './model/limits.js';
 import type { Backoff, ResolvedBackoff } from './model/retry-policy.js';
 
 /** Who makes a request. */
@@ -24,7 +25,16 @@ export interface JobGroupOptions {
 }
 
 /** A queue: its capacity, or an object with it. */
-export type QueueOptions = number | { readonly capacity: number };
+export type QueueOptions =
+  | number
+  | {
+      /** Handlers that one process has at work at once. */
+      readonly capacity: number;
+      /** How many of its jobs may be at work at once, over all processes. @default no limit */
+      readonly concurrency?: ConcurrencyLimit;
+      /** How many of its jobs may begin in a period, over all processes. @default no limit */
+      readonly rate?: RateLimit;
+    };
 
 /** Groups of REST routes that `api.only` names. */
 export type ApiSection = 'jobs' | 'catalog' | 'queues' | 'workers' | 'stats';
@@ -170,6 +180,8 @@ export interface ResolvedOptions {
     { readonly name: string; readonly queueName: string; readonly description: string }
   >;
   readonly queues: ReadonlyMap<string, number>;
+  /** Of queues that have any. */
+  readonly queueLimits: ReadonlyMap<string, ScopeLimits>;
   readonly channels: readonly string[] | '*';
   readonly identify: ((request: never) => JobsIdentity | Promise<JobsIdentity>) | undefined;
   readonly defaults: {

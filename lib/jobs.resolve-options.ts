@@ -16,6 +16,7 @@ import {
   refuseNull,
   text,
 } from './jobs.option-checks.js';
+import { resolveLimits } from './jobs.limit-checks.js';
 import type {
   ApiOptions,
   ApiSection,
@@ -29,6 +30,7 @@ import type {
 import { durationMs } from './model/duration.js';
 import { LOG_LEVELS } from './model/job.js';
 import { FINAL_STATUSES, type FinalStatus } from './model/job-status.js';
+import type { ScopeLimits } from './model/limits.js';
 import { resolveBackoff } from './model/retry-policy.js';
 
 /** What checks a class calls itself for each level: between 500 and 1000 of them a call stack is full. */
@@ -43,7 +45,7 @@ export function resolveOptions(options: JobsModuleOptions): ResolvedOptions {
   checkKeys('options', options);
   refuseNull(options);
   flag(options.isGlobal ?? true, 'isGlobal');
-  const queues = resolveQueues(options.queues ?? {});
+  const { queues, queueLimits } = resolveQueues(options.queues ?? {});
   const { defaults = {}, lease = {}, grace = {}, limits = {}, logs = {}, database = {} } = options;
   checkKeys('defaults', defaults);
   checkKeys('lease', lease);
@@ -57,6 +59,7 @@ export function resolveOptions(options: JobsModuleOptions): ResolvedOptions {
     autoStart: flag(options.autoStart ?? true, 'autoStart'),
     groups: resolveGroups(options.groups ?? [], queues),
     queues,
+    queueLimits,
     channels: resolveChannels(options.channels ?? ['']),
     identify: callable(options.identify, 'identify'),
     defaults: {
@@ -107,7 +110,11 @@ export function resolveOptions(options: JobsModuleOptions): ResolvedOptions {
   });
 }
 
-function resolveQueues(given: Readonly<Record<string, QueueOptions>>): ReadonlyMap<string, number> {
+function resolveQueues(given: Readonly<Record<string, QueueOptions>>): {
+  readonly queues: ReadonlyMap<string, number>;
+  readonly queueLimits: ReadonlyMap<string, ScopeLimits>;
+} {
+  const queueLimits = new Map<string, ScopeLimits>();
   const queues = new Map([
     ['compute', 1],
     ['maintenance', 5],
@@ -119,22 +126,46 @@ function resolveQueues(given: Readonly<Record<string, QueueOptions>>): ReadonlyM
   }
   for (const [name, queue] of Object.entries(given)) {
     checkName(name, 'The name of a queue');
-    queues.set(name, queueCapacity(name, queue));
+    const { capacity, limits } = resolveQueue(name, queue);
+    queues.set(name, capacity);
+    setLimits(queueLimits, name, limits);
   }
-  return queues;
+  return { queues, queueLimits };
 }
 
 /** @throws JobsError `invalid_options` */
-export function queueCapacity(name: string, queue: QueueOptions): number {
+export function resolveQueue(
+  name: string,
+  queue: QueueOptions,
+): { readonly capacity: number; readonly limits: ScopeLimits | undefined } {
+  const where = `queues.${name}`;
   if (typeof queue === 'object' && queue !== null) {
     for (const key of Object.keys(queue)) {
-      if (key !== 'capacity') {
-        throw invalid(`The option "queues.${name}.${key}" is unknown: a queue has a capacity.`);
+      if (!['capacity', 'concurrency', 'rate'].includes(key)) {
+        throw invalid(
+          `The option "${where}.${key}" is unknown: a queue has a capacity, and may have concurrency and rate.`,
+        );
       }
     }
-    return count(queue.capacity, `queues.${name}.capacity`);
+    return {
+      capacity: count(queue.capacity, `${where}.capacity`),
+      limits: resolveLimits(queue, `${where}.`),
+    };
   }
-  return count(queue, `queues.${name}`);
+  return { capacity: count(queue, where), limits: undefined };
+}
+
+/** A queue that is registered again has the limits that it is registered with, or none. */
+export function setLimits(
+  all: Map<string, ScopeLimits>,
+  name: string,
+  limits: ScopeLimits | undefined,
+): void {
+  if (limits === undefined) {
+    all.delete(name);
+  } else {
+    all.set(name, limits);
+  }
 }
 
 function resolveGroups(

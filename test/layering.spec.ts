@@ -33,7 +33,8 @@ const layers: Readonly<Record<string, Rule>> = {
   entities: { may: ['model', 'typeorm'] },
   params: { may: ['node', 'model', 'ajv', 'ajv-formats', ...validation] },
   logs: { may: ['node', 'model', 'rotating-file-stream'] },
-  'store/store.ts': { may: ['model'], types: ['entities'] },
+  'store/store.ts': { may: ['model', 'store/claims.ts'], types: ['entities'] },
+  'store/claims.ts': { may: [], types: ['entities', 'model'] },
   'store/job-of-draft.ts': { may: ['entities'], types: ['store/store.ts'] },
   'store/write-batch.ts': { may: [], types: ['store/dialects'] },
   'store/writer.ts': {

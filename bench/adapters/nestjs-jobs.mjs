@@ -19,6 +19,7 @@ export async function open({
   bare = false,
   producer = false,
   paused = false,
+  concurrency,
   onJob,
 }) {
   const packages = await packagesOf(line);
@@ -30,7 +31,7 @@ export async function open({
       onJob(() => ctx.params);
     }
   }
-  jobs.JobType(NO_OP)(Noop);
+  jobs.JobType(concurrency === undefined ? NO_OP : { ...NO_OP, concurrency })(Noop);
 
   class AppModule {}
   const imports = [TypeOrmModule.forRoot(dataSourceOptions(packages, place))];
@@ -53,6 +54,8 @@ export async function open({
     versions: await versionsOf(packages, host, url),
     enqueue: (params) => service.enqueue(Noop, params),
     enqueueMany: (list) => service.enqueueMany(list.map((params) => ({ type: Noop, params }))),
+    enqueueFor: (list) =>
+      service.enqueueMany(list.map(([params, tenantId]) => ({ type: Noop, params, tenantId }))),
     resume: () => worker?.resume(),
     pause: () => worker?.pause(),
     async unfinished() {
@@ -71,6 +74,7 @@ export async function open({
           : `type = '${TYPE}'`;
       const [row] = await host.query(
         `SELECT (SELECT count(*) FROM ${table} WHERE ready = 1 AND ${isOurs})
+              + (SELECT count(*) FROM ${table} WHERE ready = 2 AND ${isOurs})
               + (SELECT count(*) FROM ${table} WHERE lease_until_ms IS NOT NULL) AS n`,
       );
       return Number(row.n);

@@ -45,8 +45,27 @@ async function enqueueInChunks(count, chunk) {
   }
 }
 
+/** The noisy tenant's jobs first, then those of the others in turn. */
+async function enqueueOfTenants(count, tenants, noisy, chunk) {
+  for (let from = 0; from < count; from += chunk) {
+    const size = Math.min(chunk, count - from);
+    const items = Array.from({ length: size }, (_, index) => {
+      const n = from + index;
+      return [payload(n), `tenant-${n < noisy ? 0 : 1 + (n % (tenants - 1))}`];
+    });
+    await peer.enqueueFor(items);
+  }
+}
+
 /** Resolves once `count` handlers were called and nothing unfinished is stored. */
 async function drain(count) {
+  const called = await drainSome(count);
+  while ((await peer.unfinished()) > 0) await sleep(1);
+  return called;
+}
+
+/** Resolves once `count` handlers were called, of more that are in line. */
+async function drainSome(count) {
   let called = 0;
   let allCalled;
   const reached = new Promise((resolve) => (allCalled = resolve));
@@ -56,7 +75,6 @@ async function drain(count) {
   };
   peer.resume();
   await reached;
-  while ((await peer.unfinished()) > 0) await sleep(1);
   return called;
 }
 
@@ -149,9 +167,19 @@ const COMMANDS = {
     await enqueueInChunks(count, chunk);
     return done();
   },
+  async enqueueOfTenants({ count, tenants, noisy, chunk = 1000 }) {
+    await enqueueOfTenants(count, tenants, noisy, chunk);
+  },
   async drain({ count }) {
     const done = startMeasure();
     await drain(count);
+    const measured = done();
+    await peer.pause();
+    return measured;
+  },
+  async drainSome({ count }) {
+    const done = startMeasure();
+    await drainSome(count);
     const measured = done();
     await peer.pause();
     return measured;

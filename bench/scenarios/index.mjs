@@ -3,6 +3,7 @@ import { S3, S3_100K, S3_COLD, S6, S7 } from './drain.mjs';
 import { S4, S4_TWO } from './latency.mjs';
 import { S5, S5_ONE } from './mixed.mjs';
 import { MEMORY, S8 } from './footprint.mjs';
+import { S9 } from './limits.mjs';
 import { SNAPSHOT } from './snapshot.mjs';
 
 /** In the order in which they run. */
@@ -19,6 +20,7 @@ export const SCENARIOS = [
   S6,
   S7,
   S8,
+  S9,
   SNAPSHOT,
   MEMORY,
 ];

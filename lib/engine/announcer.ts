@@ -20,6 +20,8 @@ export interface Audience {
   isPaused(queue: string): boolean;
   /** A job of that queue may be claimed. */
   wakeQueue(queue: string): void;
+  /** A job is held by no worker any more, so that limits may let others through. */
+  slotBack(): void;
   /** A job waits for its time. */
   wakePromoter(): void;
   progress(event: JobProgressEvent): void;
@@ -50,6 +52,9 @@ export class Announcer {
   readonly stored = ({ before, after }: ChangeResult): void => {
     if (before.status !== after.status) {
       this.changed(after, before.status);
+    }
+    if (before.leaseUntilMs !== null && after.leaseUntilMs === null && this.#to.isWorking()) {
+      this.#to.slotBack();
     }
     this.#wakeFor(after);
   };
@@ -83,7 +88,7 @@ export class Announcer {
     if (job.status !== 'waiting' || !this.#to.isWorking()) {
       return;
     }
-    if (job.ready === 1) {
+    if (job.ready > 0) {
       // By the type's queue of today: the job may have been stored under another one.
       this.#to.wakeQueue(this.#to.handlers.get(job.type)?.queue ?? job.queue);
     } else {

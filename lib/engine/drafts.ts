@@ -20,6 +20,7 @@ import type { EngineOptions } from './engine-options.js';
 import type { RegisteredType } from './handlers.js';
 import { hasHook, instanceFor } from './hooks.js';
 import { InitJob } from './init-job.js';
+import type { Limits } from './limits.js';
 import { wholeNumber } from './retry-policy-columns.js';
 
 /** A checked request for a job: what is stored, and what is given back for it. */
@@ -36,6 +37,7 @@ type ItemOptions = Omit<EnqueueOptions<unknown>, 'manager'>;
 export interface DraftsParts {
   readonly store: Store;
   readonly options: EngineOptions;
+  readonly limits: Limits;
   readonly random: () => number;
 }
 
@@ -99,10 +101,33 @@ export class Drafts {
       requestHash: key === undefined ? null : requestHash(type.typeId, received.value),
       params:
         params === received.value ? received.text : toJsonText(params, 'params', { bytes, depth }),
+      limitKey: null,
       terms: this.#terms(type, options, origin.upstreamJobId),
       tried: undefined,
     };
-    return hasInit ? this.#init(prepared) : prepared;
+    return hasInit ? this.#init(prepared) : this.#limited(prepared);
+  }
+
+  /** With what limits count it by, which is worked out of the job as it will be stored. */
+  #limited(prepared: Prepared): Prepared {
+    const { type, terms } = prepared;
+    if (this.#parts.limits.of(type) === undefined) {
+      return prepared;
+    }
+    const limitKey = this.#parts.limits.keyOf(type, terms.tenantId, () => {
+      const { id: _, ...job } = this.#initJob(prepared, '').view;
+      return job;
+    });
+    return { ...prepared, limitKey };
+  }
+
+  #initJob(prepared: Prepared, id: string): InitJob {
+    return new InitJob(
+      prepared,
+      id,
+      prepared.type.params.instantiate(JSON.parse(prepared.params) as JsonValue),
+      this.#parts.store.estimateNowMs(),
+    );
   }
 
   #terms(type: RegisteredType, options: ItemOptions, upstreamJobId: string | undefined): JobTerms {
@@ -156,12 +181,7 @@ export class Drafts {
     const { type } = prepared;
     // `#draft` gives an id to whatever has the hook.
     const id = prepared.id ?? '';
-    const job = new InitJob(
-      prepared,
-      id,
-      type.params.instantiate(JSON.parse(prepared.params) as JsonValue),
-      this.#parts.store.estimateNowMs(),
-    );
+    const job = this.#initJob(prepared, id);
     try {
       const handler = await instanceFor(type, 'onJobInit', id);
       await handler?.onJobInit?.(job.view);
@@ -170,7 +190,7 @@ export class Drafts {
         ? error
         : initFailed(type.typeId, error);
     }
-    return { ...prepared, terms: { ...prepared.terms, ...job.policy } };
+    return this.#limited({ ...prepared, terms: { ...prepared.terms, ...job.policy } });
   }
 
   #metaText(meta: object | undefined): string | null {

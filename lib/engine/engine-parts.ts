@@ -7,6 +7,7 @@ import type { Enqueuer } from './enqueuer.js';
 import type { EventBus } from './event-bus.js';
 import type { FailedJobs } from './failed-jobs.js';
 import type { HandlerRegistry, RegisteredType } from './handlers.js';
+import type { Limits } from './limits.js';
 import type { LogBacklog } from './log-backlog.js';
 import type { LogSink } from './log-writer.js';
 
@@ -15,6 +16,7 @@ export interface EngineParts {
   readonly store: Store;
   readonly options: EngineOptions;
   readonly handlers: HandlerRegistry;
+  readonly limits: Limits;
   readonly bus: EventBus;
   readonly logger: EngineLogger;
   readonly sink: LogSink | undefined;

@@ -2,6 +2,7 @@ import type { Observable } from 'rxjs';
 import type { JobGroupEntity } from '../entities/job-group.entity.js';
 import { newId } from '../model/id.js';
 import type { JobEvent } from '../model/job.js';
+import type { ScopeLimits } from '../model/limits.js';
 import type { Store } from '../store/store.js';
 import { Announcer } from './announcer.js';
 import { declaredTypes } from './declared-types.js';
@@ -15,6 +16,7 @@ import { FailedJobs, notStored } from './failed-jobs.js';
 import type { HandlerRegistry } from './handlers.js';
 import { Heartbeat } from './heartbeat.js';
 import { LateRejections } from './late-rejections.js';
+import { Limits } from './limits.js';
 import { LogBacklog } from './log-backlog.js';
 import type { LogSink } from './log-writer.js';
 import { Loop } from './loop.js';
@@ -36,6 +38,8 @@ export interface EngineSources {
   readonly store: Store;
   readonly options: EngineOptions;
   readonly handlers: HandlerRegistry;
+  /** The limits of a queue over the cluster. */
+  limitsOf(queue: string): ScopeLimits | undefined;
   /** The groups that are declared by the time it opens. */
   readonly groups: () => Iterable<JobGroupEntity>;
   /** Fills the registry with what is declared so far. */
@@ -84,11 +88,14 @@ export class Engine {
     this.#paused = new PausedQueues(store, logger, {
       paused: (queue) => this.#queues.get(queue)?.giveBackBuffer(),
       resumed: (queue) => this.#queues.get(queue)?.wake(),
+      limited: () => this.#wakeQueues(),
     });
+    const limits = new Limits(handlers, (queue) => sources.limitsOf(queue));
     this.enqueuer = new Enqueuer({
       store,
       options,
       handlers,
+      limits,
       random,
       isPaused: (queue) => this.#paused.has(queue),
       enqueued: announcer.enqueued,
@@ -97,6 +104,7 @@ export class Engine {
       store,
       options,
       handlers,
+      limits,
       bus: this.bus,
       logger,
       sink,
@@ -142,6 +150,7 @@ export class Engine {
       runOnce: async () => {
         this.#attendedAt = performance.now();
         // The floor: no hint is needed for progress.
+        this.#paused.hint();
         this.#queues.forEach((queue) => queue.hint());
         return this.#heartbeat.attend();
       },
@@ -174,7 +183,10 @@ export class Engine {
   addQueue(name: string, capacity: number): void {
     const known = this.#queues.get(name);
     if (known === undefined) {
-      this.#queues.set(name, new QueueRunner(name, capacity, this.#parts));
+      this.#queues.set(
+        name,
+        new QueueRunner(name, capacity, this.#parts, () => this.#paused.limited),
+      );
     } else {
       known.resize(capacity);
     }
@@ -241,7 +253,7 @@ export class Engine {
     // A record for people and other programs: a database that is busy now must not hold up the boot.
     const { handlers, groups } = this.#sources;
     const declared = this.store.catalog
-      .declare(declaredTypes(handlers.all()), [...groups()])
+      .declare(declaredTypes(handlers.all()), [...groups()], this.#parts.limits.scopes())
       .catch((error: unknown) =>
         this.#sources.logger.warn(
           `The job types could not be recorded in the database: ${String(error)}`,
@@ -320,6 +332,7 @@ export class Engine {
       isPaused: (queue) => this.#paused.has(queue),
       wakeQueue: (queue) => this.#queues.get(queue)?.wake(),
       wakePromoter: () => this.#promoter.wake(),
+      slotBack: () => this.#queues.forEach((queue) => queue.slotBack()),
       progress: (event) => this.#queues.get(event.queue)?.announceProgress(event),
     });
   }

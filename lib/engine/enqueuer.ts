@@ -10,6 +10,7 @@ import type { EngineOptions } from './engine-options.js';
 import type { HandlerRegistry, RegisteredType } from './handlers.js';
 import { hasHook } from './hooks.js';
 import { jobOf, jobOfCreated } from './job-view.js';
+import type { Limits } from './limits.js';
 import { checkOptionKeys, ENQUEUE_KEYS, ITEM_KEYS } from './option-keys.js';
 
 /** What only the engine itself may say about an enqueue. */
@@ -26,6 +27,7 @@ export interface EnqueuerParts {
   readonly store: Store;
   readonly options: EngineOptions;
   readonly handlers: HandlerRegistry;
+  readonly limits: Limits;
   readonly random: () => number;
   isPaused(queue: string): boolean;
   /** Tells that a job was stored, after the commit. */

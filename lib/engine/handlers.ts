@@ -6,6 +6,7 @@ import type {
   OnJobSuspend,
 } from '../model/job-type.js';
 import { JobsError } from '../model/errors.js';
+import type { ScopeLimits } from '../model/limits.js';
 import type { RetryRules } from '../model/outcome.js';
 import type { ParamsContract } from '../params/contract.js';
 
@@ -27,6 +28,8 @@ export interface RegisteredType {
   readonly retryDelaySec: number;
   readonly rules: RetryRules;
   readonly suspendable: boolean;
+  /** Over the cluster; undefined without any. */
+  readonly limits: ScopeLimits | undefined;
   readonly params: ParamsContract;
   /** The class, by which callers may name the type. */
   readonly handlerClass: unknown;

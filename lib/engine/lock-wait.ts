@@ -1,10 +1,14 @@
 import { JobsError, notFound } from '../model/errors.js';
 import { isFinal } from '../model/job-status.js';
 import type { Job } from '../model/job.js';
+import type { ChangeResult } from '../store/store.js';
+import type { EngineParts } from './engine-parts.js';
 import { jobOf } from './job-view.js';
 import type { ServedRun } from './run.js';
 
 const POLL_MS = 500;
+/** Between tries to come back where a limit is met. */
+const COME_BACK_MS = 50;
 
 /**
  * A handler that waits for another job: `locked`, its slot given to others, until that job is final
@@ -28,16 +32,11 @@ export class LockWait {
   }
 
   async run(): Promise<Job> {
-    const { parts, job, runId } = this.#run;
+    const { parts, job } = this.#run;
     await this.#lock();
     this.#run.releaseSlot();
     await this.#released();
-    await this.#run.retakeSlot();
-    const result = await parts.store.jobs.settle(job.id, (stored) =>
-      stored.runId === runId && stored.status === 'locked'
-        ? { set: { status: 'running', lockedBy: null } }
-        : undefined,
-    );
+    const result = await this.#comeBack();
     if (result?.changed !== true) {
       this.#run.signal.throwIfAborted();
       throw leaseLost(job.id);
@@ -54,6 +53,29 @@ export class LockWait {
       );
     }
     return jobOf(other.job, { isPaused: other.isPaused, nowMs: parts.store.estimateNowMs() });
+  }
+
+  /** `locked` → `running`, in line for a slot of this process and for what limits leave room for. */
+  async #comeBack(): Promise<ChangeResult | undefined> {
+    const { parts, job, runId, signal } = this.#run;
+    const queue = parts.handlers.get(job.type)?.queue ?? job.queue;
+    const limits = parts.limits.ofQueue(queue);
+    for (;;) {
+      await this.#run.retakeSlot();
+      const result = limits.has(job.type)
+        ? await parts.store.jobs.comeBack(job.id, runId, { queue, limits })
+        : await parts.store.jobs.settle(job.id, (stored) =>
+            stored.runId === runId && stored.status === 'locked'
+              ? { set: { status: 'running', lockedBy: null } }
+              : undefined,
+          );
+      if (result !== 'full') {
+        return result;
+      }
+      // Others of this process go on meanwhile: perhaps it is one of them that the limit waits for.
+      this.#run.releaseSlot();
+      await moment(parts, signal);
+    }
   }
 
   async #lock(): Promise<void> {
@@ -124,6 +146,21 @@ export class LockWait {
       }
     });
   }
+}
+
+/** Until somebody has written, or a while has passed. */
+function moment({ store }: EngineParts, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      unhint();
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, COME_BACK_MS);
+    const unhint = store.onRemoteChange(done);
+    signal.addEventListener('abort', done, { once: true });
+  });
 }
 
 /** A second lock of a run beside the first. */

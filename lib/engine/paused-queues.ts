@@ -8,14 +8,17 @@ const LEAST_INTERVAL_MS = 50;
 export interface PauseListeners {
   paused(queue: string): void;
   resumed(queue: string): void;
+  /** Somebody has declared limits. */
+  limited(): void;
 }
 
-/** The queues that are paused for the cluster, as this process last saw them. */
+/** The queues that are paused for the cluster, and what is limited, as this process last saw it. */
 export class PausedQueues {
   readonly #store: Store;
   readonly #logger: EngineLogger;
   readonly #listeners: PauseListeners;
   #names: ReadonlySet<string> = new Set();
+  #limited: ReadonlySet<string> = new Set();
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
 
@@ -29,11 +32,21 @@ export class PausedQueues {
     return this.#names.has(queue);
   }
 
+  /** The scopes of limits that anybody has declared. */
+  get limited(): ReadonlySet<string> {
+    return this.#limited;
+  }
+
   /** Looks now, and tells what is different from before. */
   async refresh(): Promise<void> {
     const before = this.#names;
-    const now = await this.#store.catalog.pausedQueues();
+    const { paused: now, limited } = await this.#store.catalog.marked();
     this.#names = now;
+    const hadScopes = this.#limited.size;
+    this.#limited = limited;
+    if (limited.size !== hadScopes) {
+      this.#listeners.limited();
+    }
     for (const name of before) {
       if (!now.has(name)) {
         this.#listeners.resumed(name);

@@ -5,6 +5,7 @@ import { ClaimBuffer } from './claim-buffer.js';
 import type { EngineParts } from './engine-parts.js';
 import { Execution, type ExecutionHost } from './execution.js';
 import { comesBack, FailedJobs } from './failed-jobs.js';
+import { QueueLimits } from './queue-limits.js';
 import { markStarted } from './run-start.js';
 import { Slots } from './slots.js';
 
@@ -29,6 +30,7 @@ export class QueueRunner implements ExecutionHost {
   readonly #progress = new Subject<JobProgressEvent>();
   readonly #runningCount = new Subject<number>();
   readonly #buffer: ClaimBuffer;
+  readonly #limits: QueueLimits;
   #types: readonly string[] = [];
   #isClaiming = false;
   #mayHaveMore = false;
@@ -42,11 +44,18 @@ export class QueueRunner implements ExecutionHost {
   readonly #unsettled: FailedJobs;
   #emptied: (() => void)[] = [];
 
-  constructor(name: string, capacity: number, parts: EngineParts) {
+  /** @param limited the scopes of limits that anybody has declared */
+  constructor(
+    name: string,
+    capacity: number,
+    parts: EngineParts,
+    limited: () => ReadonlySet<string>,
+  ) {
     this.name = name;
     this.#parts = parts;
     this.#slots = new Slots(capacity, () => this.#pump());
     this.#buffer = new ClaimBuffer(parts);
+    this.#limits = new QueueLimits(name, parts, limited, () => this.wake());
     this.#unsettled = new FailedJobs((text) => parts.logger.error(text), comesBack('settled'));
   }
 
@@ -132,11 +141,16 @@ export class QueueRunner implements ExecutionHost {
 
   /** Something was written by somebody: there may be jobs to take, which a look finds out. */
   hint(): void {
-    if (!this.#mayHaveMore) {
+    if (!this.#mayHaveMore && !this.#limits.defersHint(() => this.hint())) {
       this.#mayHaveMore = true;
       this.#isHintOnly = true;
       this.#pump();
     }
+  }
+
+  /** A job is held by no worker any more: limits may let another one through. */
+  slotBack(): void {
+    this.#limits.slotBack();
   }
 
   announceProgress(event: JobProgressEvent): void {
@@ -171,6 +185,7 @@ export class QueueRunner implements ExecutionHost {
 
   close(): void {
     clearTimeout(this.#markTimer);
+    this.#limits.close();
     this.#progress.complete();
     this.#runningCount.complete();
   }
@@ -199,6 +214,10 @@ export class QueueRunner implements ExecutionHost {
     }
     this.#unmarked.delete(execution);
     this.#slots.release();
+    if (!execution.isSettled) {
+      // It is locked, which is stored already.
+      this.#limits.slotBack();
+    }
   }
 
   takeSlot(signal: AbortSignal): Promise<void> {
@@ -215,6 +234,7 @@ export class QueueRunner implements ExecutionHost {
     if (this.#isEmpty()) {
       this.#tellEmpty();
     }
+    this.#limits.slotBack();
     this.#pump();
   }
 
@@ -280,7 +300,7 @@ export class QueueRunner implements ExecutionHost {
     this.#mayHaveMore = false;
     this.#isHintOnly = false;
     try {
-      const jobs = await this.#parts.store.jobs.claim({
+      const { jobs, isMore } = await this.#limits.claim({
         queue: this.name,
         types: this.#types,
         channels: this.#parts.options.channels,
@@ -290,7 +310,7 @@ export class QueueRunner implements ExecutionHost {
         starts: limit <= this.#slots.free,
         onlyIfReady,
       });
-      if (jobs.length >= limit) {
+      if (isMore) {
         this.#mayHaveMore = true;
       }
       await this.#take(jobs, heldUntil);
@@ -348,7 +368,7 @@ export class QueueRunner implements ExecutionHost {
   }
 
   #ahead(): number {
-    if (this.#averageRunMs >= FAST_RUN_MS) {
+    if (this.#averageRunMs >= FAST_RUN_MS || !this.#limits.mayClaimAhead) {
       return 0;
     }
     const fits = Math.floor((this.capacity * BUFFER_MS) / Math.max(this.#averageRunMs, 0.1));

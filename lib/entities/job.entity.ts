@@ -53,7 +53,7 @@ export class JobEntity {
   @Column({ name: 'status', type: 'text' })
   status: JobStatus;
 
-  /** 1 while waiting and due: exactly the rows that a claim may take. */
+  /** While waiting and due, so that a claim may take it: 1, or 2 where it has a `limitKey`. Else 0. */
   @Column({ name: 'ready', type: 'integer' })
   ready: number;
 
@@ -161,4 +161,8 @@ export class JobEntity {
 
   @Column({ name: 'upstream_job_id', type: 'text', nullable: true })
   upstreamJobId: string | null;
+
+  /** What limits count it by, part by part; null where its type had no limit when it was enqueued. */
+  @Column({ name: 'limit_key', type: 'text', nullable: true })
+  limitKey: string | null;
 }

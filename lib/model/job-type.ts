@@ -3,6 +3,7 @@ import type { Duration } from './duration.js';
 import type { EnqueueOptions } from './enqueue-options.js';
 import type { EnqueuedJob, InitializingJob, Job, RetryPolicy } from './job.js';
 import type { JsonObject, JsonValue } from './json.js';
+import type { ConcurrencyLimit, RateLimit } from './limits.js';
 import type { JobProgress } from './progress.js';
 import type { Backoff } from './retry-policy.js';
 
@@ -67,6 +68,10 @@ export interface JobTypeOptions {
   readonly retryOnTimeout?: boolean;
   /** Whether jobs may be suspended and resumed. @default false */
   readonly suspendable?: boolean;
+  /** How many of its jobs may be at work at once, over all processes. @default no limit */
+  readonly concurrency?: ConcurrencyLimit;
+  /** How many of its jobs may begin in a period, over all processes. @default no limit */
+  readonly rate?: RateLimit;
 }
 
 /** A job type, named by its class or by its id `group:name`. */

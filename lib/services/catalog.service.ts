@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { HandlerRegistry, RegisteredType } from '../engine/handlers.js';
 import { JobsError, notFound } from '../model/errors.js';
+import type { ScopeLimits } from '../model/limits.js';
 import type { Class, JobHandler, JobTypeOptions } from '../model/job-type.js';
 import type { JsonObject } from '../model/json.js';
 import { JOBS_CATALOG } from '../jobs.tokens.js';
@@ -36,6 +37,8 @@ export interface Catalog {
   readonly handlers: HandlerRegistry;
   readonly groups: Map<string, JobGroupInfo>;
   readonly queues: Map<string, number>;
+  /** Of queues, over the cluster. */
+  readonly limits: Map<string, ScopeLimits>;
   /** Types that were registered by call, until bootstrap takes them up. */
   readonly pending: { readonly options: JobTypeOptions; readonly handler: JobHandler }[];
   isClosed: boolean;

@@ -54,8 +54,8 @@ export class QueuesService {
     await this.#engine.open();
     const { jobs, catalog } = this.#engine.store;
     const types = this.#catalog.handlers.idsOf(name);
-    const [paused, counts, oldest] = await Promise.all([
-      catalog.pausedQueues(),
+    const [{ paused }, counts, oldest] = await Promise.all([
+      catalog.marked(),
       jobs.queueCounts(name, types, scope.tenantId),
       jobs.oldestWaitingAtMs(types, scope.tenantId),
     ]);

@@ -8,6 +8,11 @@ export interface Placement {
   readonly scheduledAtMs: number;
 }
 
+/** How a job is ready: in line, or, where limits count it by a key, in line behind that key. */
+export function readyAs(limitKey: string | null): number {
+  return limitKey === null ? 1 : 2;
+}
+
 /** Whether a job may start as soon as it is stored, at that time of the database. */
 export function isDue({ runAtMs, delayMs }: JobTerms, nowMs: number): boolean {
   return runAtMs === undefined ? delayMs === 0 : runAtMs <= nowMs;
@@ -47,7 +52,7 @@ export function jobOfDraft(draft: JobDraft, placement: Placement, nowMs: number)
   job.kind = due ? 'generic' : 'scheduled';
   job.priority = terms.priority;
   job.status = 'waiting';
-  job.ready = due ? 1 : 0;
+  job.ready = due ? readyAs(draft.limitKey) : 0;
   job.sequence = 1;
   job.scheduledAtMs = placement.scheduledAtMs;
   job.runAtMs = startOf(terms, placement.scheduledAtMs, nowMs);
@@ -80,6 +85,7 @@ export function jobOfDraft(draft: JobDraft, placement: Placement, nowMs: number)
   job.tags = terms.tags;
   job.meta = terms.meta;
   job.upstreamJobId = terms.upstreamJobId;
+  job.limitKey = draft.limitKey;
   return job;
 }
 

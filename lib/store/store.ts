@@ -7,6 +7,25 @@ import type { JobWorkerEntity } from '../entities/worker.entity.js';
 import type { RunOutcome } from '../model/job.js';
 import type { FinalStatus, JobStatus } from '../model/job-status.js';
 import type { JobQuery } from '../model/query.js';
+import type {
+  ClaimRequest,
+  Completion,
+  Limited,
+  LimitedClaim,
+  LimitedRequest,
+  Marks,
+  RunReport,
+} from './claims.js';
+
+export type {
+  ClaimRequest,
+  Completion,
+  LimitedClaim,
+  LimitedRequest,
+  LimitedType,
+  RunReport,
+  SearchPoint,
+} from './claims.js';
 
 /** What jobs that are enqueued alike have in common. */
 export interface JobTerms {
@@ -39,6 +58,8 @@ export interface JobDraft {
   readonly requestHash: string | null;
   /** JSON text. */
   readonly params: string;
+  /** What limits count it by; null without limits. */
+  readonly limitKey: string | null;
   /** One object for many drafts, where it can be: drafts of one object share a statement. */
   readonly terms: JobTerms;
   /**
@@ -100,50 +121,6 @@ export interface ChangeResult {
   /** As stored now; the row as it was when it was removed. */
   readonly after: JobEntity;
   readonly changed: boolean;
-}
-
-/** What one queue of one worker asks for. */
-export interface ClaimRequest {
-  readonly queue: string;
-  readonly types: readonly string[];
-  /** The channels served, or all. */
-  readonly channels: readonly string[] | '*';
-  readonly limit: number;
-  readonly workerId: string;
-  readonly leaseMs: number;
-  /** Whether the handlers are called at once; a job that goes to a buffer starts later. */
-  readonly starts: boolean;
-  /** Look first, without the write lock: the caller only guesses that there is something. */
-  readonly onlyIfReady: boolean;
-}
-
-/** The hot end of a run: completed, and nothing special about it. */
-export interface Completion {
-  readonly seq: number;
-  readonly runId: string;
-  readonly startedAtMs: number;
-  /** JSON text, or null to keep what `setResult` stored. */
-  readonly result: string | null;
-}
-
-/** What a running handler reports; what is undefined stays as it is. */
-export interface RunReport {
-  readonly seq: number;
-  readonly runId: string;
-  readonly startedAtMs?: number;
-  readonly progress?: number;
-  readonly completed?: number;
-  readonly total?: number;
-  readonly message?: string;
-  /** 0 when nothing tells the end any more. */
-  readonly etaMs?: number;
-  /** JSON text. */
-  readonly state?: string;
-  /** JSON text. */
-  readonly result?: string;
-  readonly maxRetries?: number;
-  readonly retryDelaySec?: number;
-  readonly timeoutSec?: number;
 }
 
 /** A run that this worker holds, as the database sees it. */
@@ -211,6 +188,14 @@ export interface JobStore {
    * paused queues give none.
    */
   claim(request: ClaimRequest): Promise<readonly JobEntity[]>;
+  /**
+   * The same within limits, which hold over all processes: keys take turns, and of each the best come
+   * first. What is at work is counted by the jobs' rows, what was taken within a period by what is
+   * stored beside; one process at a time does so for a queue.
+   */
+  claimWithin(request: LimitedRequest): Promise<LimitedClaim>;
+  /** `locked` → `running` if limits leave room; `full` if not: then the next place is this job's. */
+  comeBack(id: string, runId: string, limits: Limited): Promise<ChangeResult | 'full' | undefined>;
   /** Ends runs as completed; false for those that are not running under that run any more. */
   complete(completion: Completion): Promise<boolean>;
   /** Writes what a handler reports; false when the run holds its job no more. */
@@ -330,9 +315,14 @@ export interface HeldRuns {
 /** Types, groups, queues and workers. */
 export interface CatalogStore {
   /** Records what this process declares. */
-  declare(types: readonly JobTypeEntity[], groups: readonly JobGroupEntity[]): Promise<void>;
+  declare(
+    types: readonly JobTypeEntity[],
+    groups: readonly JobGroupEntity[],
+    scopes: readonly string[],
+  ): Promise<void>;
   setPaused(queue: string, paused: boolean): Promise<void>;
-  pausedQueues(): Promise<ReadonlySet<string>>;
+  /** The queues that are paused, and the scopes of limits that anybody has declared. */
+  marked(): Promise<Marks>;
   /** Registers this worker, or says that it lives. */
   beat(worker: Omit<JobWorkerEntity, 'startedAtMs' | 'heartbeatAtMs'>): Promise<void>;
   /** Workers that are registered and meet the query, newest first. */

@@ -9,6 +9,7 @@ describe('a queue', () => {
     const logs = { isFull: true };
     const parts = {
       logs,
+      limits: { ofQueue: () => new Map() },
       handlers: { idsOf: () => ['default:any'] },
       options: { channels: '*', lease: { durationMs: 1000 } },
       store: {
@@ -20,7 +21,7 @@ describe('a queue', () => {
         },
       },
     } as object as EngineParts;
-    const queue = new QueueRunner('default', 5, parts);
+    const queue = new QueueRunner('default', 5, parts, () => new Set());
     queue.start();
     expect(claims).toBe(0);
     logs.isFull = false;

@@ -6,12 +6,13 @@ import { NIL_TENANT } from '../../lib/model/tenant.js';
 import { MysqlClaimScript } from '../../lib/store/dialects/mysql/claim.script.js';
 import { MysqlExecutor } from '../../lib/store/dialects/mysql/connection.js';
 import { MysqlDutyScripts } from '../../lib/store/dialects/mysql/duty.scripts.js';
+import { MysqlLimitedClaims } from '../../lib/store/dialects/mysql/limited-claim.script.js';
 import { MysqlJobScripts } from '../../lib/store/dialects/mysql/job.scripts.js';
 import { bind } from '../../lib/store/dialects/mysql/literals.js';
 import { MYSQL_WORDS } from '../../lib/store/dialects/mysql/mysql-words.js';
 import type { MysqlClient } from '../../lib/store/dialects/mysql/mysql2.js';
 import { CHANGES_SQL, runScriptAsync, type Script } from '../../lib/store/dialects/sql.js';
-import type { ClaimRequest } from '../../lib/store/store.js';
+import type { ClaimRequest, LimitedRequest } from '../../lib/store/store.js';
 import { heldRuns } from '../../lib/store/typeorm/history.store.js';
 import { ListScripts } from '../../lib/store/typeorm/list.script.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
@@ -28,6 +29,7 @@ const ROWS = 20_000;
 const tables = tableNames(undefined, undefined, MYSQL_WORDS);
 const jobs = new MysqlJobScripts(tables, true);
 const claims = new MysqlClaimScript(tables);
+const limited = new MysqlLimitedClaims(tables, jobs, claims);
 const duties = new MysqlDutyScripts(tables);
 const lists = new ListScripts(tables);
 const now = Date.now();
@@ -40,6 +42,20 @@ const here: ClaimRequest = {
   leaseMs: 1000,
   starts: false,
   onlyIfReady: false,
+};
+const withLimits: LimitedRequest = {
+  ...here,
+  types: ['default:limited'],
+  limit: 10,
+  limits: new Map([
+    [
+      'default:limited',
+      {
+        ceilings: [{ scope: 'type:default:limited', most: 4, perMs: undefined, part: 0 }],
+        isTenant: [true],
+      },
+    ],
+  ]),
 };
 const elsewhere: ClaimRequest = { ...here, types: ['default:none'] };
 const many: ClaimRequest = { ...here, types: ['default:plain', 'default:none'] };
@@ -89,6 +105,12 @@ beforeAll(async () => {
     status: "'running'",
     worker_id: "'other'",
     lease_until_ms: `${now} + ${i}`,
+  });
+  await fill({
+    ...at(5e6),
+    type: "'default:limited'",
+    ready: '2',
+    limit_key: `CASE WHEN ${i} <= ${ROWS - 30} THEN 'noisy' ELSE CONCAT('key ', ${i}) END`,
   });
   runner = app.dataSource.createQueryRunner();
   closeLater(() => runner.release(), 'file');
@@ -185,6 +207,16 @@ describe.each(BELIEFS)('with statistics %s', (_name, statement) => {
     // What is held stands in five ranges: the few whose time is over are sorted.
     expect(plan.sorts).toBe(what === 'a look for expired leases');
     expect(plan.reads).toBeLessThan(30);
+  });
+
+  it('a claim within limits steps from key to key, and looks at what is held', async () => {
+    const plan = await planOf(limited.claim(withLimits, now + 1e6));
+    expect(plan.ways.filter((way) => way !== 'NULL').toSorted()).toEqual([
+      'PRIMARY',
+      'ix_jobs_phase',
+      'ix_jobs_ready',
+    ]);
+    expect(plan.reads).toBeLessThan(ROWS * 2.1);
   });
 
   it('a renewal, and a look for who is to stop, look at what is held, and nothing else', async () => {

@@ -6,6 +6,7 @@ import { NIL_TENANT } from '../../lib/model/tenant.js';
 import { PostgresClaimScript } from '../../lib/store/dialects/postgres/claim.script.js';
 import { PostgresDutyScripts } from '../../lib/store/dialects/postgres/duty.scripts.js';
 import { fuse } from '../../lib/store/dialects/postgres/fuse.js';
+import { PostgresLimitedClaims } from '../../lib/store/dialects/postgres/limited-claim.script.js';
 import { PostgresJobScripts } from '../../lib/store/dialects/postgres/job.scripts.js';
 import {
   BY_INDEX,
@@ -13,8 +14,13 @@ import {
   searching,
   settings,
 } from '../../lib/store/dialects/postgres/words.js';
-import type { Script, Statement } from '../../lib/store/dialects/sql.js';
-import type { ClaimRequest } from '../../lib/store/store.js';
+import {
+  runScriptAsync,
+  type Row,
+  type Script,
+  type Statement,
+} from '../../lib/store/dialects/sql.js';
+import type { ClaimRequest, LimitedRequest } from '../../lib/store/store.js';
 import { heldRuns } from '../../lib/store/typeorm/history.store.js';
 import { ListScripts } from '../../lib/store/typeorm/list.script.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
@@ -31,6 +37,7 @@ const ROWS = 20_000;
 const tables = tableNames(undefined, undefined, POSTGRES_WORDS);
 const jobs = new PostgresJobScripts(tables);
 const claims = new PostgresClaimScript(tables);
+const limited = new PostgresLimitedClaims(tables, jobs, claims);
 const duties = new PostgresDutyScripts(tables);
 const lists = new ListScripts(tables);
 const now = Date.now();
@@ -43,6 +50,21 @@ const request: ClaimRequest = {
   leaseMs: 1000,
   starts: false,
   onlyIfReady: false,
+};
+
+const withLimits: LimitedRequest = {
+  ...request,
+  types: ['default:limited'],
+  limit: 10,
+  limits: new Map([
+    [
+      'default:limited',
+      {
+        ceilings: [{ scope: 'type:default:limited', most: 4, perMs: undefined, part: 0 }],
+        isTenant: [true],
+      },
+    ],
+  ]),
 };
 
 interface Plan {
@@ -102,6 +124,12 @@ beforeAll(async () => {
     status: "'running'",
     worker_id: "'other'",
     lease_until_ms: `${now} + i`,
+  });
+  await fill({
+    ...at(5e6),
+    type: "'default:limited'",
+    ready: '2',
+    limit_key: `CASE WHEN i <= ${ROWS - 30} THEN 'noisy' ELSE 'key ' || i END`,
   });
   for (const runner of [
     (writing = app.dataSource.createQueryRunner()),
@@ -215,6 +243,43 @@ describe.each(BELIEFS)('with statistics $from', ({ steps }) => {
     expect(waysToJobs(plan)).toEqual(['ix_jobs_ready', 'jobs_pkey']);
     expect(nodes(plan).map((node) => node['Node Type'])).not.toContain('Sort');
     expect(blocks(plan)).toBeLessThan(12);
+  });
+
+  it('a claim within limits steps from key to key, takes of each by its range, and counts by key', async () => {
+    const plans: Plan[] = [];
+    await writing.startTransaction();
+    try {
+      await runScriptAsync(limited.claim(withLimits, now + 1e6), async ({ sql, params }) => {
+        let n = 0;
+        await writing.query(`PREPARE it AS ${sql.replaceAll('?', () => `$${(n += 1)}`)}`);
+        const execute = `EXECUTE it (${params.map(quoted).join(', ')})`;
+        await writing.query('SAVEPOINT before');
+        const rows = (await writing.query(
+          `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${execute}`,
+        )) as {
+          'QUERY PLAN': { Plan: Plan }[];
+        }[];
+        plans.push((rows[0] as (typeof rows)[number])['QUERY PLAN'][0]?.Plan as Plan);
+        await writing.query('ROLLBACK TO before');
+        const result = (await writing.query(execute)) as object[] | [object[], number];
+        await writing.query('DEALLOCATE it');
+        const found = (Array.isArray(result[0]) ? result[0] : result) as object[];
+        return found.map((row) => Object.values(row) as Row);
+      });
+    } finally {
+      await writing.rollbackTransaction();
+      await writing.query('DEALLOCATE ALL');
+    }
+    expect([...new Set(plans.flatMap(waysToJobs))].toSorted()).toEqual([
+      'ix_jobs_at_work',
+      'ix_jobs_ready',
+      'ix_jobs_turns',
+      'jobs_pkey',
+    ]);
+    // Ten keys, of which one has all but thirty of the jobs.
+    for (const plan of plans) {
+      expect(blocks(plan)).toBeLessThan(500);
+    }
   });
 
   it('an empty claim looks at a handful of pages', async () => {

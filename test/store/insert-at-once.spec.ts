@@ -54,6 +54,7 @@ function drafts(count: number, own: Partial<JobTerms> = {}): readonly JobDraft[]
     id: undefined,
     idempotencyKey: null,
     requestHash: null,
+    limitKey: null,
     params: `{"n":${n}}`,
     terms: shared,
   }));

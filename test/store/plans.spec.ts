@@ -3,6 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { newId } from '../../lib/model/id.js';
 import { initialSchema } from '../../lib/store/migrations/0001-initial.js';
 import { SqliteClaimScript } from '../../lib/store/dialects/sqlite/claim.script.js';
+import { SqliteLimitedClaims } from '../../lib/store/dialects/sqlite/limited-claim.script.js';
 import { Declarations } from '../../lib/store/dialects/sqlite/declarations.js';
 import { heldRuns, insertLines } from '../../lib/store/typeorm/history.store.js';
 import { DutyScripts } from '../../lib/store/typeorm/duty.scripts.js';
@@ -40,10 +41,12 @@ function plansOf(script: Script<unknown>): string {
   runScript(script, ({ sql, params }) => {
     const rows: unknown[] = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...params);
     plans.push(...rows.map((row) => String(Object.values(row as object).at(-1))));
-    return database
-      .prepare(sql)
-      .raw()
-      .all(...params) as Row[];
+    const prepared = database.prepare(sql);
+    if (!prepared.reader) {
+      prepared.run(...params);
+      return [];
+    }
+    return prepared.raw().all(...params) as Row[];
   });
   return plans.join('\n');
 }
@@ -75,6 +78,54 @@ describe('the plan of', () => {
       4,
     );
     expect(plan).not.toMatch(/TEMP B-TREE FOR ORDER BY|SCAN held/);
+  });
+
+  it('a claim within limits steps from key to key, and takes of each by its range', () => {
+    const declarations = new Declarations(tables);
+    database.exec(`INSERT INTO job_declarations (type, type_version, group_name, queue, timeout_sec, max_retries, retry_delay_sec)
+      VALUES ('limited:limited', 1, 'limited', 'default', 0, 0, 0)`);
+    const insert =
+      database.prepare(`INSERT INTO job_rows (declaration, channel, priority, ready, run_at_ms, id_high, id_low, params, limit_key)
+      SELECT declaration, '', 0, 2, 1, 1, 1, '{}', ? FROM job_declarations WHERE type = 'limited:limited'`);
+    for (const key of ['a', 'b', 'b', 'c']) {
+      insert.run(key);
+    }
+    const claims = new SqliteClaimScript(tables, declarations);
+    const plan = plansOf(
+      new SqliteLimitedClaims(tables, jobs, claims, declarations).claim(
+        {
+          queue: 'default',
+          types: ['limited:limited'],
+          channels: [''],
+          limit: 10,
+          workerId: 'w',
+          leaseMs: 1,
+          starts: true,
+          onlyIfReady: false,
+          limits: new Map([
+            [
+              'limited:limited',
+              {
+                ceilings: [{ scope: 'type:limited:limited', most: 1, perMs: undefined, part: 0 }],
+                isTenant: [true],
+              },
+            ],
+          ]),
+        },
+        1,
+      ),
+    );
+    expect(plan).toContain(
+      'USING COVERING INDEX ix_jobs_turns (declaration=? AND channel=? AND limit_key>?)',
+    );
+    expect(plan).toContain(
+      'USING COVERING INDEX ix_jobs_turns (declaration=? AND channel=? AND limit_key=?)',
+    );
+    expect(plan).toContain('ix_jobs_lease');
+    expect(plan).not.toMatch(
+      /TEMP B-TREE FOR ORDER BY|SCAN held|SCAN job_rows\b(?! USING INDEX ix_jobs_lease)/,
+    );
+    database.exec('DELETE FROM job_rows WHERE limit_key IS NOT NULL; DELETE FROM job_limits');
   });
 
   it('a renewal and the reaper look at the lease index alone', () => {

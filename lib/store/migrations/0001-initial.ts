@@ -46,6 +46,7 @@ const OWN = [
   'tags',
   'meta',
   'upstream_job_id',
+  'limit_key',
   'declaration',
 ];
 
@@ -76,6 +77,7 @@ const USUAL = ['updated_at_ms', 'timeout_sec', 'max_retries', 'retry_delay_sec']
  * Indexes of `job_rows`, each for one query:
  * - ready: the claim. Partial, so it holds just the rows that may be taken: a million delayed,
  *   running or ended rows cost a claim nothing. Its order is the claim's order within a type and a channel.
+ * - turns: the claim where limits count jobs by keys, which take turns. A job is in this one or in ready.
  * - due: what promotion looks at, and the time of the next promotion.
  * - lease: renewal, the reaper and remote control; only runs that somebody holds.
  * - expiry: jobs that may expire unstarted.
@@ -147,9 +149,11 @@ export function initialSchema(t: TableNames): readonly string[] {
       state TEXT,
       tags TEXT,
       meta TEXT,
-      upstream_job_id TEXT
+      upstream_job_id TEXT,
+      limit_key TEXT
     )`,
     `CREATE INDEX ${t.index('jobs_ready')} ON ${t.rows} (declaration, channel, priority DESC, run_at_ms) WHERE ready = 1`,
+    `CREATE INDEX ${t.index('jobs_turns')} ON ${t.rows} (declaration, channel, limit_key, priority DESC, run_at_ms) WHERE ready = 2`,
     `CREATE INDEX ${t.index('jobs_due')} ON ${t.rows} (run_at_ms) WHERE status = 'waiting' AND ready = 0`,
     `CREATE INDEX ${t.index('jobs_lease')} ON ${t.rows} (lease_until_ms) WHERE lease_until_ms IS NOT NULL`,
     `CREATE INDEX ${t.index('jobs_expiry')} ON ${t.rows} (expires_at_ms) WHERE expires_at_ms IS NOT NULL AND finished_at_ms IS NULL`,
@@ -215,6 +219,15 @@ export function initialSchema(t: TableNames): readonly string[] {
       fields TEXT
     )`,
     `CREATE INDEX ${t.index('job_logs_job')} ON ${t.logs} (job_id, seq)`,
+    `CREATE TABLE ${t.limits} (
+      scope TEXT NOT NULL,
+      limit_key TEXT NOT NULL,
+      turn TEXT,
+      taken TEXT,
+      until_ms BIGINT,
+      PRIMARY KEY (scope, limit_key)
+    ) WITHOUT ROWID`,
+    `CREATE INDEX ${t.index('job_limits_until')} ON ${t.limits} (until_ms) WHERE until_ms IS NOT NULL`,
   ];
 }
 

@@ -70,12 +70,13 @@ export function initialMysqlSchema(t: TableNames, collation: string): readonly s
       tags ${text},
       meta ${text},
       upstream_job_id ${id},
+      limit_key ${varied(520)},
       room BINARY(110) DEFAULT '',
       phase_at_ms BIGINT GENERATED ALWAYS AS (COALESCE(finished_at_ms, lease_until_ms, run_at_ms)) STORED,
       overdue_at_ms BIGINT GENERATED ALWAYS AS (CASE WHEN revision = 0 AND finished_at_ms IS NULL AND status = 'waiting' THEN expires_at_ms END) STORED,
       other_tenant_id ${varied(64)} GENERATED ALWAYS AS (NULLIF(tenant_id, '${NIL_TENANT}')) STORED,
       UNIQUE INDEX ${t.index('jobs_key')} (idempotency_key, tenant_id),
-      INDEX ${t.index('jobs_ready')} (ready, type, channel, priority DESC, run_at_ms, seq),
+      INDEX ${t.index('jobs_ready')} (ready, type, channel, limit_key, priority DESC, run_at_ms, seq),
       INDEX ${t.index('jobs_phase')} (status, ready, phase_at_ms, worker_id),
       INDEX ${t.index('jobs_overdue')} (overdue_at_ms),
       INDEX ${t.index('jobs_tenant')} (other_tenant_id, seq),
@@ -135,6 +136,15 @@ export function initialMysqlSchema(t: TableNames, collation: string): readonly s
       message ${text} NOT NULL,
       fields ${text},
       INDEX ${t.index('job_logs_job')} (job_id, seq)
+    ) ${created}`,
+    `CREATE TABLE IF NOT EXISTS ${t.limits} (
+      scope ${varied(140)} NOT NULL,
+      limit_key ${varied(520)} NOT NULL,
+      turn ${varied(520)},
+      taken ${text},
+      until_ms BIGINT,
+      PRIMARY KEY (scope, limit_key),
+      INDEX ${t.index('job_limits_until')} (until_ms)
     ) ${created}`,
   ];
 }

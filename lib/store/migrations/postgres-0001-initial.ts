@@ -65,10 +65,14 @@ export function initialPostgresSchema(t: TableNames): readonly string[] {
       result ${text},
       state ${text},
       tags ${text},
-      meta ${text}
+      meta ${text},
+      limit_key ${text}
     ) ${vacuumed}`,
     // Unlike SQLite's, an index does not end in the row number by itself, and the claim orders by it.
     `CREATE INDEX ${t.index('jobs_ready')} ON ${t.jobs} (type, channel, priority DESC, run_at_ms, seq) WHERE ready = 1`,
+    `CREATE INDEX ${t.index('jobs_turns')} ON ${t.jobs} (type, channel, limit_key, priority DESC, run_at_ms, seq) WHERE ready = 2`,
+    // What is at work under limits, by what they count it by.
+    `CREATE INDEX ${t.index('jobs_at_work')} ON ${t.jobs} (limit_key, type, queue) WHERE lease_until_ms IS NOT NULL AND limit_key IS NOT NULL`,
     `CREATE INDEX ${t.index('jobs_due')} ON ${t.jobs} (run_at_ms) WHERE status = 'waiting' AND ready = 0`,
     // Led by the worker: each looks at its own runs many times a second, however many others run.
     `CREATE INDEX ${t.index('jobs_lease')} ON ${t.jobs} (worker_id, lease_until_ms) WHERE lease_until_ms IS NOT NULL`,
@@ -133,5 +137,14 @@ export function initialPostgresSchema(t: TableNames): readonly string[] {
       fields ${text}
     )`,
     `CREATE INDEX ${t.index('job_logs_job')} ON ${t.logs} (job_id, seq)`,
+    `CREATE TABLE ${t.limits} (
+      scope ${text} NOT NULL,
+      limit_key ${text} NOT NULL,
+      turn ${text},
+      taken ${text},
+      until_ms BIGINT,
+      PRIMARY KEY (scope, limit_key)
+    )`,
+    `CREATE INDEX ${t.index('job_limits_until')} ON ${t.limits} (until_ms) WHERE until_ms IS NOT NULL`,
   ];
 }

@@ -5,6 +5,7 @@ import type { Session } from '../dialects/session.js';
 import { query, quietly, type Script } from '../dialects/sql.js';
 import type { CatalogStore, WorkerQuery } from '../store.js';
 import type { Writer } from '../writer.js';
+import { declareScopes } from './limit.scripts.js';
 import type { TableNames } from './table-names.js';
 
 const FORGET_WORKER_AFTER_MS = 3_600_000;
@@ -16,14 +17,14 @@ export function catalogStore(
   writer: () => Writer,
 ): CatalogStore {
   return {
-    declare: (types, groups) =>
+    declare: (types, groups, scopes) =>
       writer().write(
-        quietly(() => declare(tables, types, groups)),
+        quietly(() => declare(tables, types, groups, scopes)),
         'engine',
       ),
     setPaused: (queue, paused) =>
       writer().write((now) => setPaused(tables, queue, paused, now), 'caller'),
-    pausedQueues: () => session().read(() => pausedQueues(tables)),
+    marked: () => session().read(() => marked(tables)),
     beat: (worker) =>
       writer().write(
         quietly((now) => beat(tables, worker, now)),
@@ -42,7 +43,9 @@ function* declare(
   t: TableNames,
   types: readonly JobTypeEntity[],
   groups: readonly JobGroupEntity[],
+  scopes: readonly string[],
 ): Script<void> {
+  yield* declareScopes(t, scopes);
   for (const group of groups) {
     yield* query(
       `INSERT INTO ${t.groups} (name, queue_name, description) VALUES (?, ?, ?)
@@ -78,9 +81,19 @@ function* setPaused(t: TableNames, queue: string, paused: boolean, nowMs: number
   );
 }
 
-function* pausedQueues(t: TableNames): Script<ReadonlySet<string>> {
-  const rows = yield* query(`SELECT name FROM ${t.queues} WHERE paused = 1`);
-  return new Set(rows.map((row) => String(row[0])));
+/** One statement for both: names of queues have no colon, scopes have one. */
+function* marked(
+  t: TableNames,
+): Script<{ readonly paused: ReadonlySet<string>; readonly limited: ReadonlySet<string> }> {
+  const rows = yield* query(
+    `SELECT name FROM ${t.queues} WHERE paused = 1
+     UNION ALL SELECT scope FROM ${t.limits} WHERE limit_key = ''`,
+  );
+  const names = rows.map((row) => String(row[0]));
+  return {
+    paused: new Set(names.filter((name) => !name.includes(':'))),
+    limited: new Set(names.filter((name) => name.includes(':'))),
+  };
 }
 
 function* beat(

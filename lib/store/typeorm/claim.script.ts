@@ -48,14 +48,29 @@ export abstract class ClaimScript implements Claims {
     return false;
   }
 
-  protected *lanes({ types, channels }: ClaimRequest): Script<readonly Lane[]> {
-    return channels === '*'
-      ? yield* this.lanesOfAllChannels(types)
-      : types.flatMap((type) => channels.map((channel): Lane => [type, channel]));
+  protected lanes(request: ClaimRequest): Script<readonly Lane[]> {
+    return this.lanesOf(request, [1]);
+  }
+
+  /** The lanes that a worker serves; of all channels those that have jobs which are ready in such a way. */
+  *lanesOf({ types, channels }: ClaimRequest, ready: readonly number[]): Script<readonly Lane[]> {
+    if (channels !== '*') {
+      return types.flatMap((type) => channels.map((channel): Lane => [type, channel]));
+    }
+    const lanes = new Map<string, Lane>();
+    for (const way of ready) {
+      for (const lane of yield* this.lanesOfAllChannels(types, way)) {
+        lanes.set(lane.join('\n'), lane);
+      }
+    }
+    return [...lanes.values()];
   }
 
   /** Which channels have ready jobs: one step in the index for each, however many jobs it has. */
-  protected abstract lanesOfAllChannels(types: readonly string[]): Script<readonly Lane[]>;
+  protected abstract lanesOfAllChannels(
+    types: readonly string[],
+    ready: number,
+  ): Script<readonly Lane[]>;
 }
 
 /** The order in which jobs are taken. */

@@ -99,4 +99,6 @@ export function markClaimed(job: JobEntity, request: ClaimRequest, nowMs: number
   job.runOutcome = null;
   job.error = null;
   job.result = null;
+  // Whoever changes the job reads it again.
+  job.limitKey = null;
 }

@@ -5,7 +5,9 @@ import type { JobCounts, WaitingJobs } from '../store.js';
 import { JobScan, type Picks, type Way } from './job-scan.js';
 import {
   held,
+  laterOf,
   rangesOf,
+  readyIn,
   readyOf,
   selection,
   type Condition,
@@ -81,12 +83,13 @@ export class CountScripts {
   ): Script<{ waiting: number; running: number }> {
     const scope = yield* this.#sources.scopeOf(tenantId);
     const ofQueue: Condition = { sql: 'queue = ?', params: [queue] };
-    const ready = readyOf(this.#t, types);
+    const ready = readyIn(this.#t, types);
+    const ranges = readyOf(this.#t, types);
     const waiting =
       types.length === 0
         ? 0
-        : yield* this.#count(selection(this.#t, scope, { ready }, [ready], ['ready']), pace);
-    const [, later] = rangesOf('waiting', this.#t) as [IndexRange, IndexRange];
+        : yield* this.#count(selection(this.#t, scope, { ready }, ranges, ['ready']), pace);
+    const later = laterOf(this.#t);
     const waitingLater = yield* this.#count(
       selection(this.#t, scope, { later, ofQueue }, [later], ['later']),
       pace,
@@ -111,14 +114,16 @@ export class CountScripts {
     let oldest: number | undefined;
     let isLong = false;
     for (const type of types) {
-      const seqs = yield* this.#sources.first(readyOf(this.#t, [type]), COUNT_LIMIT);
-      isLong ||= seqs.length === COUNT_LIMIT;
-      const first = yield* this.#first({ seqs, rest: tenant }, pace);
-      oldest = first === undefined ? oldest : Math.min(first, oldest ?? first);
+      for (const range of readyOf(this.#t, [type])) {
+        const seqs = yield* this.#sources.first(range, COUNT_LIMIT);
+        isLong ||= seqs.length === COUNT_LIMIT;
+        const first = yield* this.#first({ seqs, rest: tenant }, pace);
+        oldest = first === undefined ? oldest : Math.min(first, oldest ?? first);
+      }
     }
     if (oldest === undefined && isLong) {
       // Behind ten thousand of others.
-      const ready = readyOf(this.#t, types);
+      const ready = readyIn(this.#t, types);
       const wanted = selection(this.#t, scope, { ready }, [], []);
       oldest = yield* this.#first(yield* this.#sources.choose(wanted, LITTLE.entries), pace);
     }

@@ -1,5 +1,6 @@
 import type { JobEntity } from '../../entities/job.entity.js';
 import type { Script, SqlValue } from '../dialects/sql.js';
+import { readyAs } from '../job-of-draft.js';
 import type { InsertResult, JobDraft, JobTerms, KeyHolder } from '../store.js';
 
 /** What jobs that are enqueued together mostly have in common. */
@@ -67,23 +68,21 @@ export interface Inserts {
   findByKeyToWrite(tenantId: string, key: string): Script<JobEntity | undefined>;
 }
 
-/** Whether jobs of these terms can share a statement. */
-export function areAlike(a: JobTerms, b: JobTerms): boolean {
-  return TERMS.every((name) => a[name] === b[name]);
+/** Whether jobs can share a statement. */
+export function areAlike(a: JobDraft, b: JobDraft): boolean {
+  return (
+    (a.limitKey === null) === (b.limitKey === null) &&
+    (a.terms === b.terms || TERMS.every((name) => a.terms[name] === b.terms[name]))
+  );
 }
 
 /** The values of {@link SHARED}. */
-export function sharedOf(
-  terms: JobTerms,
-  key: string | null,
-  requestHash: string | null,
-  due: boolean,
-): SqlValue[] {
+export function sharedOf({ terms, limitKey }: JobDraft, due: boolean): SqlValue[] {
   return [
     terms.tenantId,
     terms.userId,
-    key,
-    requestHash,
+    null,
+    null,
     terms.type,
     terms.typeVersion,
     terms.group,
@@ -92,7 +91,7 @@ export function sharedOf(
     due ? 'generic' : 'scheduled',
     terms.priority,
     'waiting',
-    due ? 1 : 0,
+    due ? readyAs(limitKey) : 0,
     1,
     terms.expiresAtMs,
     terms.timeoutSec,

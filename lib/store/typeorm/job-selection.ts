@@ -40,7 +40,8 @@ export interface Selection {
 /** Conditions that an index answers with rows in their order: `seq` follows the column in each. */
 export const ORDERED = ['upstreamJobId', 'userId', 'tenantId'] as const;
 
-const READY = 'ready = 1';
+/** In line, and in line behind a key. */
+const READY = ['ready = 1', 'ready = 2'] as const;
 const HIGHEST_CHARACTER = '\u{10FFFF}';
 
 /** Every row that somebody holds. */
@@ -48,17 +49,15 @@ export function held({ words }: TableNames): IndexRange {
   return { sql: words.held, params: [] };
 }
 
-/** The rows of a status that has an index of its own; `waiting` has two. */
+/** The rows of a status that has an index of its own; `waiting` has three, that of later ones last. */
 export function rangesOf(
   status: 'waiting' | 'suspended' | FinalStatus,
-  { words }: TableNames,
+  tables: TableNames,
 ): readonly IndexRange[] {
+  const { words } = tables;
   switch (status) {
     case 'waiting':
-      return [
-        { sql: READY, params: [] },
-        { sql: words.later, params: [], key: words.laterKey },
-      ];
+      return [...READY.map((sql) => ({ sql, params: [] })), laterOf(tables)];
     case 'suspended':
       return [{ sql: "status = 'suspended'", params: [] }];
     default:
@@ -66,16 +65,28 @@ export function rangesOf(
   }
 }
 
-/** Ready jobs of some types. */
+/** Ready jobs of some types, by the indexes that hold them. */
 export function readyOf(
   tables: TableNames,
   types: readonly string[],
   channel?: string,
-): IndexRange {
-  const sql = `${READY} AND ${tables.ofTypes(types.length)}`;
-  return channel === undefined
-    ? { sql, params: types }
-    : { sql: `${sql} AND channel = ?`, params: [...types, channel] };
+): readonly IndexRange[] {
+  return READY.map((ready) => {
+    const sql = `${ready} AND ${tables.ofTypes(types.length)}`;
+    return channel === undefined
+      ? { sql, params: types }
+      : { sql: `${sql} AND channel = ?`, params: [...types, channel] };
+  });
+}
+
+/** The same as one condition, which no index answers alone. */
+export function readyIn(tables: TableNames, types: readonly string[]): Condition {
+  return { sql: `ready > 0 AND ${tables.ofTypes(types.length)}`, params: types };
+}
+
+/** Waiting jobs that are not due yet. */
+export function laterOf({ words }: TableNames): IndexRange {
+  return { sql: words.later, params: [], key: words.laterKey };
 }
 
 export function oneOf(column: string, values: readonly SqlValue[]): Condition {
@@ -193,8 +204,11 @@ function statusRanges(
   const has = new Set(statuses);
   const ranges: IndexRange[] = [];
   if (has.has('waiting')) {
-    const [ready, later] = rangesOf('waiting', tables) as [IndexRange, IndexRange];
-    ranges.push(q.type === undefined ? ready : readyOf(tables, q.type, q.channel), later);
+    ranges.push(
+      ...(q.type === undefined
+        ? rangesOf('waiting', tables)
+        : [...readyOf(tables, q.type, q.channel), laterOf(tables)]),
+    );
   }
   if (has.has('suspended')) {
     ranges.push(...rangesOf('suspended', tables));

@@ -52,6 +52,7 @@ export const JOB_COLUMNS = {
   tags: 'tags',
   meta: 'meta',
   upstreamJobId: 'upstream_job_id',
+  limitKey: 'limit_key',
 } as const satisfies Record<keyof JobEntity, string>;
 
 /** All columns of the jobs table, for a select list or RETURNING. */
@@ -108,6 +109,7 @@ export function jobOfRow(row: Row): JobEntity {
   job.tags = row[44] as string | null;
   job.meta = row[45] as string | null;
   job.upstreamJobId = row[46] as string | null;
+  job.limitKey = row[47] as string | null;
   return job;
 }
 

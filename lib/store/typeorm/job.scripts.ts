@@ -1,6 +1,7 @@
 import { JobEntity } from '../../entities/job.entity.js';
 import { CHANGES_SQL, query, type Script, type SqlValue } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
+import { readyAs } from '../job-of-draft.js';
 import type {
   ArchivedRun,
   ChangeResult,
@@ -16,6 +17,9 @@ import type { TableNames } from './table-names.js';
 
 /** The statuses in which a run holds its job. */
 export const ACTIVE = "('running', 'canceling', 'suspending', 'locked')";
+
+/** {@link readyAs} in SQL. */
+export const READY = 'CASE WHEN limit_key IS NULL THEN 1 ELSE 2 END';
 
 /** The statements on the path of a job, for SQLite. */
 export class JobScripts {
@@ -147,7 +151,7 @@ export class JobScripts {
     nowMs: number,
   ): Script<{ promoted: number; nextInMs: number | undefined }> {
     const promoted = yield* query(
-      `UPDATE ${this.#t.rows} SET ready = 1 WHERE seq IN (
+      `UPDATE ${this.#t.rows} SET ready = ${READY} WHERE seq IN (
          SELECT seq FROM ${this.#t.rows}
          WHERE status = 'waiting' AND ready = 0 AND run_at_ms <= ?
          ORDER BY run_at_ms LIMIT ? + 0)
@@ -257,7 +261,7 @@ export function withDerived(
     result.sequence = before.sequence + 1;
   }
   if (status !== before.status || runAtMs !== before.runAtMs) {
-    result.ready = status === 'waiting' && runAtMs <= nowMs ? 1 : 0;
+    result.ready = status === 'waiting' && runAtMs <= nowMs ? readyAs(before.limitKey) : 0;
   }
   return result;
 }

@@ -8,6 +8,8 @@ import type {
   InsertResult,
   JobDraft,
   JobStore,
+  LimitedClaim,
+  LimitedRequest,
   RunReport,
 } from '../store.js';
 import type { BatchKind } from '../write-batch.js';
@@ -20,6 +22,7 @@ import type { JobScripts } from './job.scripts.js';
 import { KeyLooks } from './key-looks.js';
 import type { ListScripts } from './list.script.js';
 import { lockScript } from './lock.script.js';
+import { NONE, type LimitedClaims } from './limited-claim.script.js';
 import { hasDeleted, purge, sweep } from './purge.script.js';
 import { inSlices, Turns, type PacedScript } from './slices.js';
 import type { TableNames } from './table-names.js';
@@ -34,6 +37,7 @@ export interface JobStoreParts {
   readonly tables: TableNames;
   readonly scripts: JobScripts;
   readonly claims: Claims;
+  readonly limited: LimitedClaims;
   readonly inserts: Inserts;
   readonly lists: ListScripts;
   readonly tallies: CountScripts;
@@ -64,7 +68,7 @@ export interface JobStoreParts {
  * that one commit finishes a batch of jobs and claims the next.
  */
 export function jobStore(parts: JobStoreParts): JobStore {
-  const { scripts, claims, inserts, lists, tallies, duties } = parts;
+  const { scripts, claims, limited, inserts, lists, tallies, duties } = parts;
   const insertKind: BatchKind<JobDraft, InsertResult> = {
     name: 'insert',
     rank: 10,
@@ -112,6 +116,19 @@ export function jobStore(parts: JobStoreParts): JobStore {
     },
   };
   const quietClaimKind = { ...claimKind, isQuiet: true };
+  const limitedKind: BatchKind<LimitedRequest, LimitedClaim> = {
+    name: 'claim within limits',
+    rank: 91,
+    maxItems: 1,
+    *script(requests, now) {
+      const claimed = [];
+      for (const request of requests) {
+        claimed.push(yield* limited.claim(request, now));
+      }
+      return claimed;
+    },
+  };
+  const quietLimitedKind = { ...limitedKind, isQuiet: true };
   const read: Session['read'] = async (script) => retryRead(parts.session(), script);
   const looks = parts.gathersLooks === true ? new KeyLooks(read, lists) : undefined;
   const turns = new Turns();
@@ -155,6 +172,22 @@ export function jobStore(parts: JobStoreParts): JobStore {
       }
       return taken;
     },
+    claimWithin: async (request) => {
+      if (!request.onlyIfReady) {
+        return parts.writer().add(limitedKind, request, 'engine');
+      }
+      if (!(await read(() => limited.hasReady(request)))) {
+        return NONE;
+      }
+      // Whoever is held back must not tell others, who would try and tell in turn.
+      const claimed = await parts.writer().add(quietLimitedKind, request, 'engine');
+      if (claimed.jobs.length > 0) {
+        parts.claimed?.();
+      }
+      return claimed;
+    },
+    comeBack: async (id, runId, request) =>
+      (await writer()).write((now) => limited.comeBack(id, runId, request, now), 'engine'),
     complete: (completion) => parts.writer().add(completeKind, completion, 'engine'),
     report: (report) => parts.writer().add(reportKind, report, 'engine'),
     change: async (id, decide, tenantId) =>
@@ -186,8 +219,17 @@ export function jobStore(parts: JobStoreParts): JobStore {
     },
     purge: (status, olderThanMs) =>
       deleting((now) => purge(parts.tables, status, now - olderThanMs)),
-    sweep: async () =>
-      (await read(() => hasDeleted(parts.tables))) && deleting(() => sweep(parts.tables)),
+    sweep: async () => {
+      if (await read((now) => limited.isAnyOver(now))) {
+        await (
+          await asideWriter()
+        ).write(
+          quietly((now) => limited.forget(now)),
+          'engine',
+        );
+      }
+      return (await read(() => hasDeleted(parts.tables))) && deleting(() => sweep(parts.tables));
+    },
     waitingIn: (queue, limit, after, tenantId) =>
       sliced((_now, pace) => tallies.waitingIn(queue, limit, after, tenantId, pace)),
     standings: (ids) => read(() => duties.standings(ids)),

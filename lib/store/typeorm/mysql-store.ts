@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm';
+import { MysqlLimitedClaims } from '../dialects/mysql/limited-claim.script.js';
 import { MysqlClaimScript } from '../dialects/mysql/claim.script.js';
 import { MysqlConnection, MysqlExecutor } from '../dialects/mysql/connection.js';
 import { MysqlDutyScripts } from '../dialects/mysql/duty.scripts.js';
@@ -94,10 +95,12 @@ export class MysqlStore extends ServerStore {
     const session = () => this.#open().aside.session;
     const work = (): Writer => this.#open().work.writer;
     const aside = (): Writer => this.#open().aside.writer;
+    const claims = new MysqlClaimScript(this.#tables);
     this.jobs = jobStore({
       tables: this.#tables,
       scripts: this.#scripts,
-      claims: new MysqlClaimScript(this.#tables),
+      claims,
+      limited: new MysqlLimitedClaims(this.#tables, this.#scripts, claims),
       inserts: this.#inserts,
       lists: new ListScripts(this.#tables),
       tallies: new CountScripts(this.#tables),

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { DataSource } from 'typeorm';
+import { PostgresLimitedClaims } from '../dialects/postgres/limited-claim.script.js';
 import { PostgresClaimScript } from '../dialects/postgres/claim.script.js';
 import { Connection, Executor } from '../dialects/postgres/connection.js';
 import { PostgresDutyScripts } from '../dialects/postgres/duty.scripts.js';
@@ -112,10 +113,12 @@ export class PostgresStore extends ServerStore {
     const session = () => this.#open().aside.session;
     const work = (): Writer => this.#open().work.writer;
     const aside = (): Writer => this.#open().aside.writer;
+    const claims = new PostgresClaimScript(this.#tables);
     this.jobs = jobStore({
       tables: this.#tables,
       scripts: this.#scripts,
-      claims: new PostgresClaimScript(this.#tables),
+      claims,
+      limited: new PostgresLimitedClaims(this.#tables, this.#scripts, claims),
       inserts: this.#inserts,
       lists: new ListScripts(this.#tables),
       tallies: new CountScripts(this.#tables),

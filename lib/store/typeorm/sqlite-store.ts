@@ -13,6 +13,7 @@ import type {
   TransactionRun,
 } from '../store.js';
 import { Writer } from '../writer.js';
+import { SqliteLimitedClaims } from '../dialects/sqlite/limited-claim.script.js';
 import { SqliteClaimScript } from '../dialects/sqlite/claim.script.js';
 import { Declarations } from '../dialects/sqlite/declarations.js';
 import { CountScripts } from './count.scripts.js';
@@ -75,10 +76,12 @@ export class SqliteStore implements Store {
     const session = () => this.#open().session;
     this.#handlers = new HandlerTransactions(host, this.#tables, this.clock, session);
     const writer = (): Writer => this.#openWriter();
+    const claims = new SqliteClaimScript(this.#tables, declarations);
     const jobs = jobStore({
       tables: this.#tables,
       scripts: this.#scripts,
-      claims: new SqliteClaimScript(this.#tables, declarations),
+      claims,
+      limited: new SqliteLimitedClaims(this.#tables, this.#scripts, claims, declarations),
       inserts: this.#inserts,
       lists: new ListScripts(this.#tables),
       tallies: new CountScripts(this.#tables),
@@ -103,8 +106,8 @@ export class SqliteStore implements Store {
     const catalog = catalogStore(this.#tables, session, writer);
     this.catalog = {
       ...catalog,
-      declare: async (types, groups) => {
-        await catalog.declare(types, groups);
+      declare: async (types, groups, scopes) => {
+        await catalog.declare(types, groups, scopes);
         await writer().write(() => declarations.declare(types, groups), 'engine');
         await session().read(() => declarations.load());
       },

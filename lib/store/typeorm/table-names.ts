@@ -61,6 +61,7 @@ export interface TableNames {
   readonly queues: string;
   readonly workers: string;
   readonly logs: string;
+  readonly limits: string;
   readonly migrations: string;
   readonly words: SqlWords;
   /** The quoted name of an index; unique in the schema, so it carries the prefix too. */
@@ -141,6 +142,7 @@ export function tableNames(
     queues: quoted('job_queues'),
     workers: quoted('job_workers'),
     logs: quoted('job_logs'),
+    limits: quoted('job_limits'),
     migrations: quoted('job_migrations'),
     index: (name) => identifier(named(`ix_${name}`)),
     isOfTenant: words.ofTenant,

@@ -6,8 +6,8 @@ import { byClaimOrder, ClaimScript, type Lane } from '../../typeorm/claim.script
 import type { TableNames } from '../../typeorm/table-names.js';
 import { query, type Row, type Script, type SqlValue } from '../sql.js';
 
-const MAY_START = '(expires_at_ms IS NULL OR expires_at_ms > ? OR revision > 0)';
-const ORDER = 'ORDER BY priority DESC, run_at_ms, seq';
+export const MAY_START = '(expires_at_ms IS NULL OR expires_at_ms > ? OR revision > 0)';
+export const ORDER = 'ORDER BY priority DESC, run_at_ms, seq';
 /** Lanes that are looked at in one statement. */
 const MOST_LANES = 50;
 
@@ -30,7 +30,7 @@ export class MysqlClaimScript extends ClaimScript {
     this.#t = tables;
     const { jobs, queues } = tables;
     this.#ready = `FROM ${jobs} FORCE INDEX (${tables.index('jobs_ready')})
-      WHERE ready = 1 AND type = ? AND channel = ? AND ${MAY_START}
+      WHERE ready = 1 AND type = ? AND channel = ? AND limit_key IS NULL AND ${MAY_START}
         AND NOT EXISTS (SELECT 1 FROM ${queues} WHERE name = ? AND paused = 1)
       ${ORDER} LIMIT ?`;
     // As the change that follows will leave them.
@@ -46,7 +46,7 @@ export class MysqlClaimScript extends ClaimScript {
   }
 
   override *claim(request: ClaimRequest, nowMs: number): Script<readonly JobEntity[]> {
-    const { limit, starts } = request;
+    const { limit } = request;
     const prefix = newId(nowMs).slice(0, 24);
     const rows: Row[] = [];
     for (const [lane, most] of yield* this.#wanted(request, nowMs)) {
@@ -60,6 +60,17 @@ export class MysqlClaimScript extends ClaimScript {
     if (limit <= 0 || rows.length === 0) {
       return [];
     }
+    return (yield* this.#change(rows, prefix, request, nowMs)).toSorted(byClaimOrder);
+  }
+
+  /** Changes locked rows. */
+  *#change(
+    rows: readonly Row[],
+    prefix: string,
+    request: ClaimRequest,
+    nowMs: number,
+  ): Script<readonly JobEntity[]> {
+    const { starts } = request;
     yield {
       sql: `UPDATE ${this.#t.jobs} SET
          status = 'running', ready = 0, room = NULL, sequence = sequence + 1, revision = revision + 1,
@@ -78,18 +89,41 @@ export class MysqlClaimScript extends ClaimScript {
       // The rows are locked: nothing is left to be asked.
       deferred: true,
     };
-    return rows.map((row) => claimedJobOfRow(row, request, nowMs)).sort(byClaimOrder);
+    return rows.map((row) => claimedJobOfRow(row, request, nowMs));
+  }
+
+  /** Takes jobs that were chosen in the same transaction, but for those that somebody holds. */
+  *take(
+    seqs: readonly number[],
+    request: ClaimRequest,
+    nowMs: number,
+  ): Script<readonly JobEntity[]> {
+    const prefix = newId(nowMs).slice(0, 24);
+    const rows = yield* query(
+      `SELECT ${this.#columns}, limit_key FROM ${this.#t.jobs} FORCE INDEX (PRIMARY)
+       WHERE seq IN (?*) AND ready > 0 FOR UPDATE SKIP LOCKED`,
+      [prefix, JSON.stringify(seqs.toSorted((a, b) => a - b))],
+    );
+    if (rows.length === 0) {
+      return [];
+    }
+    const jobs = yield* this.#change(rows, prefix, request, nowMs);
+    jobs.forEach((job, at) => (job.limitKey = (rows[at]?.at(-1) ?? null) as string | null));
+    return jobs;
   }
 
   /** Which channels have ready jobs: one step in the index for each, however many jobs it has. */
-  protected override *lanesOfAllChannels(types: readonly string[]): Script<readonly Lane[]> {
+  protected override *lanesOfAllChannels(
+    types: readonly string[],
+    ready: number,
+  ): Script<readonly Lane[]> {
     const lanes: Lane[] = [];
     for (const type of types) {
       for (let channel: SqlValue = null; ;) {
         const after: readonly SqlValue[] = channel === null ? [] : [channel];
         const [row]: readonly Row[] = yield* query(
           `SELECT MIN(channel) FROM ${this.#t.jobs} FORCE INDEX (${this.#t.index('jobs_ready')})
-           WHERE ready = 1 AND type = ?${channel === null ? '' : ' AND channel > ?'}`,
+           WHERE ready = ${ready} AND type = ?${channel === null ? '' : ' AND channel > ?'}`,
           [type, ...after],
         );
         channel = row?.[0] ?? null;

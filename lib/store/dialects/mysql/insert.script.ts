@@ -20,18 +20,18 @@ const COLUMNS = [
   'updated_at_ms',
   'run_at_ms',
   ...OWN_KEYS,
-].join(', ');
+];
 
 /** Rows of one statement. */
 const MOST_ROWS = 500;
 
 /** Stores drafts on MySQL and MariaDB. */
 export class MysqlInsertScript extends ServerInserts {
-  readonly #insert: string;
+  readonly #jobs: string;
 
   constructor(tables: TableNames, source: NumberSource) {
     super(tables, source);
-    this.#insert = `INSERT IGNORE INTO ${tables.jobs} (${COLUMNS}) VALUES `;
+    this.#jobs = tables.jobs;
   }
 
   protected override *store(
@@ -41,20 +41,22 @@ export class MysqlInsertScript extends ServerInserts {
     isAlone: boolean,
   ): Script<number> {
     // There is at least one.
-    const { terms } = (created[0] as CreatedJob).draft;
-    const common = sharedOf(terms, null, null, isDue(terms, nowMs))
+    const first = (created[0] as CreatedJob).draft;
+    const { terms } = first;
+    const columns = first.limitKey === null ? COLUMNS : [...COLUMNS, 'limit_key'];
+    const common = sharedOf(first, isDue(terms, nowMs))
       .filter((_, at) => at !== KEY_AT && at !== HASH_AT)
       .map(literal)
       .join(',');
     const startMs = startsNow(terms) ? undefined : startOf(terms, nowMs, nowMs);
     const rows = created.map(
       ({ draft, seq, id, scheduledAtMs }) =>
-        `(${common},${seq},${literal(id)},${literal(draft.params)},${scheduledAtMs},${scheduledAtMs},${startMs ?? Math.min(scheduledAtMs, nowMs)},${literal(draft.idempotencyKey)},${literal(draft.requestHash)})`,
+        `(${common},${seq},${literal(id)},${literal(draft.params)},${scheduledAtMs},${scheduledAtMs},${startMs ?? Math.min(scheduledAtMs, nowMs)},${literal(draft.idempotencyKey)},${literal(draft.requestHash)}${draft.limitKey === null ? '' : `,${literal(draft.limitKey)}`})`,
     );
     const parts = chunks(rows, MOST_ROWS, (row) => row.length);
     let stored = 0;
     for (const part of parts) {
-      const sql = this.#insert + part.join(',');
+      const sql = `INSERT IGNORE INTO ${this.#jobs} (${columns.join(', ')}) VALUES ${part.join(',')}`;
       yield isAlone && parts.length === 1 ? { sql, params: [], alone: true } : { sql, params: [] };
       const changes = yield* query(CHANGES_SQL);
       stored += Number(changes[0]?.[0]);

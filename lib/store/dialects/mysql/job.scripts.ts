@@ -10,7 +10,7 @@ import type {
   TransactionRun,
 } from '../../store.js';
 import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from '../../typeorm/job.columns.js';
-import { ACTIVE, heldOfRow, JobScripts, withDerived } from '../../typeorm/job.scripts.js';
+import { ACTIVE, heldOfRow, JobScripts, READY, withDerived } from '../../typeorm/job.scripts.js';
 import { removeDeleted } from '../../typeorm/purge.script.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { seqOfId } from '../shared/row-numbers.js';
@@ -180,7 +180,7 @@ export class MysqlJobScripts extends JobScripts {
       [nowMs],
     );
     if (free.length > 0) {
-      yield* query(`UPDATE ${this.#t.jobs} SET ready = 1 WHERE seq IN (?*)`, [
+      yield* query(`UPDATE ${this.#t.jobs} SET ready = ${READY} WHERE seq IN (?*)`, [
         JSON.stringify(free),
       ]);
     }

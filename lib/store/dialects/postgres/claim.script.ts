@@ -2,13 +2,14 @@ import type { JobEntity } from '../../../entities/job.entity.js';
 import { newId } from '../../../model/id.js';
 import type { ClaimRequest } from '../../store.js';
 import { byClaimOrder, ClaimScript, type Lane } from '../../typeorm/claim.script.js';
+import type { Line } from '../../typeorm/limit-turns.js';
 import type { TableNames } from '../../typeorm/table-names.js';
-import { query, type Script } from '../sql.js';
-import { texts } from './arrays.js';
+import { query, type Script, type SqlValue } from '../sql.js';
+import { numbers, texts } from './arrays.js';
 import { CLAIMED, claimedJob } from './claimed-row.js';
 
-const MAY_START = '(expires_at_ms IS NULL OR expires_at_ms > ? OR revision > 0)';
-const ORDER = 'ORDER BY priority DESC, run_at_ms, seq';
+export const MAY_START = '(expires_at_ms IS NULL OR expires_at_ms > ? OR revision > 0)';
+export const ORDER = 'ORDER BY priority DESC, run_at_ms, seq';
 
 /**
  * Takes ready jobs on PostgreSQL. Rows are locked where they are found, in claim order, and those
@@ -18,7 +19,9 @@ const ORDER = 'ORDER BY priority DESC, run_at_ms, seq';
 export class PostgresClaimScript extends ClaimScript {
   readonly #one: string;
   readonly #many: string;
-  readonly #lanes: string;
+  readonly #lanes: (ready: number) => string;
+  readonly #chosen: string;
+  readonly #lines: string;
 
   constructor(tables: TableNames) {
     super(tables);
@@ -53,12 +56,20 @@ export class PostgresClaimScript extends ClaimScript {
           WHERE ready = 1 AND job.type = wanted.type AND job.channel = wanted.channel AND ${MAY_START}
           ${ORDER} LIMIT wanted.jobs FOR UPDATE SKIP LOCKED) AS locked)
       ${set}`;
-    const next = (after: string): string =>
-      `(SELECT MIN(channel) FROM ${jobs} AS job WHERE ready = 1 AND job.type = lane.type${after})`;
-    this.#lanes = `WITH RECURSIVE found (type, channel) AS (
-        SELECT type, ${next('')} FROM unnest(?::text[]) AS lane (type)
+    this.#chosen = `WITH taken AS MATERIALIZED (SELECT unnest(?::bigint[]) AS seq) ${set}, limit_key`;
+    this.#lines = `WITH taken AS MATERIALIZED (
+        SELECT locked.seq FROM unnest(?::text[], ?::text[], ?::text[], ?::bigint[]) AS line (type, channel, key, most)
+        CROSS JOIN LATERAL (
+          SELECT seq FROM ${jobs} AS job WHERE ready = 2 AND job.type = line.type AND job.channel = line.channel
+            AND job.limit_key = line.key AND ${MAY_START}
+          ${ORDER} LIMIT line.most FOR UPDATE SKIP LOCKED) AS locked)
+      ${set}, limit_key`;
+    const next = (ready: number, after: string): string =>
+      `(SELECT MIN(channel) FROM ${jobs} AS job WHERE ready = ${ready} AND job.type = lane.type${after})`;
+    this.#lanes = (ready) => `WITH RECURSIVE found (type, channel) AS (
+        SELECT type, ${next(ready, '')} FROM unnest(?::text[]) AS lane (type)
         UNION ALL
-        SELECT type, ${next(' AND job.channel > lane.channel')} FROM found AS lane WHERE channel IS NOT NULL)
+        SELECT type, ${next(ready, ' AND job.channel > lane.channel')} FROM found AS lane WHERE channel IS NOT NULL)
       SELECT type, channel FROM found WHERE channel IS NOT NULL`;
   }
 
@@ -108,8 +119,62 @@ export class PostgresClaimScript extends ClaimScript {
       .sort(byClaimOrder);
   }
 
-  protected override *lanesOfAllChannels(types: readonly string[]): Script<readonly Lane[]> {
-    const rows = yield* query(this.#lanes, [texts(types)]);
+  /** Takes jobs that were chosen, and locked, in the same transaction. */
+  *take(
+    seqs: readonly number[],
+    request: ClaimRequest,
+    nowMs: number,
+  ): Script<readonly JobEntity[]> {
+    return yield* this.#takeOf(this.#chosen, [numbers(seqs)], request, nowMs);
+  }
+
+  /** Takes the first jobs of lines that have a key, as many as each says. */
+  *takeLines(
+    lines: readonly Line[],
+    request: ClaimRequest,
+    nowMs: number,
+  ): Script<readonly JobEntity[]> {
+    const params = [
+      texts(lines.map(({ lane }) => lane.type)),
+      texts(lines.map(({ lane }) => lane.channel)),
+      texts(lines.map(({ key }) => key)),
+      numbers(lines.map(({ most }) => most)),
+      nowMs,
+    ];
+    return yield* this.#takeOf(this.#lines, params, request, nowMs);
+  }
+
+  /** They come with their keys. */
+  *#takeOf(
+    sql: string,
+    params: readonly SqlValue[],
+    request: ClaimRequest,
+    nowMs: number,
+  ): Script<readonly JobEntity[]> {
+    const prefix = newId(nowMs).slice(0, 24);
+    const startMs = request.starts ? nowMs : null;
+    const rows = yield* query(sql, [
+      ...params,
+      prefix,
+      request.workerId,
+      nowMs + request.leaseMs,
+      nowMs,
+      startMs,
+      startMs,
+      '',
+    ]);
+    return rows.map((row) => {
+      const job = claimedJob(row, { request, nowMs, prefix, soleType: '' });
+      job.limitKey = row[28] as string | null;
+      return job;
+    });
+  }
+
+  protected override *lanesOfAllChannels(
+    types: readonly string[],
+    ready: number,
+  ): Script<readonly Lane[]> {
+    const rows = yield* query(this.#lanes(ready), [texts(types)]);
     return rows.map((row): Lane => [String(row[0]), String(row[1])]);
   }
 }

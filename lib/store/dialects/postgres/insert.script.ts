@@ -25,13 +25,18 @@ const HASH_AT = SHARED.indexOf('request_hash');
 
 /** Stores drafts on PostgreSQL, which takes the arrays of a statement apart. */
 export class PostgresInsertScript extends ServerInserts {
-  readonly #sql: string;
-  readonly #keyedSql: string;
+  readonly #sql: (isKeyed: boolean, isLimited: boolean) => string;
 
   constructor(tables: TableNames, source: NumberSource) {
     super(tables, source);
-    this.#sql = statement(tables, false);
-    this.#keyedSql = statement(tables, true);
+    const [plain, limited, keyed, both] = [
+      [false, false],
+      [false, true],
+      [true, false],
+      [true, true],
+    ].map(([isKeyed = false, isLimited = false]) => statement(tables, isKeyed, isLimited));
+    this.#sql = (isKeyed, isLimited) =>
+      (isKeyed ? (isLimited ? both : keyed) : isLimited ? limited : plain) ?? '';
   }
 
   protected override *store(
@@ -41,8 +46,10 @@ export class PostgresInsertScript extends ServerInserts {
     isAlone: boolean,
   ): Script<number> {
     // There is at least one.
-    const { terms } = (created[0] as CreatedJob).draft;
-    const common = sharedOf(terms, null, null, isDue(terms, nowMs)).filter(
+    const { draft } = created[0] as CreatedJob;
+    const { terms } = draft;
+    const isLimited = draft.limitKey !== null;
+    const common = sharedOf(draft, isDue(terms, nowMs)).filter(
       (_, at) => at !== KEY_AT && at !== HASH_AT,
     );
     const params: SqlValue[] = [
@@ -59,15 +66,21 @@ export class PostgresInsertScript extends ServerInserts {
         texts(created.map((each) => each.draft.requestHash)),
       );
     }
-    const sql = isKeyed ? this.#keyedSql : this.#sql;
+    if (isLimited) {
+      params.push(texts(created.map((each) => each.draft.limitKey)));
+    }
+    const sql = this.#sql(isKeyed, isLimited);
     yield isAlone ? { sql, params, alone: true } : { sql, params };
     const changes = yield* query(CHANGES_SQL);
     return Number(changes[0]?.[0]);
   }
 }
 
-function statement(tables: TableNames, isKeyed: boolean): string {
-  const keys = isKeyed ? ['idempotency_key', 'request_hash'] : [];
+function statement(tables: TableNames, isKeyed: boolean, isLimited: boolean): string {
+  const keys = [
+    ...(isKeyed ? ['idempotency_key', 'request_hash'] : []),
+    ...(isLimited ? ['limit_key'] : []),
+  ];
   const own = ['seq', 'job_id', 'params', ...keys];
   const columns = [...COMMON, 'run_at_ms', ...own, 'scheduled_at_ms', 'updated_at_ms'];
   const common = COMMON.map((column) => `?::${CASTS[column] ?? 'text'}`).join(', ');

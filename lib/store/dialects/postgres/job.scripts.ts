@@ -1,5 +1,5 @@
 import type { Completion, HeldRun, RunLines, RunReport, TransactionRun } from '../../store.js';
-import { ACTIVE, heldOfRow, JobScripts } from '../../typeorm/job.scripts.js';
+import { ACTIVE, heldOfRow, JobScripts, READY } from '../../typeorm/job.scripts.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { seqOfId } from '../shared/row-numbers.js';
 import { CHANGES_SQL, query, queryAlone, type Script } from '../sql.js';
@@ -124,7 +124,7 @@ export class PostgresJobScripts extends JobScripts {
     nowMs: number,
   ): Script<{ promoted: number; nextInMs: number | undefined }> {
     yield* queryAlone(
-      `UPDATE ${this.#t.jobs} SET ready = 1 WHERE status = 'waiting' AND seq = ANY(ARRAY(
+      `UPDATE ${this.#t.jobs} SET ready = ${READY} WHERE status = 'waiting' AND seq = ANY(ARRAY(
          SELECT seq FROM ${this.#t.jobs}
          WHERE status = 'waiting' AND ready = 0 AND run_at_ms <= ?
          ORDER BY run_at_ms LIMIT ? FOR UPDATE SKIP LOCKED))`,

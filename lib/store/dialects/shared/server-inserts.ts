@@ -1,6 +1,6 @@
 import type { JobEntity } from '../../../entities/job.entity.js';
 import { CreatedJob } from '../../job-of-draft.js';
-import type { InsertResult, JobDraft, JobTerms, KeyHolder } from '../../store.js';
+import type { InsertResult, JobDraft, KeyHolder } from '../../store.js';
 import { areAlike, ID_TAKEN, type Inserts } from '../../typeorm/inserts.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from '../../typeorm/job.columns.js';
 import type { TableNames } from '../../typeorm/table-names.js';
@@ -241,13 +241,13 @@ function keyOf(of: JobDraft | JobEntity): string {
 
 /** Drafts that share a statement, in their order. */
 function groupByTerms(drafts: readonly JobDraft[]): readonly (readonly Placed[])[] {
-  const groups: { readonly terms: JobTerms; readonly placed: Placed[] }[] = [];
+  const groups: { readonly first: JobDraft; readonly placed: Placed[] }[] = [];
   for (const [at, draft] of drafts.entries()) {
     const last = groups.at(-1);
-    if (last !== undefined && (last.terms === draft.terms || areAlike(last.terms, draft.terms))) {
+    if (last !== undefined && areAlike(last.first, draft)) {
       last.placed.push({ draft, at });
     } else {
-      groups.push({ terms: draft.terms, placed: [{ draft, at }] });
+      groups.push({ first: draft, placed: [{ draft, at }] });
     }
   }
   return groups.map(({ placed }) => placed);

@@ -17,8 +17,8 @@ type Lane = readonly [declaration: number, channel: string];
 /** So many lanes are named in a statement; SQLite takes at most 500 parts of a UNION. */
 const MOST_NAMED = 50;
 
-const MAY_START = '(expires_at_ms IS NULL OR expires_at_ms > ? OR revision > 0)';
-const ORDER = 'ORDER BY priority DESC, run_at_ms, seq';
+export const MAY_START = '(expires_at_ms IS NULL OR expires_at_ms > ? OR revision > 0)';
+export const ORDER = 'ORDER BY priority DESC, run_at_ms, seq';
 
 /** The last twelve digits of a run's id, as a number: the end of its job's row number. */
 const RUN_NUMBERS = 2 ** 48;
@@ -82,7 +82,7 @@ export class SqliteClaimScript implements Claims {
       return [];
     }
     const declared = yield* this.#declarations.ofTypes(request.types);
-    const lanes = yield* this.#lanes(declared, request.channels);
+    const lanes = yield* this.lanesOf(declared, request.channels, [1]);
     if (lanes.length === 0) {
       return [];
     }
@@ -107,6 +107,37 @@ export class SqliteClaimScript implements Claims {
     return rows.map((row) => claimedJob(row, byNumber, prefix, request, nowMs)).sort(byClaimOrder);
   }
 
+  /** Takes the jobs that a statement names, in a transaction that keeps the limits; they come with their keys. */
+  *takeOf(
+    seqs: string,
+    params: readonly SqlValue[],
+    request: ClaimRequest,
+    nowMs: number,
+    declared: ReadonlyMap<number, Declaration>,
+  ): Script<readonly JobEntity[]> {
+    const prefix = newId(nowMs).slice(0, 24);
+    const { starts } = request;
+    const rows = yield* query(
+      `UPDATE ${this.#t.rows} SET ${this.#changes(starts)}
+       WHERE status = 'waiting' AND ready > 0 AND ${MAY_START} AND seq IN (${seqs})
+       RETURNING ${RETURNED}, limit_key`,
+      [
+        prefix,
+        request.workerId,
+        nowMs + request.leaseMs,
+        nowMs,
+        ...(starts ? [nowMs, nowMs] : []),
+        nowMs,
+        ...params,
+      ],
+    );
+    return rows.map((row) => {
+      const job = claimedJob(row, declared, prefix, request, nowMs);
+      job.limitKey = row[28] as string | null;
+      return job;
+    });
+  }
+
   *hasReady(request: ClaimRequest): Script<boolean> {
     for (const { number } of yield* this.#declarations.ofTypes(request.types)) {
       const channels: readonly (string | undefined)[] =
@@ -124,19 +155,28 @@ export class SqliteClaimScript implements Claims {
     return false;
   }
 
-  *#lanes(
+  /** The lanes that a worker serves; of all channels those that have jobs which are ready in such a way. */
+  *lanesOf(
     declared: readonly Declaration[],
     channels: ClaimRequest['channels'],
+    ready: readonly number[],
   ): Script<readonly Lane[]> {
-    return channels === '*'
-      ? yield* this.#lanesOfAllChannels(declared)
-      : declared.flatMap(({ number }) => channels.map((channel): Lane => [number, channel]));
+    if (channels !== '*') {
+      return declared.flatMap(({ number }) => channels.map((channel): Lane => [number, channel]));
+    }
+    const lanes = new Map<string, Lane>();
+    for (const way of ready) {
+      for (const lane of yield* this.#lanesOfAllChannels(declared, way)) {
+        lanes.set(lane.join(' '), lane);
+      }
+    }
+    return [...lanes.values()];
   }
 
   /** Which channels have ready jobs: one step in the index for each, however many jobs it has. */
-  *#lanesOfAllChannels(declared: readonly Declaration[]): Script<readonly Lane[]> {
+  *#lanesOfAllChannels(declared: readonly Declaration[], ready: number): Script<readonly Lane[]> {
     const next = (after: string): string =>
-      `(SELECT MIN(channel) FROM ${this.#t.rows} WHERE ready = 1 AND declaration = lane.number${after})`;
+      `(SELECT MIN(channel) FROM ${this.#t.rows} WHERE ready = ${ready} AND declaration = lane.number${after})`;
     const rows = yield* query(
       `WITH RECURSIVE found (number, channel) AS (
          SELECT number, ${next('')} FROM (SELECT value AS number FROM json_each(?)) AS lane
@@ -153,15 +193,9 @@ export class SqliteClaimScript implements Claims {
     const key = starts ? named : -named;
     let sql = this.#statements.get(key);
     if (sql === undefined) {
-      const { rows, declarations, queues } = this.#t;
-      const timeout = `COALESCE(timeout_sec, (SELECT declared.timeout_sec FROM ${declarations} AS declared
-          WHERE declared.declaration = ${rows}.declaration))`;
+      const { rows, queues } = this.#t;
       // `LIMIT ? + 0`: for a bare `LIMIT ?` SQLite prepares the statement anew at each execution.
-      sql = `UPDATE ${rows} SET
-          status = 'running', ready = 0, sequence = sequence + 1, revision = revision + 1,
-          run_id = ? || printf('%012x', seq & ${RUN_NUMBERS - 1}), worker_id = ?,
-          lease_until_ms = ?, updated_at_ms = ?,
-          ${starts ? `started_at_ms = ?, eta_ms = CASE WHEN ${timeout} > 0 THEN ? + CAST(${timeout} * 1000 AS INTEGER) END` : 'started_at_ms = NULL, eta_ms = NULL'}
+      sql = `UPDATE ${rows} SET ${this.#changes(starts)}
         WHERE status = 'waiting'
           AND NOT EXISTS (SELECT 1 FROM ${queues} WHERE name = ? AND paused = 1)
           AND seq IN (SELECT seq FROM (
@@ -171,6 +205,16 @@ export class SqliteClaimScript implements Claims {
       this.#statements.set(key, sql);
     }
     return sql;
+  }
+
+  #changes(starts: boolean): string {
+    const { rows, declarations } = this.#t;
+    const timeout = `COALESCE(timeout_sec, (SELECT declared.timeout_sec FROM ${declarations} AS declared
+          WHERE declared.declaration = ${rows}.declaration))`;
+    return `status = 'running', ready = 0, sequence = sequence + 1, revision = revision + 1,
+          run_id = ? || printf('%012x', seq & ${RUN_NUMBERS - 1}), worker_id = ?,
+          lease_until_ms = ?, updated_at_ms = ?,
+          ${starts ? `started_at_ms = ?, eta_ms = CASE WHEN ${timeout} > 0 THEN ? + CAST(${timeout} * 1000 AS INTEGER) END` : 'started_at_ms = NULL, eta_ms = NULL'}`;
   }
 
   #namedLanes(lanes: number): string {

@@ -35,6 +35,7 @@ export class Declarations {
   /** The last one that was looked up: most calls enqueue one type, with its own terms. */
   #last: readonly [JobTerms, Declaration] | undefined;
   #byKey: ReadonlyMap<string, Declaration> = new Map();
+  #byNumber: ReadonlyMap<number, Declaration> = new Map();
   #all: readonly Declaration[] = [];
   #isBehind = false;
 
@@ -65,6 +66,7 @@ export class Declarations {
     );
     this.#all = rows.map(declarationOf);
     this.#byKey = new Map(this.#all.map((each) => [keyOf(each), each]));
+    this.#byNumber = new Map(this.#all.map((each) => [each.number, each]));
     this.#last = undefined;
     this.#isBehind = false;
   }
@@ -98,6 +100,17 @@ export class Declarations {
       [JSON.stringify(types)],
     );
     return rows.map(declarationOf);
+  }
+
+  /** Every declaration there is. */
+  *byNumber(): Script<ReadonlyMap<number, Declaration>> {
+    const last = yield* query(`SELECT MAX(declaration) FROM ${this.#t.declarations}`);
+    if (Number(last[0]?.[0] ?? 0) === (this.#all.at(-1)?.number ?? 0)) {
+      return this.#byNumber;
+    }
+    this.#isBehind = true;
+    const rows = yield* query(`SELECT ${COLUMNS} FROM ${this.#t.declarations}`);
+    return new Map(rows.map(declarationOf).map((each) => [each.number, each]));
   }
 
   *#declared(wanted: New): Script<Declaration> {

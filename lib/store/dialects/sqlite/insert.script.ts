@@ -7,8 +7,8 @@ import { givenJobId, jobIdOf, newJobId } from './job-ids.js';
 import type { DatabaseClock } from './sqlite-clock.js';
 import { randomHigh, randomLow } from '../../../model/id.js';
 import { NIL_TENANT } from '../../../model/tenant.js';
-import { CreatedJob, isDue, startOf, startsNow } from '../../job-of-draft.js';
-import type { InsertResult, JobDraft, JobTerms, KeyHolder } from '../../store.js';
+import { CreatedJob, isDue, readyAs, startOf, startsNow } from '../../job-of-draft.js';
+import type { InsertResult, JobDraft, KeyHolder } from '../../store.js';
 import { areAlike, ID_TAKEN, type Inserts } from '../../typeorm/inserts.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from '../../typeorm/job.columns.js';
 import type { TableNames } from '../../typeorm/table-names.js';
@@ -51,16 +51,12 @@ export class SqliteInsertScript implements Inserts {
   readonly #declarations: Declarations;
   readonly #clock: DatabaseClock | undefined;
   readonly #statements = new Map<string, string>();
-  readonly #withKey: string;
 
   /** @param clock given where each statement is a journey to another thread: then one does it all */
   constructor(tables: TableNames, declarations: Declarations, clock?: DatabaseClock) {
     this.#t = tables;
     this.#declarations = declarations;
     this.#clock = clock;
-    this.#withKey = `${this.#insertMany(1, true, false)} WHERE true
-      ON CONFLICT (idempotency_key, COALESCE(tenant_id, '${NIL_TENANT}')) WHERE idempotency_key IS NOT NULL
-      DO NOTHING RETURNING seq`;
   }
 
   /** Stores drafts in their order. */
@@ -184,30 +180,36 @@ export class SqliteInsertScript implements Inserts {
       const { terms } = drafts[start] as JobDraft;
       const declaration = yield* this.#declarations.of(terms);
       const isEach = !isOneStart && startsNow(terms);
+      const isLimited = (drafts[start] as JobDraft).limitKey !== null;
       const values: SqlValue[] = [isEach ? nowMs : startOf(terms, msOfSeq(seq), nowMs)];
-      const isSpecial = addShared(values, terms, declaration, nowMs, null, null);
+      const isSpecial = addShared(values, drafts[start] as JobDraft, declaration, nowMs);
       let at = start;
       const end = start + rowsAtOnce(alikeFrom(drafts, start, to));
       for (; at < end; at += 1, seq += 1) {
         const draft = drafts[at] as JobDraft;
         const { id, high, low } = newJobId(seq);
         values.push(seq, high, low, draft.params);
+        if (isLimited) {
+          values.push(draft.limitKey);
+        }
         results.push(new CreatedJob(draft, seq, id, msOfSeq(seq), nowMs));
       }
-      yield* query(this.#insertMany(at - start, isSpecial, isEach), values);
+      yield* query(this.#insertMany(at - start, isSpecial, isEach, isLimited), values);
       start = at;
     }
   }
 
   /** Jobs that start now, in one statement that also asks for the time and for free numbers. */
   *#insertAtOnce(drafts: readonly JobDraft[]): Script<readonly InsertResult[] | undefined> {
-    const terms = drafts[0]?.terms;
+    const [first] = drafts;
+    const terms = first?.terms;
     if (
       this.#clock === undefined ||
+      first === undefined ||
       terms === undefined ||
       drafts.length > MOST_AT_ONCE ||
       !startsNow(terms) ||
-      !drafts.every((each) => each.terms === terms && !isSingled(each))
+      !drafts.every((each) => each.terms === terms && each.limitKey === null && !isSingled(each))
     ) {
       return undefined;
     }
@@ -216,7 +218,7 @@ export class SqliteInsertScript implements Inserts {
       return undefined;
     }
     const shared: SqlValue[] = [];
-    const isSpecial = addShared(shared, terms, declaration, 0, null, null);
+    const isSpecial = addShared(shared, first, declaration, 0);
     const tails = drafts.map(() => ({ high: randomHigh(), low: randomLow() }));
     const [inserted] = yield {
       sql: this.#atOnce(drafts.length, isSpecial),
@@ -236,12 +238,12 @@ export class SqliteInsertScript implements Inserts {
     if (count !== drafts.length) {
       return undefined;
     }
-    const first = Number(last) - count + 1;
-    const nowMs = msOfSeq(first);
+    const firstSeq = Number(last) - count + 1;
+    const nowMs = msOfSeq(firstSeq);
     return drafts.map((draft, at) => {
       // As many tails as drafts.
       const { high, low } = tails[at] as (typeof tails)[number];
-      return new CreatedJob(draft, first + at, jobIdOf(first + at, high, low), nowMs, nowMs);
+      return new CreatedJob(draft, firstSeq + at, jobIdOf(firstSeq + at, high, low), nowMs, nowMs);
     });
   }
 
@@ -254,14 +256,20 @@ export class SqliteInsertScript implements Inserts {
     if (seq === undefined) {
       return ID_TAKEN;
     }
-    const { idempotencyKey, requestHash, terms } = draft;
+    const { idempotencyKey, terms, limitKey } = draft;
     const { id, high, low } = draft.id === undefined ? newJobId(seq) : givenJobId(draft.id);
     const created = new CreatedJob(draft, seq, id, msOfSeq(seq), nowMs);
     const declaration = yield* this.#declarations.of(terms);
     const values: SqlValue[] = [created.job.runAtMs];
-    addShared(values, terms, declaration, nowMs, idempotencyKey, requestHash, true);
+    addShared(values, draft, declaration, nowMs, true);
     values.push(seq, high, low, draft.params);
-    if ((yield* query(this.#withKey, values)).length === 1) {
+    if (limitKey !== null) {
+      values.push(limitKey);
+    }
+    const sql = `${this.#insertMany(1, true, false, limitKey !== null)} WHERE true
+      ON CONFLICT (idempotency_key, COALESCE(tenant_id, '${NIL_TENANT}')) WHERE idempotency_key IS NOT NULL
+      DO NOTHING RETURNING seq`;
+    if ((yield* query(sql, values)).length === 1) {
       return created;
     }
     const holder = yield* this.findByKey(terms.tenantId, idempotencyKey ?? '');
@@ -301,15 +309,16 @@ export class SqliteInsertScript implements Inserts {
   }
 
   /** What {@link startOf} says, in SQL, for jobs that start when they were enqueued, each at its time. */
-  #insertMany(rows: number, isSpecial: boolean, isEach: boolean): string {
-    const key = `${rows}${isSpecial ? 's' : ''}${isEach ? 'e' : ''}`;
+  #insertMany(rows: number, isSpecial: boolean, isEach: boolean, isLimited: boolean): string {
+    const key = `${rows}${isSpecial ? 's' : ''}${isEach ? 'e' : ''}${isLimited ? 'l' : ''}`;
     let sql = this.#statements.get(key);
     if (sql === undefined) {
       const shared = isSpecial ? [...PLAIN, ...SPECIAL] : PLAIN;
       const start = isEach ? `MIN(${msOfSeqSql('column1')}, ?)` : '?';
-      const own = Array.from({ length: rows }, () => '(?, ?, ?, ?)').join(', ');
-      sql = `INSERT INTO ${this.#t.rows} (run_at_ms, ${shared.join(', ')}, ${OWN.join(', ')})
-        SELECT ${start}, ${shared.map(() => '?').join(', ')}, column1, column2, column3, column4 FROM (VALUES ${own})`;
+      const columns = isLimited ? [...OWN, 'limit_key'] : OWN;
+      const own = Array.from({ length: rows }, () => `(${columns.map(() => '?').join(', ')})`);
+      sql = `INSERT INTO ${this.#t.rows} (run_at_ms, ${shared.join(', ')}, ${columns.join(', ')})
+        SELECT ${start}, ${shared.map(() => '?').join(', ')}, ${columns.map((_, at) => `column${at + 1}`).join(', ')} FROM (VALUES ${own.join(', ')})`;
       this.#statements.set(key, sql);
     }
     return sql;
@@ -318,14 +327,11 @@ export class SqliteInsertScript implements Inserts {
 
 /** How many drafts in a row, from one on, can share a statement. */
 function alikeFrom(drafts: readonly JobDraft[], start: number, to: number): number {
-  const { terms } = drafts[start] as JobDraft;
+  const first = drafts[start] as JobDraft;
   const most = Math.min(to, start + (SIZES[0] ?? 0));
   let at = start + 1;
-  for (; at < most; at += 1) {
-    const other = (drafts[at] as JobDraft).terms;
-    if (other !== terms && !areAlike(other, terms)) {
-      break;
-    }
+  while (at < most && areAlike(drafts[at] as JobDraft, first)) {
+    at += 1;
   }
   return at - start;
 }
@@ -343,11 +349,9 @@ function isSingled({ id, idempotencyKey }: JobDraft): boolean {
 /** Adds the values of {@link PLAIN}, and of {@link SPECIAL} when there are any; whether there are. */
 function addShared(
   values: SqlValue[],
-  terms: JobTerms,
+  { terms, idempotencyKey, requestHash, limitKey }: JobDraft,
   declared: Declaration,
   nowMs: number,
-  key: string | null,
-  requestHash: string | null,
   always = false,
 ): boolean {
   const due = isDue(terms, nowMs);
@@ -355,13 +359,13 @@ function addShared(
     declared.number,
     terms.channel,
     terms.priority,
-    due ? 1 : 0,
+    due ? readyAs(limitKey) : 0,
     due ? null : 'scheduled',
   );
   const special = [
     terms.tenantId === NIL_TENANT ? null : terms.tenantId,
     terms.userId,
-    key,
+    idempotencyKey,
     requestHash,
     terms.expiresAtMs,
     terms.timeoutSec === declared.timeoutSec ? null : terms.timeoutSec,
