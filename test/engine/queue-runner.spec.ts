@@ -33,11 +33,12 @@ describe('a queue', () => {
     const answers: ((jobs: readonly never[]) => void)[] = [];
     const parts = {
       logs: { isFull: false },
+      limits: { ofQueue: () => new Map() },
       handlers: { idsOf: () => ['default:any'] },
       options: { channels: '*', lease: { durationMs: 1000 } },
       store: { jobs: { claim: () => new Promise((resolve) => answers.push(resolve)) } },
     } as object as EngineParts;
-    const queue = new QueueRunner('default', 5, parts);
+    const queue = new QueueRunner('default', 5, parts, () => new Set());
     queue.start();
     expect(answers).toHaveLength(1);
     // Committed too late for the claim that is under way.
