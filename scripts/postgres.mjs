@@ -38,8 +38,11 @@ export function binaries() {
   return found;
 }
 
-/** Starts a server; `durable` keeps its promises over a crash, as a benchmark must. */
-export async function startPostgres({ durable = false, settings = [] } = {}) {
+/**
+ * Starts a server; `durable` keeps its promises over a crash, as a benchmark must. `standbyOf` is the url
+ * of a server whose copy it begins as, and follows.
+ */
+export async function startPostgres({ durable = false, settings = [], standbyOf } = {}) {
   let bin = binaries();
   const folder = mkdtempSync(path.join(tmpdir(), 'jobs-postgres-'));
   const user = ordinaryUser(['postgres', 'nobody']);
@@ -60,26 +63,18 @@ export async function startPostgres({ durable = false, settings = [] } = {}) {
     env: { ...process.env, LC_ALL: 'C', LD_LIBRARY_PATH: path.join(bin, '../lib') },
   };
   const data = path.join(folder, 'data');
-  const made = spawnSync(
-    path.join(bin, 'initdb'),
-    [
-      '-D',
-      data,
-      '-U',
-      'postgres',
-      '-A',
-      'trust',
-      '-E',
-      'UTF8',
-      '--locale=C',
-      '--no-sync',
-      '--no-instructions',
-    ],
-    { ...as, encoding: 'utf8' },
-  );
+  const [program, ...args] =
+    standbyOf === undefined
+      ? [
+          'initdb',
+          ...['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C'],
+          ...['--no-sync', '--no-instructions'],
+        ]
+      : ['pg_basebackup', '-D', data, '-d', standbyOf, '-R', '-X', 'stream', '-c', 'fast'];
+  const made = spawnSync(path.join(bin, program), args, { ...as, encoding: 'utf8' });
   if (made.status !== 0) {
     rmSync(folder, { recursive: true, force: true });
-    throw new Error(`initdb failed: ${made.error ?? made.stderr}`);
+    throw new Error(`${program} failed: ${made.error ?? made.stderr}`);
   }
   const port = await freePort();
   const careless = [
@@ -173,7 +168,7 @@ function ready(server) {
     const timer = setTimeout(() => reject(new Error(`PostgreSQL does not start: ${said}`)), 30_000);
     server.stderr.setEncoding('utf8').on('data', (text) => {
       said += text;
-      if (said.includes('ready to accept connections')) {
+      if (/ready to accept (read-only )?connections/.test(said)) {
         clearTimeout(timer);
         resolve();
       }

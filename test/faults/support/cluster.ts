@@ -24,8 +24,8 @@ export interface ClusterPlan {
   readonly database: FaultDatabase;
   readonly workers: number;
   readonly options: JobsModuleOptions;
-  /** More TypeORM options of each process: a proxy's address. */
-  readonly typeorm?: object;
+  /** More TypeORM options of each process: a proxy's address, or that of its own. */
+  readonly typeorm?: object | ((at: number) => object);
   /** How wrong the clocks of the processes are, in turn. */
   readonly clockShiftsMs?: readonly number[];
   readonly random: () => number;
@@ -199,7 +199,8 @@ export class Cluster {
     return ChildApplication.spawn({
       database,
       options,
-      ...(typeorm === undefined ? {} : { typeorm }),
+      typeorm:
+        typeof typeorm === 'function' ? (typeorm as (at: number) => object)(at) : (typeorm ?? {}),
       fixture: {
         history: this.#file,
         clockShiftMs: clockShiftsMs[at % clockShiftsMs.length],

@@ -14,7 +14,7 @@ interface Link {
 export class FaultProxy {
   readonly #server = createServer((client) => this.#serve(client));
   readonly #links = new Set<Link>();
-  readonly #port: number;
+  #port: number;
   #delayMs = 0;
 
   private constructor(port: number) {
@@ -42,6 +42,12 @@ export class FaultProxy {
       link.isFrozen = true;
       link.server.destroy();
     }
+  }
+
+  /** From now on it leads to another server, and nobody is connected to the old one any more. */
+  lead(port: number): void {
+    this.#port = port;
+    this.reset(1, () => 0);
   }
 
   reset(share: number, random: () => number): void {
