@@ -131,7 +131,7 @@ export interface JobLogOptions {
 
 /** How the engine treats the database. */
 export interface DatabaseOptions {
-  /** `auto` migrates at the first contact, `check` refuses an older schema, `off` does neither. @default 'auto' */
+  /** `auto` migrates at the first contact, `check` refuses an older schema, `off` does neither and expects the tables to be there. @default 'auto' */
   readonly migrate?: 'auto' | 'check' | 'off';
   /**
    * Connections of the engine to a server, beside those of TypeORM; 6 on PostgreSQL and 4 on MariaDB are

@@ -36,7 +36,7 @@ const layers: Readonly<Record<string, Rule>> = {
   'store/store.ts': { may: ['model', 'store/claims.ts'], types: ['entities'] },
   'store/claims.ts': { may: [], types: ['entities', 'model'] },
   'store/job-of-draft.ts': { may: ['entities'], types: ['store/store.ts'] },
-  'store/write-batch.ts': { may: [], types: ['store/dialects'] },
+  'store/write-batch.ts': { may: ['store/dialects'] },
   'store/writer.ts': {
     may: ['node', 'model', 'store/dialects', 'store/write-batch.ts'],
     types: ['store/store.ts'],

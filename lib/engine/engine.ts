@@ -317,8 +317,8 @@ export class Engine {
     }
     await this.#sources.sink?.close();
     await within(this.#opening.settled(), LAST_WRITES_MS);
-    await this.store.close();
     this.#opening.closed();
+    await this.store.close();
   }
 
   #announcer(): Announcer {

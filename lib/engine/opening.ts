@@ -18,6 +18,7 @@ export class Opening {
   #isOpen = false;
   #isStopped = false;
   #isClosed = false;
+  #isWaiting = false;
   #failures = 0;
   /** What went wrong last, which is said once. */
   #complaint: string | undefined;
@@ -55,24 +56,41 @@ export class Opening {
     try {
       const opening = this.open();
       if (!(await within(opening, BOOT_PATIENCE_MS))) {
-        this.#logger.warn(
-          'The jobs database is not ready yet, perhaps because another connection holds its lock. The application goes on; work begins when it is.',
-        );
-        opening.then(begin, () => this.#startLater(begin));
+        if (!this.#isWaiting) {
+          this.#isWaiting = true;
+          this.#logger.warn(
+            'The jobs database is not ready yet, perhaps because another connection holds its lock. The application goes on; work begins when it is.',
+          );
+        }
+        opening.then(begin, (error: unknown) => {
+          if (this.#isForNow(error)) {
+            this.#startLater(begin);
+          } else {
+            // Too late to refuse the boot.
+            this.#logger.error(String(error));
+          }
+        });
         return;
       }
     } catch (error) {
-      if (
-        !isJobsError(error) ||
-        (error.code !== 'database_unavailable' && error.code !== 'database_busy')
-      ) {
+      if (!this.#isForNow(error)) {
         throw error;
       }
-      this.#complain(`${error.message} Cause: ${String(error.cause)}`);
       this.#startLater(begin);
       return;
     }
     begin();
+  }
+
+  /** Whether what went wrong may be right the next time; it is complained of then. */
+  #isForNow(error: unknown): boolean {
+    const isForNow =
+      isJobsError(error) &&
+      (error.code === 'database_unavailable' || error.code === 'database_busy');
+    if (isForNow && !this.#isClosed) {
+      this.#complain(`${error.message} Cause: ${String(error.cause)}`);
+    }
+    return isForNow;
   }
 
   /** No more attempts in the background. */

@@ -3,12 +3,15 @@ import { progressEvent, statusEvent } from './event-bus.js';
 
 const CHUNK = 500;
 const LEAST_INTERVAL_MS = 20;
+/** What could not be read is read again after so long. */
+const AGAIN_MS = 1000;
 
 /** Follows, for those who watch a job here, what other processes do to it. */
 export class RemoteWatch {
   readonly #parts: EngineParts;
   #timer: NodeJS.Timeout | undefined;
   #isLooking = false;
+  #isStopped = false;
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
@@ -16,16 +19,21 @@ export class RemoteWatch {
 
   /** Something was written by somebody. */
   hint(): void {
-    if (this.#timer === undefined && this.#parts.bus.watched().length > 0) {
-      this.#timer = setTimeout(() => {
-        this.#timer = undefined;
-        void this.#look();
-      }, LEAST_INTERVAL_MS);
-    }
+    this.#lookIn(LEAST_INTERVAL_MS);
   }
 
   stop(): void {
+    this.#isStopped = true;
     clearTimeout(this.#timer);
+  }
+
+  #lookIn(ms: number): void {
+    if (!this.#isStopped && this.#timer === undefined && this.#parts.bus.watched().length > 0) {
+      this.#timer = setTimeout(() => {
+        this.#timer = undefined;
+        void this.#look();
+      }, ms);
+    }
   }
 
   async #look(): Promise<void> {
@@ -43,6 +51,7 @@ export class RemoteWatch {
       this.#parts.logger.debug(
         `Watched jobs could not be read, and are read again: ${String(error)}`,
       );
+      this.#lookIn(AGAIN_MS);
     } finally {
       this.#isLooking = false;
     }
@@ -56,11 +65,12 @@ export class RemoteWatch {
     }
     for (const [id, standing] of standings) {
       const known = bus.standing(id);
-      bus.noteStanding(id, standing);
       if (known?.sequence === standing.sequence && known.progress === standing.progress) {
         continue;
       }
       const found = await store.jobs.find(id);
+      // Not before it was read: what could not be is news the next time as well.
+      bus.noteStanding(id, standing);
       if (found !== undefined) {
         const isNews = known?.sequence !== standing.sequence;
         bus.publish(found.job.queue, isNews ? statusEvent(found.job) : progressEvent(found.job));

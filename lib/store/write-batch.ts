@@ -1,4 +1,4 @@
-import type { Script } from './dialects/sql.js';
+import { quietly, type Script, type TimedScript } from './dialects/sql.js';
 
 /**
  * Work of one kind that may share a statement: whatever arrives while a write is under way goes
@@ -56,5 +56,36 @@ export function alone(pending: Pending): Pending {
   return {
     ...pending,
     kind: { ...kind, maxItems: 1 },
+  };
+}
+
+/** Items of one kind, and what writes them. */
+export interface Work {
+  readonly script: TimedScript<readonly unknown[]>;
+  readonly items: readonly Pending[];
+}
+
+/** What writes items of a kind. */
+export function scriptOf(
+  kind: BatchKind<unknown, unknown>,
+  items: readonly Pending[],
+): Work['script'] {
+  const script = (nowMs: number) =>
+    kind.script(
+      items.map((each) => each.item),
+      nowMs,
+    );
+  return kind.isQuiet === true ? quietly(script) : script;
+}
+
+/** The same work, where what can be done twice is perhaps done: from now on it is looked for. */
+export function doubted({ script, items }: Work): Work {
+  return {
+    script,
+    items: items.map((each) =>
+      each.kind.isRepeatable === true && each.patience === 'caller' && each.isUncertain !== true
+        ? { ...each, isUncertain: true, since: performance.now() }
+        : each,
+    ),
   };
 }

@@ -1,26 +1,25 @@
 import { AnswerLost, ScriptFailure, type Session } from './dialects/session.js';
 import { closedError } from '../model/errors.js';
 import { answerLostError, busyError, unavailableError } from './dialects/write-errors.js';
-import { quietly, type TimedScript } from './dialects/sql.js';
+import type { TimedScript } from './dialects/sql.js';
 import {
   alone,
+  doubted,
   isBehind,
   orderOf,
+  scriptOf,
   type BatchKind,
   type Patience,
   type Pending,
+  type Work,
 } from './write-batch.js';
-
-interface Work {
-  readonly script: TimedScript<readonly unknown[]>;
-  readonly items: readonly Pending[];
-}
 
 /** After so long without the lock a caller's write is refused. */
 export const BUSY_DEADLINE_MS = 5000;
 
-/** So long a caller's write tries in each turn of the loop for a lock that others have. */
+/** So long a caller's write tries in each turn of the loop for a lock that others have for less than that. */
 const TRYING_MS = 2;
+const TRYING_LOCKS_MS = 50;
 const BUSY_DELAY_MS = { least: 1, most: 25 };
 const UNAVAILABLE_DELAY_MS = 1000;
 /** A lost answer is asked for again so soon, as long as somebody waits for it. */
@@ -42,6 +41,8 @@ export class Writer {
   /** Since when work waits without a commit; undefined while all goes well. */
   #stuckSince: number | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** Whether the timer waits for a lock. */
+  #isBusy = false;
   /** What waits alone for a lock of somebody else. */
   #aside: Pending[] = [];
   #asideTimer: NodeJS.Timeout | undefined;
@@ -68,6 +69,9 @@ export class Writer {
         resolve,
         reject,
       });
+      if (patience === 'caller') {
+        this.#hurry();
+      }
       this.#schedule();
     });
   }
@@ -135,6 +139,7 @@ export class Writer {
   readonly #flush = (): void => {
     this.#scheduled = false;
     this.#timer = undefined;
+    this.#isBusy = false;
     if (this.#writing || this.#queue.length === 0) {
       return;
     }
@@ -335,17 +340,39 @@ export class Writer {
 
   /** The engine's own work leaves the lock to callers at once: what waits meanwhile shares a commit. */
   #waitForLock(): void {
-    const waitedMs = performance.now() - (this.#stuckSince ?? 0);
-    if (this.#closed) {
-      this.close();
-    } else if (waitedMs < TRYING_MS && this.#queue.some((each) => each.patience === 'caller')) {
+    if (this.#closed || this.#queue.length === 0) {
+      this.#next();
+    } else if (this.#isTrying()) {
       this.#scheduled = true;
       setImmediate(this.#flush);
     } else {
       const { least, most } = BUSY_DELAY_MS;
-      const delayMs = Math.max(least, Math.min(waitedMs / 8, most));
+      const delayMs = Math.max(least, Math.min(this.#lockedMs / 8, most));
+      this.#isBusy = true;
       this.#timer = setTimeout(this.#flush, delayMs * (0.5 + this.#random() / 2));
     }
+  }
+
+  /** Whether a caller has just come; a lock that is held for long is not worth it. */
+  #isTrying(): boolean {
+    const since = performance.now() - TRYING_MS;
+    return (
+      this.#lockedMs < TRYING_LOCKS_MS &&
+      this.#queue.some((each) => each.patience === 'caller' && each.since > since)
+    );
+  }
+
+  /** A caller does not wait for a delay of the engine's own work. */
+  #hurry(): void {
+    if (this.#isBusy && this.#lockedMs < TRYING_LOCKS_MS) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+      this.#isBusy = false;
+    }
+  }
+
+  get #lockedMs(): number {
+    return performance.now() - (this.#stuckSince ?? performance.now());
   }
 
   get #isIdle(): boolean {
@@ -370,25 +397,4 @@ export class Writer {
       resolve();
     }
   }
-}
-
-function scriptOf(kind: BatchKind<unknown, unknown>, items: readonly Pending[]): Work['script'] {
-  const script = (nowMs: number) =>
-    kind.script(
-      items.map((each) => each.item),
-      nowMs,
-    );
-  return kind.isQuiet === true ? quietly(script) : script;
-}
-
-/** The same work, where what can be done twice is known to be perhaps done. */
-function doubted({ script, items }: Work): Work {
-  return {
-    script,
-    items: items.map((each) =>
-      each.kind.isRepeatable === true && each.patience === 'caller'
-        ? { ...each, isUncertain: true }
-        : each,
-    ),
-  };
 }

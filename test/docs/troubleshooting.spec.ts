@@ -17,6 +17,7 @@ const ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
   'lib/engine/engine.ts this.store.caveat': ['A pooler such as PgBouncer stands between'],
   'lib/engine/opening.ts text': ['The jobs database cannot be'],
   'lib/engine/opening.ts String(failure)': ['`schema_mismatch`'],
+  'lib/engine/opening.ts String(error)': ['`schema_mismatch`'],
   'lib/jobs.lifecycle.ts trouble': ['may abort the process on Node'],
   'lib/jobs.core.module.ts message': [
     'cannot be written',

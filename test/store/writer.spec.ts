@@ -1,6 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { runScript } from '../../lib/store/dialects/sql.js';
-import type { Session } from '../../lib/store/dialects/session.js';
+import { AnswerLost, type Session } from '../../lib/store/dialects/session.js';
 import type { BatchKind } from '../../lib/store/write-batch.js';
 import { Writer } from '../../lib/store/writer.js';
 
@@ -20,6 +20,82 @@ function idleSession(transactions: number[]): Session {
       }),
   };
 }
+
+/** A connection that somebody else's lock, or worse, keeps from writing until told otherwise. */
+function troubledSession(trouble: 'busy' | 'unavailable', silentMs = 0) {
+  const state = { isTroubled: true, tries: 0 };
+  const session: Session = {
+    ...idleSession([]),
+    classify: () => trouble,
+    transact: (scripts) => {
+      state.tries += 1;
+      if (state.isTroubled && trouble === 'busy') {
+        throw new Error('locked');
+      }
+      if (state.isTroubled) {
+        return new Promise((_, reject) => {
+          setTimeout(() => reject(new AnswerLost(new Error('gone'))), silentMs);
+        });
+      }
+      return scripts.map((script) => runScript(script(0), () => []));
+    },
+  };
+  // The longest delay each time.
+  return { state, writer: new Writer(session, () => 1) };
+}
+
+const kind: BatchKind<string, string> = {
+  name: 'echo',
+  rank: 1,
+  maxItems: 10,
+  isRepeatable: true,
+  // oxlint-disable-next-line require-yield
+  *script(items) {
+    return items;
+  },
+};
+
+describe('a writer that cannot write', () => {
+  afterEach(() => vi.useRealTimers());
+
+  it('is idle once all who waited were refused', async () => {
+    vi.useFakeTimers();
+    const { writer } = troubledSession('busy');
+    const refused = expect(writer.add(kind, 'late', 'caller')).rejects.toMatchObject({
+      code: 'database_busy',
+    });
+    const idle = writer.idle();
+    await vi.advanceTimersByTimeAsync(5100);
+    await refused;
+    await idle;
+    expect(writer.stuckMs).toBe(0);
+    writer.close();
+  });
+
+  it('tries for a caller who comes during a delay of its own work', async () => {
+    vi.useFakeTimers();
+    const { state, writer } = troubledSession('busy');
+    const own = writer.add(kind, 'own', 'engine');
+    await vi.advanceTimersByTimeAsync(0);
+    expect(state.tries).toBe(1);
+    state.isTroubled = false;
+    const called = writer.add(kind, 'called', 'caller');
+    await vi.advanceTimersByTimeAsync(0);
+    expect(await Promise.all([own, called])).toEqual(['own', 'called']);
+    writer.close();
+  });
+
+  it('looks for five seconds for what may be stored, however long the answer was awaited', async () => {
+    vi.useFakeTimers();
+    const { state, writer } = troubledSession('unavailable', 16_000);
+    const added = writer.add(kind, 'asked', 'caller');
+    await vi.advanceTimersByTimeAsync(16_010);
+    state.isTroubled = false;
+    await vi.advanceTimersByTimeAsync(16_200);
+    expect(await added).toBe('asked');
+    writer.close();
+  });
+});
 
 describe('the writer', () => {
   it('takes any number of writes at once, each in its turn', async () => {

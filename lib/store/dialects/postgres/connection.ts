@@ -119,7 +119,10 @@ export class Connection {
     const opened = this.#open;
     this.#open = undefined;
     void opened?.then(
-      ({ client }) => client.end().catch(() => undefined),
+      ({ client }) => {
+        client.unref();
+        return client.end().catch(() => undefined);
+      },
       () => undefined,
     );
   }
@@ -129,9 +132,12 @@ export class Connection {
     const opened = this.#open;
     this.#open = undefined;
     try {
-      const client = (await opened)?.client;
-      client?.unref();
-      await soon(Promise.resolve(client?.end()));
+      await soon(
+        Promise.resolve(opened).then((open) => {
+          open?.client.unref();
+          return open?.client.end();
+        }),
+      );
     } catch {
       // It is gone already.
     }
@@ -150,17 +156,18 @@ export class Connection {
     this.#client = client;
     this.#openedAt = performance.now();
     try {
-      await client.connect();
+      await this.#patience.wait(client.connect());
       return { client, executor: await this.#begin(client) };
     } catch (error) {
       lost();
+      client.unref();
       client.end().catch(() => undefined);
       throw error;
     }
   }
 
   async #begin(client: PgClient): Promise<Executor> {
-    if (await isPooled(client)) {
+    if (await isPooled(client, this.#patience)) {
       const settings = this.#settings.replaceAll('SET ', 'SET LOCAL ');
       return new Executor(client, false, this.#patience, settings);
     }
@@ -178,7 +185,8 @@ export class Connection {
  * serves us is not the one that was named when the connection was made. From one transaction to the
  * next it may be another, so nothing may be left in the session: no setting, no statement, no LISTEN.
  */
-export async function isPooled(client: PgClient): Promise<boolean> {
-  const [[pid] = []] = await new Executor(client, false).simple('SELECT pg_backend_pid()');
+export async function isPooled(client: PgClient, patience: Patience): Promise<boolean> {
+  const executor = new Executor(client, false, patience);
+  const [[pid] = []] = await executor.simple('SELECT pg_backend_pid()');
   return pid !== client.processID;
 }

@@ -1,5 +1,5 @@
 import { newId } from '../../../model/id.js';
-import { soon } from '../shared/patience.js';
+import { ANSWER_MS, Patience, soon } from '../shared/patience.js';
 import { isPooled } from './connection.js';
 import type { PgClient } from './pg.js';
 import { PG_TYPES } from './pg.js';
@@ -26,6 +26,7 @@ export class Notifications {
   readonly #make: () => PgClient;
   readonly #channel: string;
   readonly #self = newId();
+  readonly #patience = new Patience();
   readonly #listeners = new Set<() => void>();
   #client: PgClient | undefined;
   #isHearing = false;
@@ -44,6 +45,7 @@ export class Notifications {
   constructor(make: () => PgClient, channel: string) {
     this.#make = make;
     this.#channel = channel;
+    this.#patience.limit(ANSWER_MS);
   }
 
   start(): void {
@@ -161,14 +163,12 @@ export class Notifications {
     });
     this.#client = client;
     try {
-      await client.connect();
-      this.#isPooled = await isPooled(client);
+      await this.#patience.wait(client.connect());
+      this.#isPooled = await isPooled(client, this.#patience);
       if (!this.#isPooled) {
-        await client.query({
-          text: `LISTEN "${this.#channel}"`,
-          rowMode: 'array',
-          types: PG_TYPES,
-        });
+        await this.#patience.wait(
+          client.query({ text: `LISTEN "${this.#channel}"`, rowMode: 'array', types: PG_TYPES }),
+        );
       }
     } catch {
       this.#lost(client);

@@ -189,7 +189,10 @@ export class ServerSession implements Session {
       await executor.simple('COMMIT');
       return results;
     } catch (error) {
-      await rollback(executor);
+      // Nothing can be asked of a connection that broke; it is discarded, and the transaction with it.
+      if (this.#dialect.classify(error) !== 'unavailable') {
+        await rollback(executor);
+      }
       const cause = this.#dialect.isAnswerLost(error) ? new AnswerLost(error) : error;
       throw index < scripts.length ? new ScriptFailure(index, cause) : cause;
     }
