@@ -118,8 +118,8 @@ export const BUILDS = [
     patches: [
       {
         file: 'lib/engine/queue-runner.ts',
-        from: 'if (jobs.length >= limit) {\n        this.#mayHaveMore = true;\n      }',
-        to: 'this.#mayHaveMore = jobs.length >= limit;',
+        from: 'if (isMore) {\n        this.#mayHaveMore = true;\n      }',
+        to: 'this.#mayHaveMore = isMore;',
       },
     ],
     caughtBy: [on('nest12', 'test/engine/queue-runner.spec.ts', 'hears of while it claims')],

@@ -30,6 +30,8 @@ export interface Scenario {
   readonly clockShiftsMs?: readonly number[];
   readonly behindProxy?: true;
   readonly cancels?: true;
+  /** So many jobs of the queue at once, over the whole cluster. */
+  readonly limit?: number;
   item?(n: number, random: () => number): Partial<Item['params']>;
   /** What happens, again and again. */
   strike(victims: Victims): Promise<void>;
@@ -56,6 +58,19 @@ export const SCENARIOS: readonly Scenario[] = [
     cancels: true,
     async strike({ cluster }) {
       await pause(500);
+      await cluster.kill();
+    },
+  },
+  {
+    ...usual,
+    name: 'workers are killed and their queue has a limit',
+    kinds: ALL,
+    jobs: isFull ? 300 : 40,
+    seconds: isFull ? 40 : 5,
+    cancels: true,
+    limit: 5,
+    async strike({ cluster }) {
+      await pause(800);
       await cluster.kill();
     },
   },

@@ -45,7 +45,12 @@ async function run(scenario: Scenario, kind: Kind, seed: number): Promise<void> 
     workers: scenario.workers,
     options: {
       lease: { duration: scenario.leaseMs, sweep: '200ms', maxLost: 1000 },
-      queues: { default: CAPACITY },
+      queues: {
+        default: {
+          capacity: CAPACITY,
+          ...(scenario.limit === undefined ? {} : { concurrency: { limit: scenario.limit } }),
+        },
+      },
     },
     ...(proxy === undefined ? {} : { typeorm: { port: proxy.port } }),
     ...(scenario.clockShiftsMs === undefined ? {} : { clockShiftsMs: scenario.clockShiftsMs }),
@@ -59,8 +64,14 @@ async function run(scenario: Scenario, kind: Kind, seed: number): Promise<void> 
       scenario.cancels === true && strikeUntil(over, () => cancel(cluster, random)),
     ]);
     await cluster.rest();
-    const { keepsLeases, leaseMs, clockErrorMs } = scenario;
-    const violations = await cluster.judge({ clockErrorMs, ...(keepsLeases ? { leaseMs } : {}) });
+    const { keepsLeases, leaseMs, clockErrorMs, limit } = scenario;
+    const violations = await cluster.judge({
+      clockErrorMs,
+      ...(keepsLeases ? { leaseMs } : {}),
+      ...(limit === undefined
+        ? {}
+        : { limits: [{ name: 'the queue', most: limit, keyOf: ({ queue }) => queue }] }),
+    });
     expect(violations, violations.slice(0, 20).join('\n')).toEqual([]);
     expect(cluster.acknowledged.length).toBeGreaterThan(scenario.jobs / 3);
   } catch (error) {
@@ -73,10 +84,10 @@ async function run(scenario: Scenario, kind: Kind, seed: number): Promise<void> 
 
 /** Work for as long as the nemesis is there. */
 function itemsOf(
-  { jobs, item, seconds, workers }: Scenario,
+  { jobs, item, seconds, workers, limit = workers * CAPACITY }: Scenario,
   random: () => number,
 ): readonly Item[] {
-  const meanMs = (seconds * 1000 * workers * CAPACITY * 0.6) / jobs;
+  const meanMs = (seconds * 1000 * limit * 0.6) / jobs;
   return Array.from({ length: jobs }, (_, n) => ({
     token: `t${n}`,
     keyed: random() < 0.5,
