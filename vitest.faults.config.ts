@@ -12,6 +12,8 @@ export default defineConfig({
   test: {
     name: 'faults',
     include: ['test/faults/**/*.spec.ts'],
+    // Only at full length.
+    exclude: process.env['JOBS_TEST_FULL'] === '1' ? [] : ['test/faults/high-availability.spec.ts'],
     globalSetup: ['scripts/test-setup.mjs'],
     setupFiles: ['test/support/set-up.ts'],
     env: { JOBS_TEST_FIXTURES: path.join(root, 'test/processes/fixtures') },

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { startMariadb } from '../../scripts/mariadb.mjs';
@@ -8,9 +7,8 @@ import type { TestServer } from '../../scripts/servers.d.mts';
 import { chance, seedOfRun } from '../support/chance.js';
 import { closeLater, dropLater } from '../support/cleanup.js';
 import { until } from '../support/waiting.js';
-import { isFull } from './scenarios.js';
 import { Cluster, type Item } from './support/cluster.js';
-import { kindsHere, serverDatabase, type FaultDatabase } from './support/fault-database.js';
+import { serverDatabase, type FaultDatabase } from './support/fault-database.js';
 import { FaultProxy } from './support/fault-proxy.js';
 
 /** Debian's package of the cluster's library. */
@@ -64,7 +62,7 @@ async function judge(
   }
 }
 
-it.runIf(isFull)(
+it(
   'nothing acknowledged is lost when a PostgreSQL primary dies and its synchronous standby takes over',
   async () => {
     const seed = seedOfRun();
@@ -95,7 +93,7 @@ it.runIf(isFull)(
   PATIENCE_MS,
 );
 
-it.runIf(isFull && existsSync(GALERA) && kindsHere.includes('mariadb'))(
+it(
   'nothing acknowledged is lost when a Galera cluster of three nodes, all of which are written to, loses one',
   async () => {
     const seed = seedOfRun();
