@@ -14,7 +14,9 @@ export async function setUp(adapters) {
   const peers = Object.keys(dependencies);
   if (!peers.every((name) => existsSync(path.join(bench, 'node_modules', name)))) {
     console.error('Installing the peers …');
-    execFileSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: bench, stdio: 'inherit' });
+    // Not `ci`, which misses the optional packages of other platforms in the lockfile.
+    const install = ['install', '--no-audit', '--no-fund'];
+    execFileSync('npm', install, { cwd: bench, stdio: 'inherit' });
   }
   const ours = adapters.some((name) => name.startsWith('nestjs-jobs'));
   if (ours && process.env.NESTJS_JOBS_DIST === undefined) {

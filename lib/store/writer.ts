@@ -21,6 +21,7 @@ export const BUSY_DEADLINE_MS = 5000;
 const TRYING_MS = 2;
 const TRYING_LOCKS_MS = 50;
 const BUSY_DELAY_MS = { least: 1, most: 25 };
+const MOST_LOOKED_AT = 10_000; // What came later waits, so that a transaction is as quickly chosen.
 const UNAVAILABLE_DELAY_MS = 1000;
 /** A lost answer is asked for again so soon, as long as somebody waits for it. */
 const UNCERTAIN_DELAY_MS = 100;
@@ -69,8 +70,11 @@ export class Writer {
         resolve,
         reject,
       });
-      if (patience === 'caller') {
-        this.#hurry();
+      if (patience === 'caller' && this.#isBusy && this.#lockedMs < TRYING_LOCKS_MS) {
+        // A caller does not wait for a delay of the engine's own work.
+        clearTimeout(this.#timer);
+        this.#timer = undefined;
+        this.#isBusy = false;
       }
       this.#schedule();
     });
@@ -179,6 +183,7 @@ export class Writer {
     if (this.#aside.length > 0) {
       this.#keepOrder();
     }
+    const rest = this.#queue.length > MOST_LOOKED_AT ? this.#queue.splice(MOST_LOOKED_AT) : [];
     for (const pending of this.#queue) {
       const group = groups.get(pending.kind);
       if (group === undefined) {
@@ -202,7 +207,7 @@ export class Writer {
         held.push(...items);
       }
     }
-    this.#queue = held.length === 0 ? later : [...later, ...held];
+    this.#queue = held.length + rest.length === 0 ? later : later.concat(held, rest);
     return [...groups.entries()]
       .sort(([a], [b]) => a.rank - b.rank)
       .map(([kind, items]) => ({ script: scriptOf(kind, items), items }));
@@ -360,15 +365,6 @@ export class Writer {
       this.#lockedMs < TRYING_LOCKS_MS &&
       this.#queue.some((each) => each.patience === 'caller' && each.since > since)
     );
-  }
-
-  /** A caller does not wait for a delay of the engine's own work. */
-  #hurry(): void {
-    if (this.#isBusy && this.#lockedMs < TRYING_LOCKS_MS) {
-      clearTimeout(this.#timer);
-      this.#timer = undefined;
-      this.#isBusy = false;
-    }
   }
 
   get #lockedMs(): number {
