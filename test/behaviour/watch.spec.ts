@@ -1,4 +1,4 @@
-import { firstValueFrom, lastValueFrom, take, toArray, type Observable } from 'rxjs';
+import { firstValueFrom, lastValueFrom, take, tap, toArray, type Observable } from 'rxjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { JobType, type JobContext, type JobEvent, type JobHandler } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
@@ -256,10 +256,13 @@ describe('wait', () => {
     const closing = await bootJobs({ types: [Held, Quick] });
     const { id } = await closing.jobs.enqueue(Held, undefined, { delay: '1h' });
     const waiting = codeOf(closing.jobs.wait(id));
-    const stream = all(closing.jobs.watch(id));
+    const seen: string[] = [];
+    const stream = all(closing.jobs.watch(id).pipe(tap(({ status }) => seen.push(status))));
+    await until(() => seen.length > 0, 'the present state');
     await closing.close();
     expect(await within(waiting, 'the wait')).toBe('not_finished');
-    expect((await stream).map((event) => event.status)).toEqual(['waiting']);
+    await stream;
+    expect(seen).toEqual(['waiting']);
   });
 
   it('by many costs little: a thousand waiters of one job', async () => {
