@@ -46,6 +46,8 @@ export class Cluster {
   readonly #plan: ClusterPlan;
   readonly #file: string;
   readonly #startedMs = Date.now();
+  /** When the machine's monotonic clock began to count: the same for all its processes. */
+  readonly #epochMs = Date.now() - Number(process.hrtime.bigint()) / 1e6;
   readonly #workers: ChildApplication[] = [];
   readonly #acked = new Map<string, string>();
   readonly #deaths: string[] = [];
@@ -203,6 +205,7 @@ export class Cluster {
         typeof typeorm === 'function' ? (typeorm as (at: number) => object)(at) : (typeorm ?? {}),
       fixture: {
         history: this.#file,
+        epochMs: this.#epochMs,
         clockShiftMs: clockShiftsMs[at % clockShiftsMs.length],
       },
     });
