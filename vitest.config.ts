@@ -70,10 +70,29 @@ const servers = (['postgres', 'mariadb'] as const).filter((server) =>
     : /^(mysql|mariadb):/.test(url) === (server === 'mariadb'),
 );
 
+/** Of the behavioural suite, what `npm test` runs on MariaDB as well. */
+const core = [
+  'clock',
+  'context-transaction',
+  'enqueue',
+  'enqueue-in-transaction',
+  'enqueue-many',
+  'idempotency',
+  'leases',
+  'limits',
+  'operations-matrix',
+  'random-operations',
+  'retries',
+  'suspend-resume',
+];
+
 /** What keeps `npm test` under five minutes by running with JOBS_TEST_SERVERS=rest, in a step of its own. */
 const apart: Readonly<Record<(typeof servers)[number], readonly string[]>> = {
-  postgres: ['test/processes/kill.spec.ts', `test/rest/**/${suffix}`],
-  mariadb: ['rest', 'nest', 'processes'].map((folder) => `test/${folder}/**/${suffix}`),
+  postgres: ['test/processes/kill.spec.ts', `test/rest/**/${suffix}`, `test/nest/**/${suffix}`],
+  mariadb: [
+    ...['rest', 'nest', 'processes'].map((folder) => `test/${folder}/**/${suffix}`),
+    `test/behaviour/!(${core.join('|')}).spec.ts`,
+  ],
 };
 
 function onServer(server: (typeof servers)[number], name: Line, fixtures: string) {
