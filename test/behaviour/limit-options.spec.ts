@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { IsString } from 'class-validator';
 import { describe, expect, it } from 'vitest';
 import {
@@ -166,7 +167,7 @@ describe('limits that are registered by call', () => {
     const handler: JobHandler = {
       async execute() {
         most = Math.max(most, (atWork += 1));
-        await new Promise((resolve) => setTimeout(resolve, 5));
+        await turn();
         atWork -= 1;
       },
     };

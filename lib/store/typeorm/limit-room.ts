@@ -7,6 +7,7 @@ import {
   type Ceiling,
   type Taken,
 } from '../../model/limits.js';
+import type { Row } from '../dialects/sql.js';
 import type { LimitedRequest } from '../store.js';
 
 /** Jobs at work that limits count alike. */
@@ -15,6 +16,11 @@ export interface AtWork {
   readonly queue: string;
   readonly key: string;
   readonly count: number;
+}
+
+/** From a row of type, queue, key and count. */
+export function atWorkOf([type, queue, key, count]: Row): AtWork {
+  return { type: String(type), queue: String(queue), key: String(key), count: Number(count) };
 }
 
 /** A rate's count for one key. */

@@ -1,5 +1,5 @@
 import type { JobEntity } from '../../entities/job.entity.js';
-import type { SqlValue } from '../dialects/sql.js';
+import type { Row, SqlValue } from '../dialects/sql.js';
 import { byClaimOrder } from './claim.script.js';
 import type { SearchPoint } from '../store.js';
 import type { LimitRoom, Place } from './limit-room.js';
@@ -31,6 +31,11 @@ export interface Candidate {
   readonly seq: number;
   readonly priority: number;
   readonly runAtMs: number;
+}
+
+/** From a row that says its line first, then number, priority and start. */
+export function candidateOf(line: Line, [, seq, priority, runAtMs]: Row): Candidate {
+  return { line, seq: Number(seq), priority: Number(priority), runAtMs: Number(runAtMs) };
 }
 
 /** A key that has jobs in line, in one lane or several. */

@@ -10,7 +10,7 @@ import { MYSQL_NOW, MYSQL_WORDS } from '../dialects/mysql/mysql-words.js';
 import { clientMaker, type MysqlClient } from '../dialects/mysql/mysql2.js';
 import { Poll } from '../dialects/mysql/poll.js';
 import { NumberSource } from '../dialects/shared/number-source.js';
-import { ANSWER_MS, Patience } from '../dialects/shared/patience.js';
+import { ANSWER_MS, AnswerPatience } from '../dialects/shared/answer-patience.js';
 import { PoolTransactions } from '../dialects/shared/pool-transactions.js';
 import {
   ServerSession,
@@ -125,7 +125,7 @@ export class MysqlStore extends ServerStore {
       return;
     }
     const make = clientMaker(this.host);
-    const patience = new Patience();
+    const patience = new AnswerPatience();
     const connection = (): MysqlConnection =>
       new MysqlConnection(make, () => (this.#deadlocks += 1), patience);
     const poll = new Poll(`${placeOf(this.host)} ${this.#tables.jobs}`, this.changed);

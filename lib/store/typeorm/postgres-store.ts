@@ -11,7 +11,7 @@ import { Notifications } from '../dialects/postgres/notifications.js';
 import { clientMaker, type PgClient } from '../dialects/postgres/pg.js';
 import { classifyPostgresError, isAnswerLost } from '../dialects/postgres/postgres-errors.js';
 import { NumberSource } from '../dialects/shared/number-source.js';
-import { ANSWER_MS, Patience } from '../dialects/shared/patience.js';
+import { ANSWER_MS, AnswerPatience } from '../dialects/shared/answer-patience.js';
 import { PoolTransactions } from '../dialects/shared/pool-transactions.js';
 import {
   ServerSession,
@@ -140,7 +140,7 @@ export class PostgresStore extends ServerStore {
       return;
     }
     const make = clientMaker(this.host, 'nestjs-jobs');
-    const patience = new Patience();
+    const patience = new AnswerPatience();
     const reads = Array.from(
       { length: readersOf(this.#options.poolSize, WRITE_OR_LISTEN) },
       () => new Connection(make, searching(1000), patience),

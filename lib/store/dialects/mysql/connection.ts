@@ -1,4 +1,4 @@
-import { Patience } from '../shared/patience.js';
+import { AnswerPatience } from '../shared/answer-patience.js';
 import type { ServerConnection, ServerExecutor } from '../shared/server-session.js';
 import { CHANGES_SQL, type Row, type Statement } from '../sql.js';
 import { bind } from './literals.js';
@@ -25,7 +25,7 @@ export class MysqlExecutor implements ServerExecutor {
   readonly #client: MysqlClient;
   readonly #typeCast: MysqlQuery['typeCast'];
   readonly #deadlocked: () => void;
-  readonly #patience: Patience;
+  readonly #patience: AnswerPatience;
   #changes = 0;
   /** What travels with the next statement: a message there and back costs as much as many rows. */
   #ahead: string[] = [];
@@ -35,7 +35,7 @@ export class MysqlExecutor implements ServerExecutor {
     client: MysqlClient,
     isOurs: boolean,
     deadlocked: () => void,
-    patience = new Patience(),
+    patience = new AnswerPatience(),
   ) {
     this.#client = client;
     this.#patience = patience;
@@ -132,13 +132,13 @@ function refuseCutValues(sql: string, { affectedRows, warningStatus, info }: Mys
 export class MysqlConnection implements ServerConnection {
   readonly #make: () => MysqlClient;
   readonly #deadlocked: () => void;
-  readonly #patience: Patience;
+  readonly #patience: AnswerPatience;
   #open: Promise<MysqlExecutor> | undefined;
   #client: MysqlClient | undefined;
   #openedAt = 0;
   #closed = false;
 
-  constructor(make: () => MysqlClient, deadlocked: () => void, patience = new Patience()) {
+  constructor(make: () => MysqlClient, deadlocked: () => void, patience = new AnswerPatience()) {
     this.#make = make;
     this.#deadlocked = deadlocked;
     this.#patience = patience;

@@ -1,8 +1,14 @@
 import type { JobEntity } from '../../../entities/job.entity.js';
 import type { LimitedRequest } from '../../store.js';
 import type { JobScripts } from '../../typeorm/job.scripts.js';
-import type { AtWork, LimitRoom } from '../../typeorm/limit-room.js';
-import type { Candidate, InLine, LimitLane, Line } from '../../typeorm/limit-turns.js';
+import { atWorkOf, type AtWork, type LimitRoom } from '../../typeorm/limit-room.js';
+import {
+  candidateOf,
+  type Candidate,
+  type InLine,
+  type LimitLane,
+  type Line,
+} from '../../typeorm/limit-turns.js';
 import { LimitedClaims } from '../../typeorm/limited-claim.script.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { query, type Script, type SqlValue } from '../sql.js';
@@ -73,12 +79,7 @@ export class MysqlLimitedClaims extends LimitedClaims {
     );
     const [now] = yield* query(`SELECT ${MYSQL_NOW}`);
     room.passTime(Number(now?.[0]));
-    return rows.map(([type, queue, key, count]) => ({
-      type: String(type),
-      queue: String(queue),
-      key: String(key),
-      count: Number(count),
-    }));
+    return rows.map(atWorkOf);
   }
 
   protected override *candidates(
@@ -106,12 +107,7 @@ export class MysqlLimitedClaims extends LimitedClaims {
         ]),
       );
       for (const row of rows) {
-        found.push({
-          line: lines[Number(row[0])] as Line,
-          seq: Number(row[1]),
-          priority: Number(row[2]),
-          runAtMs: Number(row[3]),
-        });
+        found.push(candidateOf(lines[Number(row[0])] as Line, row));
       }
     }
     return found;

@@ -1,4 +1,4 @@
-import { Patience, soon } from '../shared/patience.js';
+import { AnswerPatience, soon } from '../shared/answer-patience.js';
 import type { ServerExecutor } from '../shared/server-session.js';
 import type { Row, Statement } from '../sql.js';
 import { CHANGES_SQL } from '../sql.js';
@@ -37,11 +37,16 @@ export class Executor implements ServerExecutor {
   readonly prelude: string | undefined;
   readonly #client: PgClient;
   readonly #isOurs: boolean;
-  readonly #patience: Patience;
+  readonly #patience: AnswerPatience;
   #changes = 0;
 
   /** On a connection of the host, and on one behind a pooler, no statement is left behind. */
-  constructor(client: PgClient, isOurs: boolean, patience = new Patience(), prelude?: string) {
+  constructor(
+    client: PgClient,
+    isOurs: boolean,
+    patience = new AnswerPatience(),
+    prelude?: string,
+  ) {
     this.#client = client;
     this.#isOurs = isOurs;
     this.#patience = patience;
@@ -87,12 +92,12 @@ function storable(value: Statement['params'][number]): unknown {
 export class Connection {
   readonly #make: () => PgClient;
   readonly #settings: string;
-  readonly #patience: Patience;
+  readonly #patience: AnswerPatience;
   #open: Promise<{ readonly client: PgClient; readonly executor: Executor }> | undefined;
   #closed = false;
 
   /** `settings`: statements that every new session begins with. */
-  constructor(make: () => PgClient, settings: string, patience = new Patience()) {
+  constructor(make: () => PgClient, settings: string, patience = new AnswerPatience()) {
     this.#make = make;
     this.#settings = settings;
     this.#patience = patience;
@@ -185,7 +190,7 @@ export class Connection {
  * serves us is not the one that was named when the connection was made. From one transaction to the
  * next it may be another, so nothing may be left in the session: no setting, no statement, no LISTEN.
  */
-export async function isPooled(client: PgClient, patience: Patience): Promise<boolean> {
+export async function isPooled(client: PgClient, patience: AnswerPatience): Promise<boolean> {
   const executor = new Executor(client, false, patience);
   const [[pid] = []] = await executor.simple('SELECT pg_backend_pid()');
   return pid !== client.processID;

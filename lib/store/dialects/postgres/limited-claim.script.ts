@@ -2,15 +2,20 @@ import type { JobEntity } from '../../../entities/job.entity.js';
 import { BEHIND_PARTS, limitKeyOf } from '../../../model/limits.js';
 import type { LimitedRequest } from '../../store.js';
 import type { JobScripts } from '../../typeorm/job.scripts.js';
-import type { AtWork, LimitRoom } from '../../typeorm/limit-room.js';
-import type { Candidate, InLine, LimitLane, Line } from '../../typeorm/limit-turns.js';
+import { atWorkOf, type AtWork, type LimitRoom } from '../../typeorm/limit-room.js';
+import {
+  candidateOf,
+  type Candidate,
+  type InLine,
+  type LimitLane,
+  type Line,
+} from '../../typeorm/limit-turns.js';
 import { LimitedClaims } from '../../typeorm/limited-claim.script.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { query, type Script } from '../sql.js';
 import { numbers, texts } from './arrays.js';
 import { MAY_START, ORDER, type PostgresClaimScript } from './claim.script.js';
-
-const NOW = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
+import { POSTGRES_NOW } from './words.js';
 
 /**
  * Claims within limits on PostgreSQL. Each statement sees what was committed before it began, so the
@@ -61,7 +66,7 @@ export class PostgresLimitedClaims extends LimitedClaims {
     const held = `lease_until_ms IS NOT NULL AND limit_key IS NOT NULL AND status <> 'resuming'
       AND (status <> 'locked'${withReturning ? ' OR locked_by IS NULL' : ''})`;
     // The time comes last, so that it is not before what was committed when the counting began.
-    const now = `UNION ALL SELECT NULL, NULL, NULL, ${NOW}`;
+    const now = `UNION ALL SELECT NULL, NULL, NULL, ${POSTGRES_NOW}`;
     const rows =
       firstParts === undefined
         ? yield* query(
@@ -75,16 +80,11 @@ export class PostgresLimitedClaims extends LimitedClaims {
             [texts(firstParts.map((part) => limitKeyOf([part])))],
           );
     const groups: AtWork[] = [];
-    for (const [type, queue, key, count] of rows) {
-      if (type === null) {
-        room.passTime(Number(count));
+    for (const row of rows) {
+      if (row[0] === null) {
+        room.passTime(Number(row[3]));
       } else {
-        groups.push({
-          type: String(type),
-          queue: String(queue),
-          key: String(key),
-          count: Number(count),
-        });
+        groups.push(atWorkOf(row));
       }
     }
     return groups;
@@ -111,12 +111,7 @@ export class PostgresLimitedClaims extends LimitedClaims {
               nowMs,
             ]);
       for (const row of rows) {
-        found.push({
-          line: alike[Number(row[0]) - 1] as Line,
-          seq: Number(row[1]),
-          priority: Number(row[2]),
-          runAtMs: Number(row[3]),
-        });
+        found.push(candidateOf(alike[Number(row[0]) - 1] as Line, row));
       }
     }
     return found;

@@ -1,5 +1,5 @@
 import { newId } from '../../../model/id.js';
-import { ANSWER_MS, Patience, soon } from '../shared/patience.js';
+import { ANSWER_MS, AnswerPatience, soon } from '../shared/answer-patience.js';
 import { isPooled } from './connection.js';
 import type { PgClient } from './pg.js';
 import { PG_TYPES } from './pg.js';
@@ -26,7 +26,7 @@ export class Notifications {
   readonly #make: () => PgClient;
   readonly #channel: string;
   readonly #self = newId();
-  readonly #patience = new Patience();
+  readonly #patience = new AnswerPatience();
   readonly #listeners = new Set<() => void>();
   #client: PgClient | undefined;
   #isHearing = false;

@@ -7,7 +7,7 @@ import {
   type Statement,
   type TimedScript,
 } from '../sql.js';
-import { soon } from './patience.js';
+import { soon } from './answer-patience.js';
 import type { ServerClock } from './server-clock.js';
 
 /** Executes statements on one connection, one after the other. */

@@ -5,6 +5,7 @@ import type { JobScripts } from '../../typeorm/job.scripts.js';
 import type { AtWork } from '../../typeorm/limit-room.js';
 import {
   byOrder,
+  candidateOf,
   type Candidate,
   type InLine,
   type LimitLane,
@@ -103,12 +104,7 @@ export class SqliteLimitedClaims extends LimitedClaims {
         Math.max(...alike.map(({ most }) => most)),
       ]);
       for (const row of rows) {
-        found.push({
-          line: alike[Number(row[0])] as Line,
-          seq: Number(row[1]),
-          priority: Number(row[2]),
-          runAtMs: Number(row[3]),
-        });
+        found.push(candidateOf(alike[Number(row[0])] as Line, row));
       }
     }
     return found;

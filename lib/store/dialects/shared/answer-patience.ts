@@ -7,7 +7,7 @@ const LEAVE_MS = 2000;
  * How long an answer is waited for. A server that vanished without a word, because its machine or the
  * way to it is gone, shows only by its silence: the operating system would wait for a quarter of an hour.
  */
-export class Patience {
+export class AnswerPatience {
   /** While the schema is made, statements last as long as they must. */
   #ms = Infinity;
   #silentAt = -Infinity;
