@@ -20,6 +20,8 @@ const sql = [
   'store/writer.ts',
   'typeorm',
 ];
+/** What the verbs of a store are given and give. */
+const words = ['claims', 'drafts', 'changes', 'history', 'catalog'].map((it) => `store/${it}.ts`);
 const http = ['@nestjs/common', '@nestjs/core'];
 const nest = [...http, '@nestjs/typeorm', 'typeorm', 'rxjs'];
 const below = ['node', 'model', 'entities', 'params', 'logs', 'store/store.ts', 'store/typeorm'];
@@ -33,8 +35,13 @@ const layers: Readonly<Record<string, Rule>> = {
   entities: { may: ['model', 'typeorm'] },
   params: { may: ['node', 'model', 'ajv', 'ajv-formats', ...validation] },
   logs: { may: ['node', 'model', 'rotating-file-stream'] },
-  'store/store.ts': { may: ['model', 'store/claims.ts'], types: ['entities'] },
+  'store/store.ts': { may: [], types: ['entities', 'model', ...words, 'store/transaction.ts'] },
   'store/claims.ts': { may: [], types: ['entities', 'model'] },
+  'store/drafts.ts': { may: [], types: ['entities'] },
+  'store/changes.ts': { may: [], types: ['entities', 'model'] },
+  'store/history.ts': { may: [], types: ['entities'] },
+  'store/catalog.ts': { may: [], types: ['entities', 'store/claims.ts'] },
+  'store/transaction.ts': { may: [], types: ['entities', ...words] },
   'store/job-of-draft.ts': { may: ['entities'], types: ['store/store.ts'] },
   'store/write-batch.ts': { may: ['store/dialects'] },
   'store/writer.ts': {

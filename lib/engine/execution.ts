@@ -7,20 +7,15 @@ import { cutText, describeThrown, storableText } from '../model/text.js';
 import type { ChangeResult } from '../store/store.js';
 import { abortReason, outweighs } from './abort-reasons.js';
 import type { EngineParts } from './engine-parts.js';
-import { isStream, isThenable, readStream, type OutputReader } from './handler-output.js';
-import type { AnyHandler, RegisteredType } from './handlers.js';
+import { HandlerCall, type CalledRun } from './handler-call.js';
+import type { RegisteredType } from './handlers.js';
 import { jobOf } from './job-view.js';
+import type { RunLogger } from './log-writer.js';
 import { LockWait, waitsAlready } from './lock-wait.js';
 import { ProgressRecorder } from './progress-recorder.js';
-import type { HandledRun } from './run.js';
 import { RunClock, type TimedRun } from './run-clock.js';
-import { RunContext } from './run-context.js';
-import { endingOf, noteCompleted, resultText, settleRun } from './run-end.js';
-import { recall } from './run-start.js';
-import { runInContext } from './run-storage.js';
-
-/** The sequence of a job at its first claim, when nothing else has happened to it. */
-const FIRST_CLAIM_SEQUENCE = 2;
+import { storeCompletion, storeEnding, type EndingRun } from './run-settlement.js';
+import { isContinued, recall } from './run-start.js';
 
 /** What an execution asks of the queue that runs it. */
 export interface ExecutionHost {
@@ -35,11 +30,11 @@ export interface ExecutionHost {
 }
 
 /**
- * One run of one job in this process: calls the handler, watches the clock, passes on signals, and
- * settles the outcome under the run's id. What the handler does after the run was settled changes
- * nothing.
+ * One run of one job in this process: has its handler called, watches the clock, passes on signals,
+ * and has the outcome stored under the run's id. What the handler does after the run was settled
+ * changes nothing.
  */
-export class Execution implements HandledRun, TimedRun {
+export class Execution implements CalledRun, TimedRun, EndingRun {
   readonly job: JobEntity;
   readonly type: RegisteredType;
   readonly runId: string;
@@ -53,9 +48,7 @@ export class Execution implements HandledRun, TimedRun {
   #controller: AbortController | undefined;
   #abortReason: JobAbortError | undefined;
   #clock: RunClock | undefined;
-  #reader: OutputReader | undefined;
-  #handler: AnyHandler | undefined;
-  #context: RunContext | undefined;
+  #call: HandlerCall | undefined;
   #lock: LockWait | undefined;
 
   constructor(parts: EngineParts, type: RegisteredType, job: JobEntity, host: ExecutionHost) {
@@ -89,7 +82,7 @@ export class Execution implements HandledRun, TimedRun {
 
   /** Calls the handler; never throws. */
   start(): void {
-    if (this.job.sequence > FIRST_CLAIM_SEQUENCE) {
+    if (isContinued(this.job)) {
       void recall(this).then(() => this.#begin());
     } else {
       this.#begin();
@@ -117,7 +110,7 @@ export class Execution implements HandledRun, TimedRun {
     this.parts.logger.warn(
       `Job ${this.job.id} (${this.job.type}): its handler did not stop within the grace after "${code}"; run ${this.runId} is settled by force.`,
     );
-    void this.#settle(code === 'timeout' ? { kind: 'timeout' } : { kind: 'stopped' });
+    this.settle(code === 'timeout' ? { kind: 'timeout' } : { kind: 'stopped' });
   }
 
   /** The timeout changed while the handler runs. */
@@ -150,7 +143,7 @@ export class Execution implements HandledRun, TimedRun {
     if (!this.#isSettled) {
       this.#finish();
       this.#signal('lease_lost');
-      void this.#storeAndEnd({ kind: 'failed', error: this.errorText(error), isRetryable: true });
+      void storeEnding(this, { kind: 'failed', error: this.errorText(error), isRetryable: true });
     }
   }
 
@@ -198,6 +191,41 @@ export class Execution implements HandledRun, TimedRun {
     return cutText(storableText(describeThrown(thrown)), this.parts.options.limits.error);
   }
 
+  /** The run ends here, unless it has ended: from now on nothing of its handler is written. */
+  settle(ending: Ending): void {
+    if (this.#isSettled) {
+      return;
+    }
+    // A transaction that the handler did not wait for is rolled back first, on the longer way.
+    const isHot =
+      ending.kind === 'completed' &&
+      this.job.status === 'running' &&
+      this.#abortReason === undefined &&
+      this.#call?.isInTransaction !== true;
+    this.#finish();
+    if (isHot) {
+      storeCompletion(this, ending.result);
+    } else {
+      void storeEnding(this, ending);
+    }
+  }
+
+  get abortReason(): JobAbortError | undefined {
+    return this.#abortReason;
+  }
+
+  get openLog(): RunLogger | undefined {
+    return this.#call?.openLog;
+  }
+
+  unsettled(error: unknown): void {
+    this.#host.unsettled(this, error);
+  }
+
+  ended(): void {
+    this.#host.ended(this);
+  }
+
   get over(): AbortSignal {
     this.#ended ??= new AbortController();
     return this.#ended.signal;
@@ -212,7 +240,7 @@ export class Execution implements HandledRun, TimedRun {
   #begin(): void {
     if (this.#abortReason !== undefined) {
       // Stopped before its handler was called.
-      void this.#settle({ kind: 'unstarted' });
+      this.settle({ kind: 'unstarted' });
       return;
     }
     this.#startedAt = performance.now();
@@ -222,155 +250,8 @@ export class Execution implements HandledRun, TimedRun {
       this.#clock.armTimeout();
     }
     this.parts.changed(this.job, 'waiting');
-    const { instance } = this.type;
-    if (instance === undefined) {
-      this.type.resolve(this.job.id).then((handler) => this.#call(handler), this.#threw);
-    } else {
-      this.#call(instance);
-    }
-  }
-
-  #call(handler: AnyHandler): void {
-    if (this.#isSettled) {
-      return;
-    }
-    this.#handler = handler;
-    const context = new RunContext(this);
-    this.#context = context;
-    let output: unknown;
-    try {
-      output = runInContext(context, () => handler.execute(context));
-      if (isThenable(output)) {
-        output.then(this.#returned, this.#threw);
-        return;
-      }
-    } catch (error) {
-      this.#threw(error);
-      return;
-    }
-    this.#returned(output);
-  }
-
-  readonly #returned = (value: unknown): void => {
-    if (this.#isSettled) {
-      return;
-    }
-    let result: string | null;
-    try {
-      // What a handler returns may throw when it is looked at.
-      if (isStream(value)) {
-        this.#read(value);
-        return;
-      }
-      if (this.#abortReason?.code === 'timeout') {
-        void this.#settle({ kind: 'timeout' });
-        return;
-      }
-      result = resultText(value, this.parts.options.limits);
-    } catch (error) {
-      void this.#settle({ kind: 'failed', error: this.errorText(error), isRetryable: false });
-      return;
-    }
-    if (this.job.status === 'running' && this.#abortReason === undefined) {
-      this.#complete(result);
-    } else {
-      void this.#settle({ kind: 'completed', result });
-    }
-  };
-
-  #read(stream: Parameters<typeof readStream>[0]): void {
-    try {
-      this.#reader = readStream(stream, (value) => this.progress.emit(value));
-    } catch (error) {
-      // Asking for the iterator can throw by itself.
-      this.#threw(error);
-      return;
-    }
-    if (this.#abortReason !== undefined) {
-      this.#reader.stop(this.#abortReason);
-    }
-    this.#reader.done.then(this.#returned, this.#threw);
-  }
-
-  readonly #threw = (error: unknown): void => {
-    if (!this.#isSettled) {
-      void this.#fail(error);
-    }
-  };
-
-  async #fail(thrown: unknown): Promise<void> {
-    let ending: Ending | undefined;
-    try {
-      ending = await endingOf(thrown, {
-        abortReason: this.#abortReason,
-        handler: this.#handler,
-        errorBytes: this.parts.options.limits.error,
-        errorText: (each) => this.errorText(each),
-        jobForRetry: () => this.view(JSON.parse(this.job.params)),
-      });
-    } catch (failure) {
-      ending = { kind: 'failed', error: this.errorText(failure), isRetryable: false };
-    }
-    if (ending !== undefined) {
-      await this.#settle(ending);
-    }
-  }
-
-  /** The hot end: one statement for a whole batch of completed runs. */
-  #complete(result: string | null): void {
-    if (this.#context?.isInTransaction === true) {
-      // It returned without waiting for its transaction, which is rolled back first.
-      void this.#settle({ kind: 'completed', result });
-      return;
-    }
-    this.#finish();
-    const lines = this.#context?.openLog?.end();
-    if (lines === undefined) {
-      this.#storeCompleted(result);
-    } else {
-      void lines.then(() => this.#storeCompleted(result));
-    }
-  }
-
-  #storeCompleted(result: string | null): void {
-    const { job, parts } = this;
-    parts.store.jobs
-      .complete({ seq: job.seq, runId: this.runId, startedAtMs: job.startedAtMs ?? 0, result })
-      .then(
-        (won) => {
-          if (!won) {
-            // Somebody changed the status meanwhile: decide by what is stored now.
-            void this.#storeAndEnd({ kind: 'completed', result });
-            return;
-          }
-          const from = job.status;
-          noteCompleted(job, result, parts.store.estimateNowMs());
-          parts.changed(job, from);
-          this.#host.ended(this);
-        },
-        (error: unknown) => {
-          this.#host.unsettled(this, error);
-          this.#host.ended(this);
-        },
-      );
-  }
-
-  async #settle(ending: Ending): Promise<void> {
-    if (!this.#isSettled) {
-      this.#finish();
-      await this.#storeAndEnd(ending);
-    }
-  }
-
-  async #storeAndEnd(ending: Ending): Promise<void> {
-    try {
-      await this.#context?.openLog?.end();
-      await settleRun(this, ending);
-    } catch (error) {
-      this.#host.unsettled(this, error);
-    } finally {
-      this.#host.ended(this);
-    }
+    this.#call = new HandlerCall(this);
+    this.#call.start();
   }
 
   /** The run is over without an outcome of ours. */
@@ -378,14 +259,14 @@ export class Execution implements HandledRun, TimedRun {
     if (!this.#isSettled) {
       this.progress.drop();
       this.#finish();
-      this.#host.ended(this);
+      this.ended();
     }
   }
 
   #signal(code: JobAbortCode): void {
     this.#abortReason = abortReason(code);
     this.#controller?.abort(this.#abortReason);
-    this.#reader?.stop(this.#abortReason);
+    this.#call?.stop(this.#abortReason);
   }
 
   /** From here on nothing of the handler is written, and its slot is free. */

@@ -15,7 +15,6 @@ import { cutText, storableText } from '../model/text.js';
 import type { JobChange } from '../store/store.js';
 import type { EngineOptions } from './engine-options.js';
 import type { AnyHandler } from './handlers.js';
-import type { ServedRun } from './run.js';
 
 /** What the meaning of something thrown depends on. */
 export interface ThrowingRun {
@@ -98,36 +97,4 @@ export function resultText(value: unknown, limits: EngineOptions['limits']): str
   return value === undefined
     ? null
     : toJsonText(value, 'result', { bytes: limits.result, depth: limits.depth });
-}
-
-/** Stores how a run ended, unless it is over for the database already. @throws JobsError */
-export async function settleRun(run: ServedRun, ending: Ending): Promise<void> {
-  const { job, parts, runId, type } = run;
-  const { random } = parts;
-  const { startedAtMs } = job;
-  const result = await parts.store.jobs.settle(job.id, (stored, nowMs) =>
-    stored.runId !== runId || isFinal(stored.status)
-      ? undefined
-      : changeOfEnding(stored, ending, type.rules, { nowMs, random, startedAtMs }),
-  );
-  if (result?.changed === true) {
-    parts.stored(result, type);
-  } else {
-    parts.logger.warn(
-      `Job ${job.id} (${job.type}): the outcome of run ${runId} came too late and was dropped.`,
-    );
-  }
-}
-
-/** What `complete` stored, noted in the job as this process holds it. */
-export function noteCompleted(job: JobEntity, result: string | null, nowMs: number): void {
-  job.status = 'completed';
-  job.sequence += 1;
-  job.progress = 1;
-  job.error = null;
-  job.result = result ?? job.result;
-  job.finishedAtMs = nowMs;
-  job.updatedAtMs = nowMs;
-  job.etaMs = null;
-  job.leaseUntilMs = null;
 }

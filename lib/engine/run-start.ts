@@ -1,4 +1,13 @@
+import type { JobEntity } from '../entities/job.entity.js';
 import type { ServedRun } from './run.js';
+
+/** The sequence of a job at its first claim, when nothing else has happened to it. */
+const FIRST_CLAIM_SEQUENCE = 2;
+
+/** Whether something has happened to a job before this claim of it. */
+export function isContinued({ sequence }: JobEntity): boolean {
+  return sequence > FIRST_CLAIM_SEQUENCE;
+}
 
 /** Reads what an earlier run left, which a claim does not return. */
 export async function recall({ job, parts, runId }: ServedRun): Promise<void> {

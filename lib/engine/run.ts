@@ -29,6 +29,8 @@ export interface ServedRun {
 export interface HandledRun extends ServedRun {
   readonly progress: {
     record(value: unknown, message?: string): void;
+    /** Takes what the handler emits. @throws JobsError `invalid_progress` */
+    emit(value: unknown): void;
     join(joined: JoinedTransaction): void;
     writeJoined(): Promise<void>;
     leave(): void;

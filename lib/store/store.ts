@@ -1,22 +1,22 @@
 import type { JobEntity } from '../entities/job.entity.js';
-import type { JobGroupEntity } from '../entities/job-group.entity.js';
-import type { JobLogEntity } from '../entities/job-log.entity.js';
-import type { JobTypeEntity } from '../entities/job-type.entity.js';
-import type { JobRunEntity } from '../entities/run.entity.js';
-import type { JobWorkerEntity } from '../entities/worker.entity.js';
-import type { RunOutcome } from '../model/job.js';
 import type { FinalStatus, JobStatus } from '../model/job-status.js';
 import type { JobQuery } from '../model/query.js';
+import type { CatalogStore } from './catalog.js';
+import type { ChangeResult, Decide } from './changes.js';
 import type {
   ClaimRequest,
   Completion,
   Limited,
   LimitedClaim,
   LimitedRequest,
-  Marks,
   RunReport,
 } from './claims.js';
+import type { InsertResult, JobDraft, KeyHolder } from './drafts.js';
+import type { HistoryStore } from './history.js';
+import type { JoinedTransaction, TransactionRun } from './transaction.js';
 
+export type { CatalogStore, WorkerQuery } from './catalog.js';
+export type { ArchivedRun, ChangeResult, Decide, JobChange } from './changes.js';
 export type {
   ClaimRequest,
   Completion,
@@ -26,102 +26,9 @@ export type {
   RunReport,
   SearchPoint,
 } from './claims.js';
-
-/** What jobs that are enqueued alike have in common. */
-export interface JobTerms {
-  readonly tenantId: string;
-  readonly userId: string | null;
-  readonly type: string;
-  readonly typeVersion: number;
-  readonly group: string;
-  readonly queue: string;
-  readonly channel: string;
-  readonly priority: number;
-  /** Absolute start, or none: then `delayMs` counts from the database's now. */
-  readonly runAtMs: number | undefined;
-  readonly delayMs: number;
-  readonly expiresAtMs: number | null;
-  readonly timeoutSec: number;
-  readonly maxRetries: number;
-  readonly retryDelaySec: number;
-  readonly state: string | null;
-  readonly tags: string | null;
-  readonly meta: string | null;
-  readonly upstreamJobId: string | null;
-}
-
-/** A job to be stored; what depends on the database's time is decided in its transaction. */
-export interface JobDraft {
-  /** Only where somebody has seen the job before it is stored; else storing gives the id. */
-  readonly id: string | undefined;
-  readonly idempotencyKey: string | null;
-  readonly requestHash: string | null;
-  /** JSON text. */
-  readonly params: string;
-  /** What limits count it by; null without limits. */
-  readonly limitKey: string | null;
-  /** One object for many drafts, where it can be: drafts of one object share a statement. */
-  readonly terms: JobTerms;
-  /**
-   * Where a try put the job whose answer may never come. The next one goes to the same place, so
-   * that it finds what the first has stored.
-   */
-  tried?: { readonly seq: number; readonly id: string } | undefined;
-}
-
-/** A job that an insert has stored. */
-export interface Created {
-  readonly outcome: 'created';
-  readonly draft: JobDraft;
-  readonly seq: number;
-  readonly id: string;
-  readonly scheduledAtMs: number;
-  /** The database's time of the insert. */
-  readonly nowMs: number;
-  readonly job: JobEntity;
-}
-
-/**
- * What an insert did. `taken`: the idempotency key names a job that is there. `id_taken`: another
- * job of the same moment has the id that the draft came with, so nothing was stored.
- */
-export type InsertResult =
-  | Created
-  | { readonly outcome: 'taken'; readonly job: JobEntity }
-  | { readonly outcome: 'id_taken' };
-
-/** Who holds an idempotency key: a stored job, or an earlier one of the same call. */
-export interface KeyHolder {
-  readonly id: string | undefined;
-  readonly requestHash: string | null;
-}
-
-/** How a run goes into the history. */
-export interface ArchivedRun {
-  readonly outcome: RunOutcome;
-  readonly error: string | null;
-  /** When its handler was called, where the row does not say yet. */
-  readonly startedAtMs?: number;
-}
-
-/** A change of one job: the columns that get new values, and what becomes of its run. */
-export interface JobChange {
-  readonly set: Partial<JobEntity>;
-  /** The run that holds the job ends with this outcome and moves to the history. */
-  readonly archiveRun?: ArchivedRun;
-  readonly remove?: boolean;
-}
-
-/** Decides, from the stored job and the database's time, what to change; undefined = nothing. */
-export type Decide = (job: JobEntity, nowMs: number) => JobChange | undefined;
-
-/** What a change did. */
-export interface ChangeResult {
-  readonly before: JobEntity;
-  /** As stored now; the row as it was when it was removed. */
-  readonly after: JobEntity;
-  readonly changed: boolean;
-}
+export type { Created, InsertResult, JobDraft, JobTerms, KeyHolder } from './drafts.js';
+export type { HeldRuns, HistoryStore, LogLine, RunLines } from './history.js';
+export type { JoinedTransaction, TransactionRun } from './transaction.js';
 
 /** A run that this worker holds, as the database sees it. */
 export interface HeldRun {
@@ -259,98 +166,6 @@ export interface ResolvedJobQuery extends Omit<JobQuery, 'order' | 'cursor' | 's
   readonly after: readonly (string | number | null)[] | undefined;
   readonly status: readonly JobStatus[] | undefined;
   readonly type: readonly string[] | undefined;
-}
-
-/** A line to be stored; `fields` is JSON text. */
-export type LogLine = readonly [
-  atMs: number,
-  level: number,
-  message: string,
-  fields: string | null,
-];
-
-/** Lines of one run, in order; stored only while it holds its job. */
-export interface RunLines {
-  /** The job's. */
-  readonly seq: number;
-  readonly runId: string;
-  readonly lines: readonly LogLine[];
-}
-
-/** The history of runs, and logs. */
-export interface HistoryStore {
-  /** Runs that ended and left their job not final, oldest first. */
-  runs(jobId: string): Promise<readonly JobRunEntity[]>;
-  /** What these workers hold, at most so many runs each; who holds nothing is left out. */
-  heldRuns(workerIds: readonly string[], most: number): Promise<ReadonlyMap<string, HeldRuns>>;
-  /** Stores lines, before the ends of runs that share the transaction. */
-  log(batch: readonly RunLines[]): Promise<void>;
-  lines(
-    jobId: string,
-    query: {
-      readonly after: number;
-      readonly level: number;
-      readonly limit: number;
-      readonly tail: number | undefined;
-    },
-  ): Promise<readonly JobLogEntity[]>;
-}
-
-/** Which workers; without anything all that were heard within an hour, after which they are forgotten. */
-export interface WorkerQuery {
-  readonly id?: string;
-  readonly heardWithinMs?: number;
-  /** Only those that were not heard for that long. */
-  readonly silentForMs?: number;
-}
-
-/** The runs that a worker holds. */
-export interface HeldRuns {
-  /** Of the jobs enqueued first, as many as were asked for. */
-  readonly runs: readonly JobRunEntity[];
-  /** How many there are. */
-  readonly count: number;
-}
-
-/** Types, groups, queues and workers. */
-export interface CatalogStore {
-  /** Records what this process declares. */
-  declare(
-    types: readonly JobTypeEntity[],
-    groups: readonly JobGroupEntity[],
-    scopes: readonly string[],
-  ): Promise<void>;
-  setPaused(queue: string, paused: boolean): Promise<void>;
-  /** The queues that are paused, and the scopes of limits that anybody has declared. */
-  marked(): Promise<Marks>;
-  /** Registers this worker, or says that it lives. */
-  beat(worker: Omit<JobWorkerEntity, 'startedAtMs' | 'heartbeatAtMs'>): Promise<void>;
-  /** Workers that are registered and meet the query, newest first. */
-  workers(query: WorkerQuery): Promise<readonly JobWorkerEntity[]>;
-  /** Takes a worker that has stopped off the list. */
-  forgetWorker(id: string): Promise<void>;
-}
-
-/** Whose transaction it is, and when it may last no longer. */
-export interface TransactionRun {
-  readonly jobId: string;
-  readonly runId: string;
-  readonly over: AbortSignal;
-}
-
-/** Writes that join a transaction of somebody else. */
-export interface JoinedTransaction {
-  insert(draft: JobDraft): Promise<InsertResult>;
-  findByKey(tenantId: string, key: string): Promise<JobEntity | undefined>;
-  insertAll(
-    drafts: readonly JobDraft[],
-    refuses: (holder: KeyHolder, index: number) => boolean,
-  ): Promise<readonly InsertResult[]>;
-  report(report: RunReport): Promise<boolean>;
-  log(batch: readonly RunLines[]): Promise<void>;
-  change(id: string, decide: Decide): Promise<ChangeResult | undefined>;
-  /** Called after the outermost commit; never after a roll-back. */
-  onCommit(listener: () => void): void;
 }
 
 /** Everything a database must do for the engine. */

@@ -47,7 +47,7 @@ export const BUILDS = [
   },
   {
     name: 'an end without the id of its run',
-    patches: [{ file: 'lib/engine/run-end.ts', from: 'stored.runId !== runId || ', to: '' }],
+    patches: [{ file: 'lib/engine/run-settlement.ts', from: 'stored.runId !== runId || ', to: '' }],
     caughtBy: [on('nest12', LEASES, LATE)],
   },
   {
@@ -196,7 +196,7 @@ export const BUILDS = [
     name: 'a silent server is waited for',
     patches: [
       { file: 'lib/store/typeorm/mysql-store.ts', from: 'patience.limit(ANSWER_MS);', to: '' },
-      { file: 'lib/store/typeorm/mysql-store.ts', from: 'ANSWER_MS, Patience', to: 'Patience' },
+      { file: 'lib/store/typeorm/mysql-store.ts', from: 'ANSWER_MS, AnswerPatience', to: 'AnswerPatience' },
     ],
     caughtBy: [faults('test/faults/half-open.spec.ts', 'vanishes')],
   },

@@ -4,7 +4,7 @@ import { JobType, type JobHandler } from '../../lib/index.js';
 import type { Engine } from '../../lib/engine/engine.js';
 import type { EngineParts } from '../../lib/engine/engine-parts.js';
 import { reaper } from '../../lib/engine/duties.js';
-import { settleRun } from '../../lib/engine/run-end.js';
+import { settleRun } from '../../lib/engine/run-settlement.js';
 import type { ServedRun } from '../../lib/engine/run.js';
 import { JOBS_ENGINE } from '../../lib/jobs.tokens.js';
 import type { JobEntity } from '../../lib/entities/job.entity.js';

@@ -1,0 +1,29 @@
+import type { JobEntity } from '../entities/job.entity.js';
+import type { RunOutcome } from '../model/job.js';
+
+/** How a run goes into the history. */
+export interface ArchivedRun {
+  readonly outcome: RunOutcome;
+  readonly error: string | null;
+  /** When its handler was called, where the row does not say yet. */
+  readonly startedAtMs?: number;
+}
+
+/** A change of one job: the columns that get new values, and what becomes of its run. */
+export interface JobChange {
+  readonly set: Partial<JobEntity>;
+  /** The run that holds the job ends with this outcome and moves to the history. */
+  readonly archiveRun?: ArchivedRun;
+  readonly remove?: boolean;
+}
+
+/** Decides, from the stored job and the database's time, what to change; undefined = nothing. */
+export type Decide = (job: JobEntity, nowMs: number) => JobChange | undefined;
+
+/** What a change did. */
+export interface ChangeResult {
+  readonly before: JobEntity;
+  /** As stored now; the row as it was when it was removed. */
+  readonly after: JobEntity;
+  readonly changed: boolean;
+}

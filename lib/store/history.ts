@@ -1,0 +1,45 @@
+import type { JobLogEntity } from '../entities/job-log.entity.js';
+import type { JobRunEntity } from '../entities/run.entity.js';
+
+/** A line to be stored; `fields` is JSON text. */
+export type LogLine = readonly [
+  atMs: number,
+  level: number,
+  message: string,
+  fields: string | null,
+];
+
+/** Lines of one run, in order; stored only while it holds its job. */
+export interface RunLines {
+  /** The job's. */
+  readonly seq: number;
+  readonly runId: string;
+  readonly lines: readonly LogLine[];
+}
+
+/** The runs that a worker holds. */
+export interface HeldRuns {
+  /** Of the jobs enqueued first, as many as were asked for. */
+  readonly runs: readonly JobRunEntity[];
+  /** How many there are. */
+  readonly count: number;
+}
+
+/** The history of runs, and logs. */
+export interface HistoryStore {
+  /** Runs that ended and left their job not final, oldest first. */
+  runs(jobId: string): Promise<readonly JobRunEntity[]>;
+  /** What these workers hold, at most so many runs each; who holds nothing is left out. */
+  heldRuns(workerIds: readonly string[], most: number): Promise<ReadonlyMap<string, HeldRuns>>;
+  /** Stores lines, before the ends of runs that share the transaction. */
+  log(batch: readonly RunLines[]): Promise<void>;
+  lines(
+    jobId: string,
+    query: {
+      readonly after: number;
+      readonly level: number;
+      readonly limit: number;
+      readonly tail: number | undefined;
+    },
+  ): Promise<readonly JobLogEntity[]>;
+}

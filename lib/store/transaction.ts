@@ -1,0 +1,27 @@
+import type { JobEntity } from '../entities/job.entity.js';
+import type { ChangeResult, Decide } from './changes.js';
+import type { RunReport } from './claims.js';
+import type { InsertResult, JobDraft, KeyHolder } from './drafts.js';
+import type { RunLines } from './history.js';
+
+/** Whose transaction it is, and when it may last no longer. */
+export interface TransactionRun {
+  readonly jobId: string;
+  readonly runId: string;
+  readonly over: AbortSignal;
+}
+
+/** Writes that join a transaction of somebody else. */
+export interface JoinedTransaction {
+  insert(draft: JobDraft): Promise<InsertResult>;
+  findByKey(tenantId: string, key: string): Promise<JobEntity | undefined>;
+  insertAll(
+    drafts: readonly JobDraft[],
+    refuses: (holder: KeyHolder, index: number) => boolean,
+  ): Promise<readonly InsertResult[]>;
+  report(report: RunReport): Promise<boolean>;
+  log(batch: readonly RunLines[]): Promise<void>;
+  change(id: string, decide: Decide): Promise<ChangeResult | undefined>;
+  /** Called after the outermost commit; never after a roll-back. */
+  onCommit(listener: () => void): void;
+}
