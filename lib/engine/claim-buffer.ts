@@ -32,6 +32,10 @@ export class ClaimBuffer {
     return this.#jobs.length > 0 && performance.now() >= this.#heldUntil;
   }
 
+  get heldUntil(): number {
+    return this.#heldUntil;
+  }
+
   /** Adds jobs whose leases last at least until then. */
   add(jobs: readonly JobEntity[], heldUntil: number): void {
     this.#heldUntil = this.#jobs.length === 0 ? heldUntil : Math.min(this.#heldUntil, heldUntil);

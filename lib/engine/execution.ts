@@ -40,6 +40,8 @@ export class Execution implements CalledRun, TimedRun, EndingRun {
   readonly runId: string;
   readonly parts: EngineParts;
   readonly progress: ProgressRecorder;
+  /** Until when it surely holds its job, by the monotonic clock here. */
+  heldUntil = Infinity;
   #host: ExecutionHost;
   #hasSlot = true;
   #isSettled = false;
@@ -74,6 +76,11 @@ export class Execution implements CalledRun, TimedRun, EndingRun {
 
   get isSettled(): boolean {
     return this.#isSettled;
+  }
+
+  /** Somebody else may be at work on the job if not: the event loop was blocked for longer than its lease. */
+  get surelyHolds(): boolean {
+    return performance.now() < this.heldUntil;
   }
 
   get elapsedMs(): number {
@@ -238,7 +245,7 @@ export class Execution implements CalledRun, TimedRun, EndingRun {
   }
 
   #begin(): void {
-    if (this.#abortReason !== undefined) {
+    if (this.#abortReason !== undefined || !this.surelyHolds) {
       // Stopped before its handler was called.
       this.settle({ kind: 'unstarted' });
       return;

@@ -12,6 +12,8 @@ import { runInContext } from './run-storage.js';
 export interface CalledRun extends HandledRun {
   /** Why its handler was told to stop. */
   readonly abortReason: JobAbortError | undefined;
+  /** Whether nobody else can have its job yet. */
+  readonly surelyHolds: boolean;
   /** The handler is done; what it gave or threw means this. */
   settle(ending: Ending): void;
 }
@@ -42,7 +44,13 @@ export class HandlerCall {
   start(): void {
     const { type, job } = this.#run;
     if (type.instance === undefined) {
-      type.resolve(job.id).then((handler) => this.#execute(handler), this.#threw);
+      type.resolve(job.id).then((handler) => {
+        if (this.#run.surelyHolds) {
+          this.#execute(handler);
+        } else {
+          this.#run.settle({ kind: 'unstarted' });
+        }
+      }, this.#threw);
     } else {
       this.#execute(type.instance);
     }

@@ -198,6 +198,9 @@ export class QueueRunner implements ExecutionHost {
   /** The leases of all that this queue held when it was asked last until then at least. */
   renewed(heldUntil: number): void {
     this.#buffer.renewed(heldUntil);
+    for (const execution of this.#running.values()) {
+      execution.heldUntil = heldUntil;
+    }
   }
 
   /** Drops a buffered job that this worker holds no more. */
@@ -344,6 +347,7 @@ export class QueueRunner implements ExecutionHost {
     }
     const wasMarked = job.startedAtMs !== null;
     const execution = new Execution(this.#parts, type, job, this);
+    execution.heldUntil = this.#buffer.heldUntil;
     this.#running.set(execution.runId, execution);
     this.#countChanged();
     if (marks && !wasMarked) {

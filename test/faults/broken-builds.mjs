@@ -193,10 +193,25 @@ export const BUILDS = [
     caughtBy: [on('nest12', KILL, 'that were claimed before')],
   },
   {
+    name: 'a handler is called late that was about to be called',
+    patches: [
+      {
+        file: 'lib/engine/execution.ts',
+        from: 'this.#abortReason !== undefined || !this.surelyHolds',
+        to: 'this.#abortReason !== undefined',
+      },
+    ],
+    caughtBy: [on('nest12', KILL, 'about to call')],
+  },
+  {
     name: 'a silent server is waited for',
     patches: [
       { file: 'lib/store/typeorm/mysql-store.ts', from: 'patience.limit(ANSWER_MS);', to: '' },
-      { file: 'lib/store/typeorm/mysql-store.ts', from: 'ANSWER_MS, AnswerPatience', to: 'AnswerPatience' },
+      {
+        file: 'lib/store/typeorm/mysql-store.ts',
+        from: 'ANSWER_MS, AnswerPatience',
+        to: 'AnswerPatience',
+      },
     ],
     caughtBy: [faults('test/faults/half-open.spec.ts', 'vanishes')],
   },

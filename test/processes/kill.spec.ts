@@ -284,6 +284,26 @@ describe('a handler that', () => {
     );
     expect(starts.map(({ job }) => job).sort()).toEqual(behind.toSorted());
   });
+
+  it('blocks its event loop does not call a handler that it was about to call, whose job has gone to others', async () => {
+    const database = createDatabase();
+    const producer = await bootJobs({ types, database, options: { role: 'producer', ...options } });
+    const first = await ChildApplication.start({ database, options });
+    await producer.queues.pause('default');
+    // What something has happened to is read again before its handler is called.
+    const { id } = await producer.jobs.enqueue(Marked, { ms: 1 }, { priority: 10 });
+    await producer.jobs.cancel(id);
+    await producer.jobs.retry(id);
+    const blocking = await producer.jobs.enqueue(Blocks, { ms: 5000 });
+    await producer.queues.resume('default');
+    await first.event('started', blocking.id);
+    const second = await ChildApplication.start({ database, options });
+    expect(await waitForEnd(producer.jobs, id, 20_000)).toMatchObject({ status: 'completed' });
+    await until(() => /lost its lease|too late/.test(first.output), 'the first to wake', 15_000);
+    await first.call('process', 'stall');
+    const starts = marks(database).filter(({ what, job }) => what === 'start' && job === id);
+    expect(starts.map(({ pid }) => pid)).toEqual([second.pid]);
+  });
 }, 40_000);
 
 describe('SIGTERM', () => {
