@@ -1,10 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { violationsOf } from './checker.js';
+import { HOLDING } from './run-spans.js';
 import {
   RULES,
+  type Change,
   type Expectations,
   type History,
   type JobRow,
+  type Limit,
   type Note,
   type Rule,
   type RunRow,
@@ -51,8 +54,33 @@ function job(id: string, token: string, more: Partial<JobRow>): JobRow {
 const note = (at: number, pid: number, what: object): Note =>
   ({ at: T0 + at, pid, ...what }) as Note;
 
+function changed(
+  job: string,
+  ms: number,
+  runId: string | null,
+  [before, status]: readonly [string, string],
+  revision = 1,
+): Change {
+  const [hadLease, hasLease] = [before, status].map((each) =>
+    HOLDING.includes(each) ? T0 + (revision === 1 ? 1020 : 2200) : null,
+  );
+  const wasRunId = before === 'waiting' ? null : runId;
+  return {
+    at: T0 + ms,
+    job,
+    before: { status: before, runId: wasRunId, leaseUntil: hadLease ?? null },
+    status,
+    runId,
+    leaseUntil: hasLease ?? null,
+    revision,
+  };
+}
+
+const claimed = (job: string, ms: number, runId: string, revision = 1): Change =>
+  changed(job, ms, runId, ['waiting', 'running'], revision);
+
 /** Three jobs: one that ran once, one whose worker was killed, one that was canceled at work. */
-function sound(): { jobs: JobRow[]; runs: RunRow[]; notes: Note[] } {
+function sound(): { jobs: JobRow[]; runs: RunRow[]; changes: Change[]; notes: Note[] } {
   return {
     jobs: [
       job(PLAIN, 'one', { idempotency_key: 'one' }),
@@ -76,6 +104,17 @@ function sound(): { jobs: JobRow[]; runs: RunRow[]; notes: Note[] } {
         ended_at_ms: T0 + 1100,
         outcome: 'lost',
       },
+    ],
+    changes: [
+      claimed(PLAIN, 10.2, idAt(10, 11)),
+      claimed(LOST, 10.3, idAt(10, 21)),
+      claimed(CANCELED, 20.1, idAt(20, 33)),
+      changed(CANCELED, 30.5, idAt(20, 33), ['running', 'canceling']),
+      changed(PLAIN, 50.2, idAt(10, 11), ['running', 'completed']),
+      changed(CANCELED, 50.4, idAt(20, 33), ['canceling', 'canceled']),
+      { ...changed(LOST, 1100.3, idAt(10, 21), ['running', 'waiting']), runId: null },
+      claimed(LOST, 1200.1, idAt(1200, 22), 2),
+      changed(LOST, 1300.6, idAt(1200, 22), ['running', 'completed'], 2),
     ],
     notes: [
       ...['one', 'two', 'three'].map((token) =>
@@ -101,9 +140,11 @@ function sound(): { jobs: JobRow[]; runs: RunRow[]; notes: Note[] } {
 const expected: Expectations = {
   fromMs: T0 - 10,
   toMs: T0 + 2000,
-  clockErrorMs: 5,
   leaseMs: LEASE,
-  limits: [{ name: 'three of a type', most: 3, keyOf: ({ type }) => type }],
+  limits: [
+    { name: 'three of a type', most: 3, keyOf: ({ type }) => type },
+    { name: 'two in a time', most: 2, perMs: 9.8, keyOf: ({ type }) => type },
+  ],
 };
 
 type Sound = ReturnType<typeof sound>;
@@ -113,6 +154,10 @@ const at = (history: Sound, index: number, change: Partial<JobRow>): void => {
 };
 const run = (history: Sound, change: Partial<RunRow>): void => {
   history.runs[0] = { ...(history.runs[0] as RunRow), ...change };
+};
+/** The nth change that was written down, made another one. */
+const rewrite = (history: Sound, index: number, change: Partial<Change>): void => {
+  history.changes[index] = { ...(history.changes[index] as Change), ...change };
 };
 const say = (history: Sound, ...notes: Note[]): unknown => history.notes.push(...notes);
 
@@ -159,10 +204,63 @@ const CORRUPTIONS: readonly (readonly [Rule, string, (history: Sound) => unknown
     'more retries than allowed',
     (h) => at(h, 1, { retries: 3, max_retries: 2 }),
   ],
-  ['runs do not overlap', 'a claim before the end', (h) => run(h, { ended_at_ms: T0 + 1250 })],
-  ['runs do not overlap', 'a run without an end', (h) => run(h, { ended_at_ms: null })],
-  ['runs do not overlap', 'an end before the claim', (h) => at(h, 0, { finished_at_ms: T0 + 1 })],
-  ['a lease is kept', 'a job taken back early', (h) => run(h, { ended_at_ms: T0 + 500 })],
+  [
+    'runs are counted without gaps',
+    'a run that its history does not name',
+    (h) => h.changes.push(claimed(PLAIN, 1400, idAt(1400, 12), 2)),
+  ],
+  ['runs do not overlap', 'a claim before the end', (h) => rewrite(h, 7, { at: T0 + 1100.2 })],
+  ['runs do not overlap', 'a run without an end', (h) => h.changes.splice(6, 1)],
+  [
+    'runs do not overlap',
+    'a claim of what somebody holds',
+    (h) =>
+      h.changes.push({
+        ...changed(PLAIN, 40, idAt(10, 11), ['running', 'running'], 2),
+        runId: idAt(40, 12),
+      }),
+  ],
+  [
+    'statuses change as they may',
+    'an end that was followed by another one',
+    (h) => h.changes.push(changed(PLAIN, 60, idAt(10, 11), ['completed', 'failed'])),
+  ],
+  [
+    'statuses change as they may',
+    'an end by a run that did not hold the job',
+    (h) => rewrite(h, 4, { runId: idAt(9, 9) }),
+  ],
+  [
+    'a lease is kept',
+    'a job taken back while its lease was renewed',
+    (h) => {
+      const change = h.changes[6] as Change;
+      rewrite(h, 6, { before: { ...change.before, leaseUntil: T0 + 1104 } });
+    },
+  ],
+  [
+    'a lease is kept',
+    'a lease that was too short',
+    (h) => rewrite(h, 1, { leaseUntil: T0 + 1000 }),
+  ],
+  [
+    'a handler runs while its run holds the job',
+    'a handler that was called before the claim',
+    (h) => rewrite(h, 0, { at: T0 + 15.1 }),
+  ],
+  [
+    'a handler runs while its run holds the job',
+    'a handler of a claim that was given back',
+    (h) => {
+      const back = changed(CANCELED, 8, idAt(7, 8), ['running', 'waiting'], 0);
+      h.changes.splice(0, 3, claimed(CANCELED, 7, idAt(7, 8)), { ...back, runId: null });
+    },
+  ],
+  [
+    'a handler runs while its run holds the job',
+    'an outcome that was stored before the handler returned',
+    (h) => rewrite(h, 4, { at: T0 + 41.9 }),
+  ],
   [
     'handlers overlap only after a lost lease',
     'two handlers at once without a loss',
@@ -218,11 +316,20 @@ const CORRUPTIONS: readonly (readonly [Rule, string, (history: Sound) => unknown
     'a claim tomorrow',
     (h) => at(h, 0, { run_id: idAt(86_400_000, 11), finished_at_ms: T0 + 86_400_100 }),
   ],
+  ['times are the database’s', 'an end that is to come', (h) => run(h, { ended_at_ms: T0 + 1104 })],
   ['times are the database’s', 'a job of yesterday', (h) => at(h, 0, { scheduled_at_ms: 1 })],
   [
     'limits hold',
     'four runs at once where three may be',
-    (h) => h.jobs.push(job(idAt(3, 9), 'four', { run_id: idAt(30, 99) })),
+    (h) => {
+      h.jobs.push(job(idAt(3, 9), 'four', { run_id: idAt(30, 99) }));
+      h.changes.push(claimed(idAt(3, 9), 30, idAt(30, 99)));
+    },
+  ],
+  [
+    'limits hold',
+    'three runs that began within a period for two',
+    (h) => rewrite(h, 2, { at: T0 + 19.9 }),
   ],
 ];
 
@@ -239,6 +346,13 @@ describe('the checker', () => {
     expect(violationsOf(history, expected)).toEqual([]);
   });
 
+  it('does not count a claim that was given back before its handler was called', () => {
+    const history = sound();
+    const back = changed(PLAIN, 8, idAt(7, 8), ['running', 'waiting'], 0);
+    history.changes.unshift(claimed(PLAIN, 7, idAt(7, 8)), { ...back, runId: null });
+    expect(violationsOf(history, { ...expected, limits: [] })).toEqual([]);
+  });
+
   it.each(CORRUPTIONS)('sees by "%s" %s', (rule, _what, corrupt) => {
     const history = sound();
     corrupt(history);
@@ -249,18 +363,27 @@ describe('the checker', () => {
     expect(new Set(CORRUPTIONS.map(([rule]) => rule))).toEqual(new Set(RULES));
   });
 
-  it('lets a limit be reached in the same millisecond in which a place becomes free', () => {
+  it('lets a limit be reached at the moment at which a place becomes free', () => {
     const history = sound();
     const limits = [{ name: 'one of a queue', most: 1, keyOf: (each: JobRow) => each.queue }];
-    history.jobs.splice(1, 2, job(LOST, 'two', { run_id: idAt(50, 11), finished_at_ms: T0 + 70 }));
-    history.runs.length = 0;
-    const only = violationsOf(history, { ...expected, clockErrorMs: 0, limits });
-    expect(only.filter(({ rule }) => rule === 'limits hold')).toEqual([]);
-    at(history, 1, { run_id: idAt(49, 11) });
-    const two = violationsOf(history, { ...expected, clockErrorMs: 0, limits });
-    expect(two.filter(({ rule }) => rule === 'limits hold')).toHaveLength(1);
+    const claim = (ms: number): void => {
+      const other = job(LOST, 'two', { run_id: idAt(50, 11), finished_at_ms: T0 + 70 });
+      history.jobs.splice(1, 2, other);
+      history.changes = history.changes.filter(({ job: id }) => id === PLAIN);
+      history.changes.push(claimed(LOST, ms, idAt(50, 11)));
+    };
+    claim(50.2);
+    expect(broken(history, limits)).toEqual([]);
+    claim(50.1);
+    expect(broken(history, limits)).toHaveLength(1);
   });
 });
+
+function broken(history: History, limits: readonly Limit[]): readonly string[] {
+  return violationsOf(history, { ...expected, limits })
+    .filter(({ rule }) => rule === 'limits hold')
+    .map(({ text }) => text);
+}
 
 function rulesBroken(history: History): readonly Rule[] {
   return violationsOf(history, expected).map(({ rule }) => rule);

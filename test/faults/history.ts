@@ -1,13 +1,30 @@
 /**
  * What there is to judge a cluster by, after the faults: the rows of its database, read by plain SQL,
- * and what its processes wrote to a file of their own while they lived. Nothing here or in the checker
- * uses the library.
+ * what the database wrote down of each change while it was made, and what the processes wrote to a file
+ * of their own while they lived. Nothing here or in the checker uses the library.
  */
 export interface History {
   readonly jobs: readonly JobRow[];
   /** Runs that went on into another one; the last run of a job is in its own row. */
   readonly runs: readonly RunRow[];
+  /** Oldest first. */
+  readonly changes: readonly Change[];
   readonly notes: readonly Note[];
+}
+
+/** A change of a job's status or run, as a trigger wrote it down: at the server's time of that moment. */
+export interface Change {
+  readonly at: number;
+  readonly job: string;
+  readonly before: {
+    readonly status: string;
+    readonly runId: string | null;
+    readonly leaseUntil: number | null;
+  };
+  readonly status: string;
+  readonly runId: string | null;
+  readonly leaseUntil: number | null;
+  readonly revision: number;
 }
 
 /** A row of `jobs`, by its columns. */
@@ -70,23 +87,25 @@ export type Note = { readonly at: number; readonly pid: number } & (
   | { readonly what: 'died' }
 );
 
-/** A limit that holds over the whole cluster: so many runs at once of all jobs of one key. */
+/**
+ * A limit that holds over the whole cluster, for all jobs of one key: so many runs at once, or, with a
+ * period, so many that begin within it.
+ */
 export interface Limit {
   readonly name: string;
   readonly most: number;
+  readonly perMs?: number;
   /** What the job counts for; undefined for one that the limit does not mean. */
   readonly keyOf: (job: JobRow) => string | undefined;
 }
 
 /** What the checker has to know about a scenario. */
 export interface Expectations {
-  /** No clock of the database was outside of this while the scenario ran. */
+  /** When the scenario ran, by the machine's clock, which is the database's. */
   readonly fromMs: number;
   readonly toMs: number;
-  /** How wrong a process's idea of the database's time may be: what its messages were held up for. */
-  readonly clockErrorMs: number;
-  /** Set where no claim's answer can have been lost: then a run is lost only after its whole lease. */
-  readonly leaseMs?: number;
+  /** What a claim gives. */
+  readonly leaseMs: number;
   readonly limits?: readonly Limit[];
 }
 
@@ -102,7 +121,9 @@ export const RULES = [
   'a key names one job',
   'runs are counted without gaps',
   'runs do not overlap',
+  'statuses change as they may',
   'a lease is kept',
+  'a handler runs while its run holds the job',
   'handlers overlap only after a lost lease',
   'one outcome a run',
   'an outcome is the run’s own',

@@ -250,7 +250,7 @@ async function meet(
   const rows = await rowsOf({ ask: (sql) => sides[0].app.sql(sql) });
   try {
     const [stands] = rows.jobs as [JobRow];
-    judge(each, told, stands, spansOf({ ...rows, notes: [] }).get(job.id) ?? [], sides);
+    judge(each, told, stands, spansOf(rows).get(job.id) ?? [], sides);
   } catch (error) {
     throw new Error(
       `${each.join(' × ')}, told ${told.join()}: ${String(error)}\n${JSON.stringify(sides.map(({ party }) => party.said))}`,

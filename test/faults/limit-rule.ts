@@ -1,18 +1,18 @@
 import type { JobRow, Limit } from './history.js';
-import type { RunSpan } from './run-spans.js';
+import type { Hold } from './run-spans.js';
 
-/** At no moment hold more runs of a key their jobs than its limit allows; a claim counts at once. */
+/** At no moment do more runs of a key hold their jobs, or begin within a period, than a limit allows. */
 export function* checkLimits(
   jobs: readonly JobRow[],
-  spans: ReadonlyMap<string, readonly RunSpan[]>,
+  holds: ReadonlyMap<string, readonly Hold[]>,
   limits: readonly Limit[],
-  clockErrorMs: number,
 ): Iterable<string> {
   for (const limit of limits) {
-    for (const [key, held] of byKey(jobs, spans, limit)) {
-      const [most, at] = peakOf(held, clockErrorMs);
+    for (const [key, held] of byKey(jobs, holds, limit)) {
+      const [most, at] = limit.perMs === undefined ? peakOf(held) : mostWithin(held, limit.perMs);
       if (most > limit.most) {
-        yield `${limit.name}: ${most} runs of "${key}" at once at ${new Date(at).toISOString()}, and ${limit.most} are allowed`;
+        const when = limit.perMs === undefined ? 'at once' : `within ${limit.perMs} ms`;
+        yield `${limit.name}: ${most} runs of "${key}" ${when} at ${new Date(at).toISOString()}, and ${limit.most} are allowed`;
       }
     }
   }
@@ -20,26 +20,25 @@ export function* checkLimits(
 
 function byKey(
   jobs: readonly JobRow[],
-  spans: ReadonlyMap<string, readonly RunSpan[]>,
+  holds: ReadonlyMap<string, readonly Hold[]>,
   limit: Limit,
-): Map<string, RunSpan[]> {
-  const groups = new Map<string, RunSpan[]>();
+): Map<string, Hold[]> {
+  const groups = new Map<string, Hold[]>();
   for (const job of jobs) {
     const key = limit.keyOf(job);
     if (key !== undefined) {
-      groups.set(key, [...(groups.get(key) ?? []), ...(spans.get(job.job_id) ?? [])]);
+      groups.set(key, [...(groups.get(key) ?? []), ...(holds.get(job.job_id) ?? [])]);
     }
   }
   return groups;
 }
 
-/** The most at once, and when. Of what happens in the same millisecond an end comes first. */
-function peakOf(held: readonly RunSpan[], clockErrorMs: number): readonly [number, number] {
+/** The most at once, and when. Of what happens at the same moment an end comes first. */
+function peakOf(held: readonly Hold[]): readonly [number, number] {
   const changes = held
-    .filter(({ claimedAt, endedAt }) => endedAt === null || endedAt - clockErrorMs > claimedAt)
-    .flatMap(({ claimedAt, endedAt }) => [
-      { at: claimedAt, by: 1 },
-      { at: (endedAt ?? Infinity) - clockErrorMs, by: -1 },
+    .flatMap(({ from, to }) => [
+      { at: from, by: 1 },
+      { at: to ?? Infinity, by: -1 },
     ])
     .sort((a, b) => a.at - b.at || a.by - b.by);
   let now = 0;
@@ -49,4 +48,18 @@ function peakOf(held: readonly RunSpan[], clockErrorMs: number): readonly [numbe
     peak = now > peak[0] ? [now, at] : peak;
   }
   return peak;
+}
+
+/** The most that began within a period, and when it ended. */
+function mostWithin(held: readonly Hold[], perMs: number): readonly [number, number] {
+  const begins = held.map(({ from }) => from).sort((a, b) => a - b);
+  let first = 0;
+  let most: readonly [number, number] = [0, 0];
+  for (const [at, begin] of begins.entries()) {
+    while ((begins[first] ?? 0) <= begin - perMs) {
+      first += 1;
+    }
+    most = at - first + 1 > most[0] ? [at - first + 1, begin] : most;
+  }
+  return most;
 }

@@ -24,14 +24,18 @@ export interface Scenario {
   /** How long the nemesis is at work; jobs are enqueued for the most of it. */
   readonly seconds: number;
   readonly leaseMs: number;
-  /** Whether no claim's answer can be lost, so that leases are kept to the end. */
-  readonly keepsLeases: boolean;
-  readonly clockErrorMs: number;
   readonly clockShiftsMs?: readonly number[];
   readonly behindProxy?: true;
+  /** Not left to the full length anywhere. */
+  readonly isShort?: true;
   readonly cancels?: true;
-  /** So many jobs of the queue at once, over the whole cluster. */
-  readonly limit?: number;
+  /** Of the queue, over the whole cluster. */
+  readonly limits?: {
+    readonly concurrency: { readonly limit: number; readonly by: 'tenant' };
+    readonly rate: { readonly max: number; readonly per: number };
+  };
+  /** Jobs are those of so many tenants in turn. */
+  readonly tenants?: number;
   item?(n: number, random: () => number): Partial<Item['params']>;
   /** What happens, again and again. */
   strike(victims: Victims): Promise<void>;
@@ -42,16 +46,14 @@ const SERVERS: readonly Kind[] = ['postgres', 'mariadb'];
 const DAY_MS = 86_400_000;
 const LEASE_MS = 2000;
 
-/** A process whose loop is busy reads the server's time late: so late at most. */
-const CLOCK_ERROR_MS = 250;
-
-const usual = { leaseMs: LEASE_MS, clockErrorMs: CLOCK_ERROR_MS, keepsLeases: true, workers: 3 };
+const usual = { leaseMs: LEASE_MS, workers: 3 };
 
 export const SCENARIOS: readonly Scenario[] = [
   {
     ...usual,
     name: 'workers are killed',
     kinds: ALL,
+    isShort: true,
     jobs: isFull ? 5000 : 300,
     workers: isFull ? 4 : 3,
     seconds: isFull ? 60 : 6,
@@ -63,15 +65,22 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     ...usual,
-    name: 'workers are killed and their queue has a limit',
+    name: 'workers are killed, servers restart and their queue has limits',
     kinds: ALL,
-    jobs: isFull ? 300 : 40,
-    seconds: isFull ? 40 : 5,
+    jobs: isFull ? 900 : 70,
+    seconds: isFull ? 60 : 6,
     cancels: true,
-    limit: 5,
-    async strike({ cluster }) {
+    tenants: 3,
+    limits: {
+      concurrency: { limit: 3, by: 'tenant' },
+      rate: { max: 25, per: 1000 },
+    },
+    async strike({ cluster, database, random }) {
       await pause(800);
       await cluster.kill();
+      if (database.kind !== 'sqlite' && random() < (isFull ? 0.2 : 0.4)) {
+        await restart(database, random);
+      }
     },
   },
   {
@@ -80,13 +89,9 @@ export const SCENARIOS: readonly Scenario[] = [
     kinds: SERVERS,
     jobs: isFull ? 3000 : 200,
     seconds: isFull ? 60 : 6,
-    keepsLeases: false,
-    async strike({ database: { server, kind }, random }) {
+    async strike({ database, random }) {
       await pause(1000 + random() * (isFull ? 6000 : 500));
-      const inOrder = kind === 'postgres' ? 'SIGINT' : 'SIGTERM';
-      await server.end(random() < 0.5 ? 'SIGKILL' : inOrder);
-      await pause(random() * (isFull ? 2000 : 500));
-      await server.start();
+      await restart(database, random);
     },
   },
   {
@@ -95,7 +100,6 @@ export const SCENARIOS: readonly Scenario[] = [
     kinds: SERVERS,
     jobs: isFull ? 3000 : 200,
     seconds: isFull ? 60 : 4,
-    keepsLeases: false,
     cancels: true,
     async strike({ database, random }) {
       await pause(isFull ? 1000 : 200);
@@ -109,8 +113,6 @@ export const SCENARIOS: readonly Scenario[] = [
     jobs: isFull ? 3000 : 150,
     seconds: isFull ? 300 : 8,
     leaseMs: isFull ? 10_000 : 5000,
-    keepsLeases: false,
-    clockErrorMs: isFull ? 4500 : 1500,
     behindProxy: true,
     cancels: true,
     async strike({ proxy, random }) {
@@ -149,11 +151,17 @@ export const SCENARIOS: readonly Scenario[] = [
     jobs: isFull ? 300 : 60,
     seconds: isFull ? 30 : 3,
     leaseMs: 1000,
-    // What came while the loop was blocked is read late.
     item: (n) => (n % (isFull ? 5 : 12) === 0 ? { blockMs: 1000 * (1 + ((n / 12) % 5)) } : {}),
     strike: () => pause(100),
   },
 ];
+
+async function restart({ server, kind }: Victims['database'], random: () => number): Promise<void> {
+  const inOrder = kind === 'postgres' ? 'SIGINT' : 'SIGTERM';
+  await server.end(random() < 0.5 ? 'SIGKILL' : inOrder);
+  await pause(random() * (isFull ? 2000 : 500));
+  await server.start();
+}
 
 async function terminateSome(database: FaultDatabase, random: () => number): Promise<void> {
   if (database.kind === 'postgres') {

@@ -18,6 +18,8 @@ export interface ChildOptions {
   readonly typeorm?: object;
   /** More for the fixture: see there. */
   readonly fixture?: object;
+  /** Where the fixtures are; those of this line otherwise. */
+  readonly fixtures?: string;
   /** A limit in blocks of 1024 bytes for every file that the child writes. */
   readonly fileLimit?: number;
   /** Without the right of root to write what permissions forbid. */
@@ -100,10 +102,11 @@ export class ChildApplication {
     options,
     typeorm,
     fixture: more,
+    fixtures = process.env['JOBS_TEST_FIXTURES'] ?? '',
     fileLimit,
     obeysPermissions,
   }: ChildOptions): ChildApplication {
-    const fixture = path.join(process.env['JOBS_TEST_FIXTURES'] ?? '', 'application.mjs');
+    const fixture = path.join(fixtures, 'application.mjs');
     const settings = JSON.stringify({
       typeorm: database.options(typeorm),
       options: { ...QUICK, ...options },

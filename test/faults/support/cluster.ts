@@ -7,11 +7,13 @@ import { until } from '../../support/waiting.js';
 import { violationsOf } from '../checker.js';
 import type { Expectations, Note } from '../history.js';
 import { rowsOf, type FaultDatabase } from './fault-database.js';
+import { journalOf, keepJournal } from './journal.js';
 
 /** One enqueue; the token is in its params, so that it is known again. */
 export interface Item {
   readonly token: string;
   readonly keyed: boolean;
+  readonly tenant?: string;
   readonly params: {
     readonly ms?: number;
     readonly fails?: number;
@@ -41,13 +43,14 @@ const PRODUCERS = 3;
 /** How long a cluster may take to come to rest when nobody disturbs it any more. */
 const DRAIN_MS = 180_000;
 
+const BOOT_MS = 30_000;
+
 /** Processes that enqueue, work and are replaced when they die. */
 export class Cluster {
   readonly #plan: ClusterPlan;
   readonly #file: string;
   readonly #startedMs = Date.now();
-  /** When the machine's monotonic clock began to count: the same for all its processes. */
-  readonly #epochMs = Date.now() - Number(process.hrtime.bigint()) / 1e6;
+  readonly #epochMs = epoch();
   readonly #workers: ChildApplication[] = [];
   readonly #acked = new Map<string, string>();
   readonly #deaths: string[] = [];
@@ -68,6 +71,8 @@ export class Cluster {
       this.#workers[at] = this.#spawn(at);
     }
     await Promise.all(this.#workers.map((worker) => worker.booted()));
+    await until(() => this.#areTablesThere(), 'the tables', BOOT_MS);
+    await keepJournal(this.#plan.database);
   }
 
   /**
@@ -124,8 +129,10 @@ export class Cluster {
   /** Everything that is not as promised, in words; empty when nothing is. */
   async judge(expected: Omit<Expectations, 'fromMs' | 'toMs'>): Promise<readonly string[]> {
     const rows = await rowsOf(this.#plan.database);
+    const changes = await journalOf(this.#plan.database);
     const window = { fromMs: this.#startedMs, toMs: Date.now() };
-    return violationsOf({ ...rows, notes: this.notes() }, { ...window, ...expected }).map(
+    const history = { ...rows, changes, notes: this.notes() };
+    return violationsOf(history, { ...window, ...expected }).map(
       ({ rule, text }) => `${rule}: ${text}`,
     );
   }
@@ -200,6 +207,7 @@ export class Cluster {
     const { database, options, typeorm, clockShiftsMs = [0] } = this.#plan;
     return ChildApplication.spawn({
       database,
+      ...(database.fixtures === undefined ? {} : { fixtures: database.fixtures }),
       options,
       typeorm:
         typeof typeorm === 'function' ? (typeorm as (at: number) => object)(at) : (typeorm ?? {}),
@@ -211,10 +219,29 @@ export class Cluster {
     });
   }
 
+  async #areTablesThere(): Promise<boolean> {
+    return this.#unfinished().then(
+      () => true,
+      () => false,
+    );
+  }
+
   async #unfinished(): Promise<number> {
     const [row] = await this.#plan.database.ask(
       `SELECT count(*) AS n FROM jobs WHERE finished_at_ms IS NULL`,
     );
     return Number(row?.['n']);
   }
+}
+
+/**
+ * When the machine's monotonic clock began to count, which is the same for all its processes. `Date`
+ * counts whole milliseconds, and a process may be put aside between two looks: the last of many is right.
+ */
+function epoch(): number {
+  const looks = Array.from(
+    { length: 200 },
+    () => Date.now() - Number(process.hrtime.bigint()) / 1e6,
+  );
+  return Math.max(...looks);
 }

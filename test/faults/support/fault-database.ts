@@ -26,16 +26,21 @@ export interface FaultDatabase extends TestDatabase {
   readonly server: TestServer;
   /** Its port on this machine. */
   readonly port: number;
+  /** Where the fixtures of its processes are, if not where those of the line are. */
+  readonly fixtures?: string;
   /** Asks over a new connection. */
   ask(sql: string): Promise<readonly Row[]>;
 }
 
 const DATABASE = 'faults';
 
+/** The driver is a package of the other line. */
+const FIXTURES_OF_SQLITE3 = path.resolve('test/compat/nest11/fixtures');
+
 /** A server of the test's own, which keeps what it has acknowledged over a crash; or a file. */
-export async function createFaultDatabase(kind: Kind): Promise<FaultDatabase> {
+export async function createFaultDatabase(kind: Kind, driver?: 'sqlite3'): Promise<FaultDatabase> {
   return kind === 'sqlite'
-    ? fileDatabase()
+    ? fileDatabase(driver)
     : serverDatabase(
         kind,
         kind === 'postgres'
@@ -69,7 +74,7 @@ function plain(row: Row): Row {
   );
 }
 
-function fileDatabase(): FaultDatabase {
+function fileDatabase(driver?: 'sqlite3'): FaultDatabase {
   const folder = newFolder();
   const file = path.join(folder, 'app.db');
   return {
@@ -80,7 +85,13 @@ function fileDatabase(): FaultDatabase {
     get server(): TestServer {
       throw new Error('A file has no server.');
     },
-    options: (extra = {}) => asOptions({ type: 'better-sqlite3', database: file, ...extra }),
+    ...(driver === undefined ? {} : { fixtures: FIXTURES_OF_SQLITE3 }),
+    options: (extra = {}) =>
+      asOptions({
+        type: driver === undefined ? 'better-sqlite3' : 'sqlite',
+        database: file,
+        ...extra,
+      }),
     leaks: () => [],
     abandon: () => undefined,
     ask: (sql) => ask({ type: 'better-sqlite3', database: file, timeout: 5000 }, sql),

@@ -1,0 +1,3 @@
+import { testScenarios } from './support/test-scenarios.js';
+
+testScenarios('sqlite', 'sqlite3');
