@@ -110,6 +110,9 @@ export {
 } from './services/stats.service.js';
 export {
   WorkersService,
+  type InterruptRunsOptions,
+  type ListRunsOptions,
   type ListWorkersOptions,
+  type RunPage,
   type WorkerInfo,
 } from './services/workers.service.js';

@@ -33,6 +33,7 @@ const KEYS: readonly string[] = [
   'backoff',
   'retryOnTimeout',
   'suspendable',
+  'stallAfter',
   'concurrency',
   'rate',
 ];
@@ -155,6 +156,7 @@ export class JobsExplorer {
         ),
       },
       suspendable: flag(declared.suspendable ?? false, `${where}: suspendable`),
+      stallAfterMs: durationMs(declared.stallAfter ?? 0, `${where}: stallAfter`, 'invalid_options'),
       limits: resolveLimits(declared, `${where}: `),
       params: await paramsContract(typeId, declared.params),
       handlerClass,

@@ -1,7 +1,7 @@
 import type { Observable } from 'rxjs';
 import type { JobGroupEntity } from '../entities/job-group.entity.js';
 import { newId } from '../model/id.js';
-import type { JobEvent } from '../model/job.js';
+import type { JobEvent, JobRun } from '../model/job.js';
 import type { ScopeLimits } from '../model/limits.js';
 import type { Store } from '../store/store.js';
 import { Announcer } from './announcer.js';
@@ -15,6 +15,7 @@ import { EventBus } from './event-bus.js';
 import { FailedJobs, notStored } from './failed-jobs.js';
 import type { HandlerRegistry } from './handlers.js';
 import { Heartbeat } from './heartbeat.js';
+import { interruptRuns, type Interruption } from './interrupt.js';
 import { LateRejections } from './late-rejections.js';
 import { Limits } from './limits.js';
 import { LogBacklog } from './log-backlog.js';
@@ -231,6 +232,11 @@ export class Engine {
     options: { readonly tenantId?: string; readonly after?: number },
   ): Observable<JobEvent> {
     return watchJob(this.#parts, id, options);
+  }
+
+  /** Takes runs from their workers; what became of them. */
+  interruptRuns(which: Interruption): Promise<readonly JobRun[]> {
+    return interruptRuns(this.#parts, [...this.queues.values()], which);
   }
 
   isPaused(queue: string): boolean {

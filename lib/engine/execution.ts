@@ -16,6 +16,7 @@ import { ProgressRecorder } from './progress-recorder.js';
 import { RunClock, type TimedRun } from './run-clock.js';
 import { storeCompletion, storeEnding, type EndingRun } from './run-settlement.js';
 import { isContinued, recall } from './run-start.js';
+import { StallWatch, type StallingRun } from './stall.js';
 
 /** What an execution asks of the queue that runs it. */
 export interface ExecutionHost {
@@ -34,7 +35,7 @@ export interface ExecutionHost {
  * and has the outcome stored under the run's id. What the handler does after the run was settled
  * changes nothing.
  */
-export class Execution implements CalledRun, TimedRun, EndingRun {
+export class Execution implements CalledRun, TimedRun, EndingRun, StallingRun {
   readonly job: JobEntity;
   readonly type: RegisteredType;
   readonly runId: string;
@@ -50,6 +51,7 @@ export class Execution implements CalledRun, TimedRun, EndingRun {
   #controller: AbortController | undefined;
   #abortReason: JobAbortError | undefined;
   #clock: RunClock | undefined;
+  #stallWatch: StallWatch | undefined;
   #call: HandlerCall | undefined;
   #lock: LockWait | undefined;
 
@@ -154,6 +156,25 @@ export class Execution implements CalledRun, TimedRun, EndingRun {
     }
   }
 
+  /** Takes the run from its handler, which has not got on for so long: a failed attempt. */
+  stalled(afterMs: number): void {
+    if (this.#isSettled || this.#abortReason !== undefined) {
+      // It was told to stop already, and the grace is counted.
+      return;
+    }
+    this.#finish();
+    this.#signal('lease_lost');
+    const error = new Error(`The run showed no progress for ${afterMs} ms.`);
+    void this.#call
+      ?.meaningOf(error)
+      .then((ending) =>
+        storeEnding(
+          this,
+          ending?.kind === 'failed' ? { ...ending, isInterrupted: true } : { kind: 'stopped' },
+        ),
+      );
+  }
+
   view(params: unknown): Job {
     return jobOf(this.job, { isPaused: false, nowMs: this.parts.store.estimateNowMs(), params });
   }
@@ -168,6 +189,7 @@ export class Execution implements CalledRun, TimedRun, EndingRun {
       return await this.#lock.run();
     } finally {
       this.#lock = undefined;
+      this.progress.moved();
     }
   }
 
@@ -256,6 +278,9 @@ export class Execution implements CalledRun, TimedRun, EndingRun {
       this.#clock = new RunClock(this);
       this.#clock.armTimeout();
     }
+    if (this.type.stallAfterMs > 0) {
+      this.#stallWatch = new StallWatch(this, this.type.stallAfterMs);
+    }
     this.parts.changed(this.job, 'waiting');
     this.#call = new HandlerCall(this);
     this.#call.start();
@@ -281,6 +306,7 @@ export class Execution implements CalledRun, TimedRun, EndingRun {
     this.progress.flush();
     this.#ended?.abort();
     this.#clock?.stop();
+    this.#stallWatch?.stop();
     this.#isSettled = true;
     this.releaseSlot();
   }

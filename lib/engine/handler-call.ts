@@ -127,10 +127,17 @@ export class HandlerCall {
   };
 
   async #fail(thrown: unknown): Promise<void> {
+    const ending = await this.meaningOf(thrown);
+    if (ending !== undefined) {
+      this.#run.settle(ending);
+    }
+  }
+
+  /** What something thrown means for the run; undefined when it has ended already. Never throws. */
+  async meaningOf(thrown: unknown): Promise<Ending | undefined> {
     const run = this.#run;
-    let ending: Ending | undefined;
     try {
-      ending = await endingOf(thrown, {
+      return await endingOf(thrown, {
         abortReason: run.abortReason,
         handler: this.#handler,
         errorBytes: run.parts.options.limits.error,
@@ -138,10 +145,7 @@ export class HandlerCall {
         jobForRetry: () => run.view(JSON.parse(run.job.params)),
       });
     } catch (failure) {
-      ending = { kind: 'failed', error: run.errorText(failure), isRetryable: false };
-    }
-    if (ending !== undefined) {
-      run.settle(ending);
+      return { kind: 'failed', error: run.errorText(failure), isRetryable: false };
     }
   }
 }

@@ -28,6 +28,8 @@ export interface RegisteredType {
   readonly retryDelaySec: number;
   readonly rules: RetryRules;
   readonly suspendable: boolean;
+  /** For so long a run may get on with nothing; 0 = no limit. */
+  readonly stallAfterMs: number;
   /** Over the cluster; undefined without any. */
   readonly limits: ScopeLimits | undefined;
   readonly params: ParamsContract;

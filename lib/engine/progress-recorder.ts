@@ -14,9 +14,20 @@ export class ProgressRecorder {
   #timer: NodeJS.Timeout | undefined;
   #writtenAt = -Infinity;
   #joined: JoinedTransaction | undefined;
+  #movedAt: number | undefined;
 
   constructor(run: ServedRun) {
     this.#run = run;
+  }
+
+  /** When the run last got on, by `performance.now()`. */
+  get movedAt(): number | undefined {
+    return this.#movedAt;
+  }
+
+  /** The run has got on, whatever it reports. */
+  moved(): void {
+    this.#movedAt = performance.now();
   }
 
   /** Takes an emission of a stream: anything but progress fails the run. */
@@ -31,6 +42,14 @@ export class ProgressRecorder {
       return;
     }
     const { job } = this.#run;
+    if (
+      (progress !== undefined && progress !== job.progress) ||
+      (completed !== undefined && completed !== job.completed) ||
+      (total !== undefined && total !== job.total) ||
+      (text !== undefined && text !== job.progressDetails)
+    ) {
+      this.moved();
+    }
     job.progress = progress ?? job.progress;
     job.completed = completed ?? job.completed;
     job.total = total ?? job.total;

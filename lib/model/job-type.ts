@@ -66,6 +66,13 @@ export interface JobTypeOptions {
   readonly backoff?: Backoff;
   /** Whether a run that timed out is retried. @default `defaults.retryOnTimeout` */
   readonly retryOnTimeout?: boolean;
+  /**
+   * A run whose progress does not change for that long is taken from its handler, as a failed attempt
+   * with the outcome `interrupted`; 0 = no limit. Set it only where the handler reports progress more
+   * often than that.
+   * @default 0
+   */
+  readonly stallAfter?: Duration;
   /** Whether jobs may be suspended and resumed. @default false */
   readonly suspendable?: boolean;
   /** How many of its jobs may be at work at once, over all processes. @default no limit */

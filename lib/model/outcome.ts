@@ -6,7 +6,13 @@ import { retryDelayMs, type ResolvedBackoff } from './retry-policy.js';
 export type Ending =
   /** The handler returned; `result` is JSON text, null keeps what `setResult` stored. */
   | { readonly kind: 'completed'; readonly result: string | null }
-  | { readonly kind: 'failed'; readonly error: string; readonly isRetryable: boolean }
+  | {
+      readonly kind: 'failed';
+      readonly error: string;
+      readonly isRetryable: boolean;
+      /** It was taken from its handler, which had come to a standstill. */
+      readonly isInterrupted?: boolean;
+    }
   | { readonly kind: 'skipped'; readonly reason: string }
   | { readonly kind: 'timeout' }
   /** It stopped, or was stopped by force, because it was asked to suspend or to shut down. */
@@ -22,8 +28,11 @@ export type Ending =
     }
   /** Its handler was never called: a buffered job is given back. */
   | { readonly kind: 'unstarted' }
-  /** Its lease ended without a word. */
-  | { readonly kind: 'lost'; readonly maxLost: number };
+  /** Its lease ended without a word, or an operator has taken it from its worker. */
+  | { readonly kind: 'lost'; readonly maxLost: number; readonly isInterrupted?: boolean };
+
+/** The text of a run that an operator has taken from its worker. */
+export const RUN_INTERRUPTED = 'interrupted';
 
 /** What the decision depends on, as stored at this moment. */
 export interface RunState {
@@ -130,10 +139,12 @@ function interrupted(
   random: () => number,
 ): Outcome {
   switch (ending.kind) {
-    case 'failed':
+    case 'failed': {
+      const run = ending.isInterrupted === true ? 'interrupted' : 'failed';
       return ending.isRetryable && job.retries < job.maxRetries
-        ? retried(job, 'failed', ending.error, rules, nowMs, random)
-        : ended('failed', 'failed', nowMs, ending.error, { error: ending.error });
+        ? retried(job, run, ending.error, rules, nowMs, random)
+        : ended('failed', run, nowMs, ending.error, { error: ending.error });
+    }
     case 'stopped':
       return again('released', null, {});
     case 'unstarted':
@@ -142,11 +153,18 @@ function interrupted(
       return again('released', null, { runAtMs: nowMs + ending.delayMs });
     case 'rescheduled':
       return again('released', null, rescheduled(ending, nowMs));
-    case 'lost':
+    case 'lost': {
+      const run = ending.isInterrupted === true ? 'interrupted' : 'lost';
+      const error = lossOf(ending);
       return job.lost >= ending.maxLost
-        ? ended('failed', 'lost', nowMs, WORKER_LOST, { error: WORKER_LOST, lost: job.lost + 1 })
-        : again('lost', WORKER_LOST, { lost: job.lost + 1 });
+        ? ended('failed', run, nowMs, error, { error, lost: job.lost + 1 })
+        : again(run, error, { lost: job.lost + 1 });
+    }
   }
+}
+
+function lossOf({ isInterrupted }: Extract<Ending, { kind: 'lost' }>): string {
+  return isInterrupted === true ? RUN_INTERRUPTED : WORKER_LOST;
 }
 
 function retried(
@@ -205,7 +223,7 @@ function suspended(job: RunState, ending: Ending, nowMs: number): Outcome {
     return { run: undefined, runError: null, set };
   }
   const error =
-    ending.kind === 'failed' ? ending.error : ending.kind === 'lost' ? WORKER_LOST : null;
+    ending.kind === 'failed' ? ending.error : ending.kind === 'lost' ? lossOf(ending) : null;
   // What the handler asked for holds from the resume on.
   const asked =
     ending.kind === 'rescheduled'

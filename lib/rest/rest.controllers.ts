@@ -12,6 +12,7 @@ import { JobOperationsController } from './job-operations.controller.js';
 import { JobsController } from './jobs.controller.js';
 import { documentControllers } from './openapi.js';
 import { QueuesController } from './queues.controller.js';
+import { RunsController } from './runs.controller.js';
 import { JobsHealthController, StatsController } from './stats.controller.js';
 import { ValidationLoader } from './validation.js';
 import { WorkersController } from './workers.controller.js';
@@ -38,7 +39,10 @@ export const SECTIONS: Readonly<Record<ApiSection, readonly Mount[]>> = {
     { routes: JobGroupsController, path: 'job_groups', isAlias: true },
   ],
   queues: [{ routes: QueuesController, path: 'queues' }],
-  workers: [{ routes: WorkersController, path: 'workers' }],
+  workers: [
+    { routes: WorkersController, path: 'workers' },
+    { routes: RunsController, path: 'runs' },
+  ],
   stats: [
     { routes: StatsController, path: 'stats' },
     { routes: JobsHealthController, path: 'health/jobs' },

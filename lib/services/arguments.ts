@@ -1,5 +1,6 @@
 import { badField } from '../engine/enqueue-checks.js';
 import { checkOptionKeys } from '../engine/option-keys.js';
+import { JobsError } from '../model/errors.js';
 
 const TEXTS = ['tenantId', 'reason', 'actor'] as const;
 
@@ -72,4 +73,18 @@ export function checkedConflict(onConflict: unknown): 'fail' | 'ignore' {
     throw badField('onConflict', "must be 'fail' or 'ignore'");
   }
   return onConflict ?? 'fail';
+}
+
+/** @throws JobsError `invalid_request` that names the argument for anything but such a number */
+export function wholeNumber(value: number, field: string, most: number, least = 1): number {
+  if (!Number.isSafeInteger(value) || value < least || value > most) {
+    throw new JobsError(
+      'invalid_request',
+      `${field} is ${String(value)}: use a whole number from ${least} to ${most}.`,
+      {
+        errors: [{ field, message: `must be a whole number from ${least} to ${most}` }],
+      },
+    );
+  }
+  return value;
 }

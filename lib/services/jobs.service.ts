@@ -41,6 +41,7 @@ import {
   SCOPE_KEYS,
   WAIT_KEYS,
   WATCH_KEYS,
+  wholeNumber,
 } from './arguments.js';
 import { cursorOf, resolveQuery } from './list-query.js';
 import type { ReasonOptions, Scope } from './scope.js';
@@ -333,17 +334,4 @@ function levelOf(level: LogLevel): number {
     );
   }
   return index;
-}
-
-function wholeNumber(value: number, field: string, most: number, least = 1): number {
-  if (!Number.isSafeInteger(value) || value < least || value > most) {
-    throw new JobsError(
-      'invalid_request',
-      `${field} is ${String(value)}: use a whole number from ${least} to ${most}.`,
-      {
-        errors: [{ field, message: `must be a whole number from ${least} to ${most}` }],
-      },
-    );
-  }
-  return value;
 }

@@ -1,12 +1,14 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Engine } from '../engine/engine.js';
 import { runOf } from '../engine/job-view.js';
+import { badField } from '../engine/enqueue-checks.js';
 import { durationMs, type Duration } from '../model/duration.js';
 import { notFound } from '../model/errors.js';
 import type { JobRun } from '../model/job.js';
 import { JOBS_ENGINE } from '../jobs.tokens.js';
 import type { WorkerQuery } from '../store/store.js';
-import { checkedId, checkOptions } from './arguments.js';
+import { checkedId, checkOptions, checkText, wholeNumber } from './arguments.js';
+import type { Scope } from './scope.js';
 
 /** A process that takes jobs. */
 export interface WorkerInfo {
@@ -32,7 +34,42 @@ export interface ListWorkersOptions {
   readonly olderThan?: Duration;
 }
 
+/** Which runs that are under way are listed, and which page of them. */
+export interface ListRunsOptions extends Scope {
+  /** Only those whose worker was not heard for that long. @default 0, which is all of them */
+  readonly olderThan?: Duration;
+  /** Only those of this worker. */
+  readonly workerId?: string;
+  /** From 1; not with `cursor`; page × limit is at most 10,000. @default 1 */
+  readonly page?: number;
+  /** 1–1,000. @default 50 */
+  readonly limit?: number;
+  /** `nextCursor` of the page before; its filters must be the same. */
+  readonly cursor?: string;
+}
+
+/** A page of runs that are under way, of the jobs enqueued first. */
+export interface RunPage {
+  readonly page: number;
+  readonly limit: number;
+  readonly total: number;
+  readonly nextCursor: string | null;
+  readonly runs: readonly JobRun[];
+}
+
+/** Which runs are interrupted. */
+export interface InterruptRunsOptions extends Scope {
+  /** Those whose worker was not heard for that long; 0 = all of them. */
+  readonly olderThan: Duration;
+  /** Only those of this worker. */
+  readonly workerId?: string;
+}
+
 const LIST_KEYS: ReadonlySet<string> = new Set(['olderThan']);
+const INTERRUPT_KEYS: ReadonlySet<string> = new Set(['olderThan', 'workerId', 'tenantId']);
+const RUNS_KEYS: ReadonlySet<string> = new Set([...INTERRUPT_KEYS, 'page', 'limit', 'cursor']);
+const MOST_ROWS = 1000;
+const DEEPEST_ROW = 10_000;
 const MOST_RUNS = 100;
 
 /**
@@ -62,6 +99,50 @@ export class WorkersService {
     return worker;
   }
 
+  /**
+   * A page of the runs that workers hold now, of the jobs enqueued first.
+   *
+   * @throws JobsError `invalid_request` that names the option
+   */
+  async runs(options: ListRunsOptions = {}): Promise<RunPage> {
+    const which = runsMeant(options, RUNS_KEYS, options.olderThan ?? 0);
+    const page = wholeNumber(options.page ?? 1, 'page', DEEPEST_ROW);
+    const limit = wholeNumber(options.limit ?? 50, 'limit', MOST_ROWS);
+    if (options.cursor !== undefined && options.page !== undefined) {
+      throw badField('cursor', 'must not be given with page');
+    }
+    if (page * limit > DEEPEST_ROW) {
+      throw badField('page', `× limit is more than ${DEEPEST_ROW}: go on with cursor`);
+    }
+    const after = options.cursor === undefined ? 0 : rowOf(options.cursor);
+    await this.#engine.open();
+    const found = await this.#engine.store.history.running({
+      ...which,
+      after,
+      offset: (page - 1) * limit,
+      limit,
+    });
+    return {
+      page,
+      limit,
+      total: found.count,
+      nextCursor: found.next === undefined ? null : cursorOf(found.next),
+      runs: found.runs.map(runOf),
+    };
+  }
+
+  /**
+   * Takes runs from their workers and returns them as they have ended: their jobs go back in line as
+   * after a lost lease, and what a handler that still lives does from now on changes nothing.
+   *
+   * @throws JobsError `invalid_request` that names the option
+   */
+  async interruptRuns(options: InterruptRunsOptions): Promise<readonly JobRun[]> {
+    const which = runsMeant(options, INTERRUPT_KEYS, options?.olderThan);
+    await this.#engine.open();
+    return this.#engine.interruptRuns(which);
+  }
+
   async #find(which: WorkerQuery): Promise<readonly WorkerInfo[]> {
     await this.#engine.open();
     const { catalog, history } = this.#engine.store;
@@ -82,4 +163,35 @@ export class WorkersService {
       runs: (held.get(worker.id)?.runs ?? []).map(runOf),
     }));
   }
+}
+
+/** @throws JobsError `invalid_request` that names the option */
+function runsMeant(
+  options: Omit<InterruptRunsOptions, 'olderThan'>,
+  known: ReadonlySet<string>,
+  olderThan: Duration | undefined,
+): { tenantId?: string; workerId?: string; silentForMs: number } {
+  checkOptions(options, known);
+  const { tenantId, workerId } = options;
+  if (workerId !== undefined) {
+    checkText(workerId, 'workerId');
+  }
+  return {
+    silentForMs: durationMs(olderThan, 'olderThan'),
+    ...(tenantId === undefined ? {} : { tenantId }),
+    ...(workerId === undefined ? {} : { workerId: workerId.toLowerCase() }),
+  };
+}
+
+function cursorOf(row: number): string {
+  return Buffer.from(String(row)).toString('base64url');
+}
+
+/** @throws JobsError `invalid_request` for anything but a cursor of this list */
+function rowOf(cursor: unknown): number {
+  const text = typeof cursor === 'string' ? Buffer.from(cursor, 'base64url').toString() : '';
+  if (!/^\d{1,16}$/.test(text)) {
+    throw badField('cursor', 'is not one that this list gave');
+  }
+  return Number(text);
 }

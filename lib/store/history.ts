@@ -25,12 +25,35 @@ export interface HeldRuns {
   readonly count: number;
 }
 
+/** Which of the runs that workers hold. */
+export interface RunningQuery {
+  readonly tenantId?: string | undefined;
+  readonly workerId?: string | undefined;
+  /** Only those whose worker was not heard for that long. */
+  readonly silentForMs?: number | undefined;
+  /** Behind which row. */
+  readonly after?: number;
+  readonly offset?: number;
+  readonly limit: number;
+}
+
+/** Some of them, of the jobs enqueued first. */
+export interface RunningRuns {
+  readonly runs: readonly JobRunEntity[];
+  /** How many there are, on whichever page. */
+  readonly count: number;
+  /** Behind which row there may be more. */
+  readonly next: number | undefined;
+}
+
 /** The history of runs, and logs. */
 export interface HistoryStore {
   /** Runs that ended and left their job not final, oldest first. */
   runs(jobId: string): Promise<readonly JobRunEntity[]>;
   /** What these workers hold, at most so many runs each; who holds nothing is left out. */
   heldRuns(workerIds: readonly string[], most: number): Promise<ReadonlyMap<string, HeldRuns>>;
+  /** Runs that workers hold. */
+  running(query: RunningQuery): Promise<RunningRuns>;
   /** Stores lines, before the ends of runs that share the transaction. */
   log(batch: readonly RunLines[]): Promise<void>;
   lines(

@@ -27,7 +27,14 @@ export type {
   SearchPoint,
 } from './claims.js';
 export type { Created, InsertResult, JobDraft, JobTerms, KeyHolder } from './drafts.js';
-export type { HeldRuns, HistoryStore, LogLine, RunLines } from './history.js';
+export type {
+  HeldRuns,
+  HistoryStore,
+  LogLine,
+  RunLines,
+  RunningQuery,
+  RunningRuns,
+} from './history.js';
 export type { JoinedTransaction, TransactionRun } from './transaction.js';
 
 /** A run that this worker holds, as the database sees it. */

@@ -220,8 +220,8 @@ export const BUILDS = [
     patches: [
       {
         file: 'lib/model/outcome.ts',
-        from: "again('lost', WORKER_LOST, { lost: job.lost + 1 })",
-        to: "again('lost', WORKER_LOST, {})",
+        from: 'again(run, error, { lost: job.lost + 1 })',
+        to: 'again(run, error, {})',
       },
     ],
     caughtBy: [faults(SCENARIOS, 'are killed, on sqlite')],

@@ -98,6 +98,7 @@ describe.each(SERVERS)('the wire on %s, behind a prefix and a version', (server)
       expect(keys(list.body?.[member]?.[0])).toEqual(expected);
       expect(members(await host.get(`${at}${path}/${name}`), 200)).toEqual(expected);
     }
+    expect(members(await host.get(`${at}/runs`), 200)).toEqual(listOf('runs'));
     const workers = await until(async () => {
       const answer = await host.get(`${at}/workers`);
       return field(answer, 'total') === 1 && answer;
@@ -192,7 +193,7 @@ describe.each(SERVERS)('the wire on %s, behind a prefix and a version', (server)
       );
       expect(answer.headers['retry-after'] !== undefined).toBe(status === 423);
     }
-    for (const path of ['/schedules', '/webhooks', '/runs', `/jobs/${id}/dependencies`]) {
+    for (const path of ['/schedules', '/webhooks', `/jobs/${id}/dependencies`]) {
       expect([path, (await host.get(`${at}${path}`)).status]).toEqual([path, 404]);
     }
     const unknown = newId();

@@ -82,6 +82,7 @@ describe.each(SERVERS)('the OpenAPI document on %s', (server) => {
       'POST /queues/{name}/cancel-waiting': 'cancelWaitingJobs',
       'GET /workers': 'listWorkers',
       'GET /workers/{id}': 'getWorker',
+      'GET /runs': 'listRuns',
       'GET /stats': 'getJobsStats',
       'GET /health/jobs': 'getJobsHealth',
     });
@@ -137,6 +138,7 @@ describe.each(SERVERS)('the OpenAPI document on %s', (server) => {
       'POST /queues/{name}/cancel-waiting': [202, ...job],
       'GET /workers': [200, ...common, 503],
       'GET /workers/{id}': [200, ...job],
+      'GET /runs': [200, ...common, 503],
       'GET /stats': [200, ...common, 503],
       'GET /health/jobs': [200, 503, ...common],
     };

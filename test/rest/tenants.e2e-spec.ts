@@ -53,6 +53,7 @@ const ABOUT_TENANT = [
   'GET /queues/:name',
   'POST /queues/:name/cancel-waiting',
   'GET /stats',
+  'GET /runs',
 ];
 const ABOUT_PROCESS = [
   'GET /job-types',

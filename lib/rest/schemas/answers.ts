@@ -162,6 +162,7 @@ export const COMPONENTS: Readonly<Record<ComponentName, JsonSchema>> = {
     total: nullable({ type: 'number' }),
   }),
   JobRunList: answerOf({ runs: { type: 'array', items: ref('JobRun') } }),
+  JobRunPage: listOf('runs', 'JobRun'),
   JobLogLine: answerOf({
     seq: COUNT,
     at: INSTANT,

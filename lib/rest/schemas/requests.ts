@@ -127,6 +127,13 @@ export const LIST_WORKERS = objectOf({
   older_than_sec: described(SECONDS, 'only workers that were not heard for so many seconds'),
 });
 
+/** The parameters of `GET /runs`. */
+export const LIST_RUNS = objectOf({
+  ...PAGE,
+  older_than_sec: described(SECONDS, 'only runs whose worker was not heard for so many seconds'),
+  worker_id: text(1, 64),
+});
+
 /** The parameters of `GET /jobs/:id/wait`. */
 export const WAIT = objectOf({
   timeout_sec: { type: 'number', minimum: 0, maximum: 60, description: '30 by default' },

@@ -54,6 +54,7 @@ export type ComponentName =
   | 'JobQueueList'
   | 'JobRun'
   | 'JobRunList'
+  | 'JobRunPage'
   | 'JobType'
   | 'JobTypeList'
   | 'JobWorker'

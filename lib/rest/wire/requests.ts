@@ -71,6 +71,12 @@ export interface ListWorkersQuery extends PageQuery {
   readonly older_than_sec?: number;
 }
 
+/** As `LIST_RUNS` has it. */
+export interface ListRunsQuery extends PageQuery {
+  readonly older_than_sec?: number;
+  readonly worker_id?: string;
+}
+
 /** As `LIST_JOBS` has it. */
 export interface ListJobsQuery extends PageQuery {
   readonly order?: string;
@@ -172,6 +178,18 @@ export function jobQuery(query: ListJobsQuery, tenantId: string): JobQuery {
     scheduledBefore: date(query.scheduled_before),
     // Nothing typed into a search field is no search.
     q: query.q === '' ? undefined : query.q,
+  });
+}
+
+/** The options of `WorkersService.runs` from parameters. */
+export function runsQuery(query: ListRunsQuery) {
+  const { page, limit } = pageOf(query);
+  return present({
+    page: query.cursor === undefined ? page : undefined,
+    limit,
+    cursor: query.cursor,
+    olderThan: milliseconds(query.older_than_sec),
+    workerId: query.worker_id,
   });
 }
 

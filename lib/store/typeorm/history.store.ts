@@ -5,6 +5,7 @@ import { query, type Script, type SqlValue } from '../dialects/sql.js';
 import type { HeldRuns, HistoryStore, RunLines } from '../store.js';
 import type { BatchKind } from '../write-batch.js';
 import type { Writer } from '../writer.js';
+import { runningRuns, runOfRow } from './interrupt.scripts.js';
 import { ACTIVE } from './job.scripts.js';
 import type { TableNames } from './table-names.js';
 
@@ -29,6 +30,7 @@ export function historyStore(
   return {
     runs: (jobId) => session().read(() => runs(tables, jobId)),
     heldRuns: (workerIds, most) => session().read(() => heldRuns(tables, workerIds, most)),
+    running: (wanted) => session().read((nowMs) => runningRuns(tables, wanted, nowMs)),
     log: async (batch) => writer().add(logKind, batch, 'engine'),
     lines: (jobId, request) => session().read(() => lines(tables, jobId, request)),
   };
@@ -80,19 +82,7 @@ export function* heldRuns(
     const workerId = String(row[3]);
     const held = found.get(workerId) ?? { runs: [], count: Number(row[8]) };
     found.set(workerId, held);
-    held.runs.push({
-      id: String(row[0]),
-      jobId: String(row[1]),
-      revision: Number(row[2]),
-      workerId,
-      startedAtMs: numberOrNull(row[4]),
-      updatedAtMs: Number(row[5]),
-      endedAtMs: null,
-      outcome: 'running',
-      error: null,
-      completed: numberOrNull(row[6]),
-      total: numberOrNull(row[7]),
-    });
+    held.runs.push(runOfRow(row));
   }
   return found;
 }

@@ -13,6 +13,7 @@ import {
   JobType as RealJobType,
   QueuesService,
   StatsService,
+  WorkersService,
   type JobTypeOptions,
 } from '../../../lib/index.js';
 
@@ -35,6 +36,7 @@ export function JobType(options: JobTypeOptions): ReturnType<typeof RealJobType>
 export const jobs: JobsService = lazily(JobsService);
 export const queues: QueuesService = lazily(QueuesService);
 export const stats: StatsService = lazily(StatsService);
+export const workers: WorkersService = lazily(WorkersService);
 export const dataSource: DataSource = lazily(DataSource);
 
 /** Closes the application of a page. */
