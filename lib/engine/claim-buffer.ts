@@ -24,6 +24,10 @@ export class ClaimBuffer {
     return this.#jobs.map((job) => job.runId ?? '');
   }
 
+  seqs(): readonly number[] {
+    return this.#jobs.map((job) => job.seq);
+  }
+
   /**
    * Whether leases may have ended while nobody here could renew them, because the event loop was blocked
    * or the database away: somebody else may be at work on these jobs.

@@ -84,7 +84,8 @@ export class Heartbeat {
     const isDue = nowMs - this.#timeoutsAt >= TIMEOUTS_EVERY_MS;
     this.#timeoutsAt = isDue ? nowMs : this.#timeoutsAt;
     const withinMs = isDue ? TIMEOUTS_WITHIN_MS : 0;
-    this.#pass(await this.#parts.store.jobs.disturbed(this.#parts.workerId, withinMs));
+    const held = this.#queues.flatMap((queue) => queue.heldSeqs());
+    this.#pass(await this.#parts.store.jobs.disturbed(this.#parts.workerId, withinMs, held));
     // What this look was for may have been a timeout.
     return isDue ? undefined : this.#timeoutsAt + TIMEOUTS_EVERY_MS - performance.now();
   }

@@ -97,6 +97,11 @@ export class QueueRunner implements ExecutionHost {
     ];
   }
 
+  /** The rows of the jobs whose handlers are at work, or wait to be called. */
+  heldSeqs(): readonly number[] {
+    return [...[...this.#running.values()].map(({ job }) => job.seq), ...this.#buffer.seqs()];
+  }
+
   execution(runId: string): Execution | undefined {
     return this.#running.get(runId);
   }

@@ -124,9 +124,13 @@ export interface JobStore {
   renew(workerId: string, leaseMs: number): Promise<readonly HeldRun[]>;
   /**
    * The runs of a worker that somebody wants to stop or unlock, and those with a timeout whose jobs
-   * were written within that time: it may be another timeout.
+   * were written within that time: it may be another timeout. Perhaps only those of the given rows.
    */
-  disturbed(workerId: string, withinMs: number): Promise<readonly HeldRun[]>;
+  disturbed(
+    workerId: string,
+    withinMs: number,
+    held: readonly number[],
+  ): Promise<readonly HeldRun[]>;
   /** Ids of at most so many jobs whose lease is over. */
   expiredLeases(limit: number): Promise<readonly string[]>;
   /** Skips at most so many jobs that have not started by their `expires_at`. */

@@ -220,7 +220,7 @@ describe.each(BELIEFS)('with statistics %s', (_name, statement) => {
   });
 
   it('a renewal, and a look for who is to stop, look at what is held, and nothing else', async () => {
-    for (const script of [jobs.renew(newId(), 1000, now), jobs.disturbed(newId(), now)]) {
+    for (const script of [jobs.renew(newId(), 1000, now), jobs.disturbed(newId(), now, [])]) {
       const plan = await planOf(script);
       expect(plan.ways).toEqual(['ix_jobs_phase']);
       expect(plan.reads).toBeLessThan(ROWS * 2.1);

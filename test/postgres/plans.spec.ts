@@ -5,6 +5,7 @@ import { newId } from '../../lib/model/id.js';
 import { NIL_TENANT } from '../../lib/model/tenant.js';
 import { PostgresClaimScript } from '../../lib/store/dialects/postgres/claim.script.js';
 import { PostgresDutyScripts } from '../../lib/store/dialects/postgres/duty.scripts.js';
+import { FrontLook } from '../../lib/store/dialects/postgres/front-look.js';
 import { fuse } from '../../lib/store/dialects/postgres/fuse.js';
 import { PostgresLimitedClaims } from '../../lib/store/dialects/postgres/limited-claim.script.js';
 import { PostgresJobScripts } from '../../lib/store/dialects/postgres/job.scripts.js';
@@ -191,10 +192,30 @@ const blocks = (plan: Plan): number => plan['Shared Hit Blocks'] + plan['Shared 
 const completion = { seq: 1, runId: 'run', startedAtMs: now, result: null };
 const many: ClaimRequest = { ...request, types: ['default:plain', 'default:none'] };
 const elsewhere: ClaimRequest = { ...request, types: ['default:none'] };
+/** Claims where it is known that nothing waits any more in the lines that most jobs are in. */
+const fromEnd = (priorities: readonly number[]): PostgresClaimScript =>
+  new PostgresClaimScript(tables, {
+    rangesOf: (_request, lanes) =>
+      lanes.flatMap(([type, channel]) =>
+        priorities.map((priority) => ({ type, channel, priority, fromMs: now + 1e9 })),
+      ),
+    taken: () => undefined,
+  });
+const busy: ClaimRequest = { ...request, types: ['default:other'] };
 const WRITES: readonly [string, () => Script<unknown>, readonly string[]][] = [
   ['a claim', () => claims.claim(request, now), ['ix_jobs_ready', 'jobs_pkey']],
   ['a claim of several types', () => claims.claim(many, now), ['ix_jobs_ready', 'jobs_pkey']],
   ['an empty claim', () => claims.claim(elsewhere, now), ['ix_jobs_ready', 'jobs_pkey']],
+  [
+    'a claim from where a line begins',
+    () => fromEnd([0]).claim(busy, now),
+    ['ix_jobs_ready', 'jobs_pkey'],
+  ],
+  [
+    'a claim from where several lines begin',
+    () => fromEnd([0, 5]).claim(busy, now),
+    ['ix_jobs_ready', 'jobs_pkey'],
+  ],
   ['the end of runs', () => jobs.complete([completion], now), ['jobs_pkey']],
   ['a report', () => jobs.report([{ seq: 1, runId: 'run' }], now), ['jobs_pkey']],
   ['the renewal of leases', () => jobs.renew('mine', 1000, now), ['ix_jobs_lease', 'jobs_pkey']],
@@ -202,9 +223,14 @@ const WRITES: readonly [string, () => Script<unknown>, readonly string[]][] = [
 ];
 const READS: readonly [string, () => Script<unknown>, readonly string[]][] = [
   ['a look for ready jobs', () => claims.hasReady(elsewhere), ['ix_jobs_ready']],
+  [
+    'a look at where lines begin',
+    () => new FrontLook(tables).script([['default:none', '']]),
+    ['ix_jobs_ready'],
+  ],
   ['the next due job', () => jobs.nextDue(now), ['ix_jobs_due']],
   ['a look for expired leases', () => duties.expiredLeases(100, now), ['ix_jobs_lease']],
-  ['a look at one worker’s runs', () => jobs.disturbed('mine', now), ['ix_jobs_lease']],
+  ['a look at one worker’s runs', () => jobs.disturbed('mine', now, [1, 2]), ['jobs_pkey']],
   ['a look for overdue jobs', () => duties.isAnyOverdue(now), ['ix_jobs_expiry']],
   ['a look for a key', () => lists.findByKey(NIL_TENANT, 'key'), ['ix_jobs_key']],
   [
@@ -281,6 +307,14 @@ describe.each(BELIEFS)('with statistics $from', ({ steps }) => {
       expect(blocks(plan)).toBeLessThan(500);
     }
   });
+
+  it.each([[[0]], [[0, 5]]])(
+    'a claim from where lines begin passes nothing ahead of that: priorities %j',
+    async (priorities) => {
+      const plan = await planOf(writing, firstOf(fromEnd(priorities).claim(busy, now)));
+      expect(blocks(plan)).toBeLessThan(20);
+    },
+  );
 
   it('an empty claim looks at a handful of pages', async () => {
     const plan = await planOf(writing, firstOf(claims.claim(elsewhere, now)));

@@ -134,7 +134,11 @@ export class JobScripts {
     return rows.map(heldOfRow);
   }
 
-  *disturbed(workerId: string, writtenSinceMs: number): Script<readonly HeldRun[]> {
+  *disturbed(
+    workerId: string,
+    writtenSinceMs: number,
+    _held: readonly number[],
+  ): Script<readonly HeldRun[]> {
     const rows = yield* query(
       `SELECT job_id, run_id, status, locked_by, timeout_sec
        FROM ${this.#t.jobs}${this.#t.words.using(this.#t.index('jobs_phase'))}

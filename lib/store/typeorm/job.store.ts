@@ -205,7 +205,8 @@ export function jobStore(parts: JobStoreParts): JobStore {
         quietly((now) => scripts.renew(workerId, leaseMs, now)),
         'engine',
       ),
-    disturbed: (workerId, withinMs) => read((now) => scripts.disturbed(workerId, now - withinMs)),
+    disturbed: (workerId, withinMs, held) =>
+      read((now) => scripts.disturbed(workerId, now - withinMs, held)),
     expiredLeases: (limit) => read((now) => duties.expiredLeases(limit, now)),
     expire: async (limit) =>
       (await read((now) => duties.isAnyOverdue(now)))

@@ -7,8 +7,10 @@ import { PostgresDutyScripts } from '../dialects/postgres/duty.scripts.js';
 import { fuse } from '../dialects/postgres/fuse.js';
 import { PostgresInsertScript } from '../dialects/postgres/insert.script.js';
 import { PostgresJobScripts } from '../dialects/postgres/job.scripts.js';
+import { FrontLook } from '../dialects/postgres/front-look.js';
 import { Notifications } from '../dialects/postgres/notifications.js';
 import { clientMaker, type PgClient } from '../dialects/postgres/pg.js';
+import { ReadyFront } from '../dialects/postgres/ready-front.js';
 import { classifyPostgresError, isAnswerLost } from '../dialects/postgres/postgres-errors.js';
 import { NumberSource } from '../dialects/shared/number-source.js';
 import { ANSWER_MS, AnswerPatience } from '../dialects/shared/answer-patience.js';
@@ -33,6 +35,7 @@ import { CountScripts } from './count.scripts.js';
 import { historyStore } from './history.store.js';
 import { jobStore } from './job.store.js';
 import { ListScripts } from './list.script.js';
+import { noting } from './ready-notes.js';
 import { unreachable } from './server-place.js';
 import { readersOf, ServerStore, type Lane } from './server-store.js';
 import { POSTGRES_SCHEMA } from './postgres-schema.js';
@@ -82,6 +85,7 @@ export class PostgresStore extends ServerStore {
   readonly #inserts: PostgresInsertScript;
   protected readonly handlers: PoolTransactions;
   protected readonly joins;
+  readonly #front: ReadyFront;
   #lanes: Lanes | undefined;
   #notifications: Notifications | undefined;
 
@@ -113,8 +117,14 @@ export class PostgresStore extends ServerStore {
     const session = () => this.#open().aside.session;
     const work = (): Writer => this.#open().work.writer;
     const aside = (): Writer => this.#open().aside.writer;
-    const claims = new PostgresClaimScript(this.#tables);
-    this.jobs = jobStore({
+    const front = new ReadyFront({
+      look: new FrontLook(this.#tables),
+      read: (script) => session().read(script),
+      found: () => this.changed(),
+    });
+    this.#front = front;
+    const claims = new PostgresClaimScript(this.#tables, front);
+    const jobs = jobStore({
       tables: this.#tables,
       scripts: this.#scripts,
       claims,
@@ -131,6 +141,7 @@ export class PostgresStore extends ServerStore {
       // Told of nothing, two idle processes would go on telling each other.
       claimed: () => this.#notifications?.tell(false),
     });
+    this.jobs = noting(jobs, front, () => this.clock.estimateMs());
     this.history = historyStore(this.#tables, session, work, (batch) => this.#scripts.log(batch));
     this.catalog = catalogStore(this.#tables, session, aside);
   }
@@ -199,9 +210,11 @@ export class PostgresStore extends ServerStore {
 
   protected override tell(): void {
     this.#notifications?.tell(true);
+    this.#front.doubt();
   }
 
   protected override silence(): unknown {
+    this.#front.close();
     return this.#notifications?.close();
   }
 

@@ -4,12 +4,16 @@ import type { ClaimRequest } from '../../store.js';
 import { byClaimOrder, ClaimScript, type Lane } from '../../typeorm/claim.script.js';
 import type { Line } from '../../typeorm/limit-turns.js';
 import type { TableNames } from '../../typeorm/table-names.js';
-import { query, type Script, type SqlValue } from '../sql.js';
+import { query, type Script, type SqlValue, type Statement } from '../sql.js';
 import { numbers, texts } from './arrays.js';
 import { CLAIMED, claimedJob } from './claimed-row.js';
+import type { ReadyFront, ReadyRange } from './ready-front.js';
 
 export const MAY_START = '(expires_at_ms IS NULL OR expires_at_ms > ? OR revision > 0)';
 export const ORDER = 'ORDER BY priority DESC, run_at_ms, seq';
+
+/** Where claims begin. */
+type Front = Pick<ReadyFront, 'rangesOf' | 'taken'>;
 
 /**
  * Takes ready jobs on PostgreSQL. Rows are locked where they are found, in claim order, and those
@@ -20,11 +24,15 @@ export class PostgresClaimScript extends ClaimScript {
   readonly #one: string;
   readonly #many: string;
   readonly #lanes: (ready: number) => string;
+  readonly #oneFrom: string;
+  readonly #manyFrom: string;
   readonly #chosen: string;
   readonly #lines: string;
+  readonly #front: Front | undefined;
 
-  constructor(tables: TableNames) {
+  constructor(tables: TableNames, front?: Front) {
     super(tables);
+    this.#front = front;
     const { jobs, queues } = tables;
     const open = `NOT EXISTS (SELECT 1 FROM ${queues} WHERE name = ? AND paused = 1)`;
     const set = `UPDATE ${jobs} SET
@@ -56,6 +64,29 @@ export class PostgresClaimScript extends ClaimScript {
           WHERE ready = 1 AND job.type = wanted.type AND job.channel = wanted.channel AND ${MAY_START}
           ${ORDER} LIMIT wanted.jobs FOR UPDATE SKIP LOCKED) AS locked)
       ${set}`;
+    // The same from where the lines of each priority begin, as far as that is known.
+    this.#oneFrom = `WITH taken AS MATERIALIZED (
+        SELECT seq FROM ${jobs} WHERE ready = 1 AND type = ? AND channel = ? AND priority = ? AND run_at_ms >= ?
+          AND ${MAY_START} AND ${open}
+        ORDER BY run_at_ms, seq LIMIT ? FOR UPDATE SKIP LOCKED)
+      ${set}`;
+    const ranged = (range: string): string =>
+      `FROM ${jobs} AS job WHERE ready = 1 AND job.type = ${range}.type AND job.channel = ${range}.channel
+        AND job.priority = ${range}.priority AND job.run_at_ms >= ${range}.from_ms AND ${MAY_START}
+      ORDER BY job.run_at_ms, job.seq`;
+    this.#manyFrom = `WITH line AS MATERIALIZED (
+        SELECT type, channel, priority, from_ms
+        FROM unnest(?::text[], ?::text[], ?::int[], ?::bigint[]) AS line (type, channel, priority, from_ms)
+        WHERE ${open}),
+      wanted AS MATERIALIZED (
+        SELECT type, channel, priority, from_ms, count(*) AS jobs FROM (
+          SELECT line.*, first.run_at_ms, first.seq
+          FROM line CROSS JOIN LATERAL (SELECT job.run_at_ms, job.seq ${ranged('line')} LIMIT ?::bigint) AS first
+          ${ORDER} LIMIT ?::bigint) AS best GROUP BY type, channel, priority, from_ms),
+      taken AS MATERIALIZED (
+        SELECT locked.seq FROM wanted CROSS JOIN LATERAL (
+          SELECT job.seq ${ranged('wanted')} LIMIT wanted.jobs FOR UPDATE SKIP LOCKED) AS locked)
+      ${set}`;
     this.#chosen = `WITH taken AS MATERIALIZED (SELECT unnest(?::bigint[]) AS seq) ${set}, limit_key`;
     this.#lines = `WITH taken AS MATERIALIZED (
         SELECT locked.seq FROM unnest(?::text[], ?::text[], ?::text[], ?::bigint[]) AS line (type, channel, key, most)
@@ -74,7 +105,7 @@ export class PostgresClaimScript extends ClaimScript {
   }
 
   override *claim(request: ClaimRequest, nowMs: number): Script<readonly JobEntity[]> {
-    const { limit, starts, queue } = request;
+    const { limit, starts } = request;
     const lanes = limit <= 0 ? [] : yield* this.lanes(request);
     const [first] = lanes;
     if (first === undefined) {
@@ -92,13 +123,24 @@ export class PostgresClaimScript extends ClaimScript {
       starts ? nowMs : null,
       soleType,
     ];
-    const rows = yield lanes.length === 1
-      ? {
-          sql: this.#one,
-          params: [...first, nowMs, queue, limit, ...changes],
-          alone: true,
-          fuses: 'behind',
-        }
+    const ranges = this.#front?.rangesOf(request, lanes);
+    const { sql, params } =
+      ranges === undefined
+        ? this.#fromStart(lanes, request, nowMs)
+        : this.#from(ranges, request, nowMs);
+    const rows = yield { sql, params: [...params, ...changes], alone: true, fuses: 'behind' };
+    const jobs = rows
+      .map((row) => claimedJob(row, { request, nowMs, prefix, soleType }))
+      .sort(byClaimOrder);
+    this.#front?.taken(request, lanes, jobs, nowMs);
+    return jobs;
+  }
+
+  /** From the first entries of the ready index on. */
+  #fromStart(lanes: readonly Lane[], { queue, limit }: ClaimRequest, nowMs: number): Statement {
+    const [first] = lanes;
+    return lanes.length === 1 && first !== undefined
+      ? { sql: this.#one, params: [...first, nowMs, queue, limit] }
       : {
           sql: this.#many,
           params: [
@@ -109,14 +151,31 @@ export class PostgresClaimScript extends ClaimScript {
             limit,
             limit,
             nowMs,
-            ...changes,
           ],
-          alone: true,
-          fuses: 'behind',
         };
-    return rows
-      .map((row) => claimedJob(row, { request, nowMs, prefix, soleType }))
-      .sort(byClaimOrder);
+  }
+
+  #from(ranges: readonly ReadyRange[], { queue, limit }: ClaimRequest, nowMs: number): Statement {
+    const [first] = ranges;
+    return ranges.length === 1 && first !== undefined
+      ? {
+          sql: this.#oneFrom,
+          params: [first.type, first.channel, first.priority, first.fromMs, nowMs, queue, limit],
+        }
+      : {
+          sql: this.#manyFrom,
+          params: [
+            texts(ranges.map(({ type }) => type)),
+            texts(ranges.map(({ channel }) => channel)),
+            numbers(ranges.map(({ priority }) => priority)),
+            numbers(ranges.map(({ fromMs }) => fromMs)),
+            queue,
+            nowMs,
+            limit,
+            limit,
+            nowMs,
+          ],
+        };
   }
 
   /** Takes jobs that were chosen, and locked, in the same transaction. */

@@ -119,6 +119,25 @@ export class PostgresJobScripts extends JobScripts {
     return rows.map(heldOfRow);
   }
 
+  /**
+   * By row numbers, not by leases: many times a second the index of leases would lead to every run
+   * that has ended, as long as somebody's snapshot keeps their entries.
+   */
+  override *disturbed(
+    workerId: string,
+    writtenSinceMs: number,
+    held: readonly number[],
+  ): Script<readonly HeldRun[]> {
+    const rows = yield* query(
+      `SELECT job_id, run_id, status, locked_by, timeout_sec FROM ${this.#t.jobs}
+       WHERE seq = ANY(?::bigint[]) AND worker_id = ? AND status IN ${ACTIVE}
+         AND (status IN ('canceling', 'suspending') OR (status = 'locked' AND locked_by IS NULL)
+           OR (timeout_sec > 0 AND updated_at_ms > ?))`,
+      [numbers(held), workerId, writtenSinceMs],
+    );
+    return rows.map(heldOfRow);
+  }
+
   override *promote(
     limit: number,
     nowMs: number,
