@@ -1,6 +1,11 @@
 import { AnswerLost, ScriptFailure, type Session } from './dialects/session.js';
 import { closedError } from '../model/errors.js';
-import { answerLostError, busyError, unavailableError } from './dialects/write-errors.js';
+import {
+  answerLostError,
+  busyError,
+  slowError,
+  unavailableError,
+} from './dialects/write-errors.js';
 import type { TimedScript } from './dialects/sql.js';
 import {
   alone,
@@ -127,9 +132,7 @@ export class Writer {
     const left = [...this.#queue, ...this.#aside];
     this.#queue = [];
     this.#aside = [];
-    for (const pending of left) {
-      pending.reject(closedError());
-    }
+    left.forEach((pending) => pending.reject(closedError()));
     this.#tellIdle();
   }
 
@@ -238,6 +241,9 @@ export class Writer {
       case 'held':
         this.#setAside(work, error);
         return;
+      case 'slow':
+        this.#setAside(work, error, () => slowError(cause));
+        return;
       case 'unavailable':
         this.#unavailable(isLost ? work.map(doubted) : work, cause);
         return;
@@ -268,14 +274,14 @@ export class Writer {
   }
 
   /** The work that met somebody's lock is singled out and waits; the rest goes on. */
-  #setAside(work: readonly Work[], error: unknown): void {
+  #setAside(work: readonly Work[], error: unknown, refusal?: () => Error): void {
     const guilty = error instanceof ScriptFailure ? work[error.index] : undefined;
     if (this.#closed) {
       this.#putBack(work);
     } else if (guilty === undefined || guilty.items.length === 1) {
       this.#putBack(work.filter((each) => each !== guilty && guilty !== undefined));
       this.#aside.push(...(guilty?.items ?? work.flatMap((each) => each.items)));
-      this.#refuseLate();
+      this.#refuseLate(refusal);
       this.#asideTimer ??= setTimeout(this.#retryAside, HELD_DELAY_MS * (1 + this.#random()));
     } else {
       this.#putBack(work.filter((each) => each !== guilty));
@@ -329,17 +335,14 @@ export class Writer {
     this.#queue = [...work.flatMap((each) => each.items), ...this.#queue];
   }
 
-  #refuseLate(): void {
+  #refuseLate(refusal = (): Error => busyError(BUSY_DEADLINE_MS)): void {
     const latest = performance.now() - BUSY_DEADLINE_MS;
-    const late = [...this.#queue, ...this.#aside].filter(
-      (each) => each.patience === 'caller' && each.since < latest,
-    );
+    const isLate = (each: Pending): boolean => each.patience === 'caller' && each.since < latest;
+    const late = [...this.#queue, ...this.#aside].filter(isLate);
     if (late.length > 0) {
-      this.#queue = this.#queue.filter((each) => !late.includes(each));
-      this.#aside = this.#aside.filter((each) => !late.includes(each));
-      for (const pending of late) {
-        pending.reject(busyError(BUSY_DEADLINE_MS));
-      }
+      this.#queue = this.#queue.filter((each) => !isLate(each));
+      this.#aside = this.#aside.filter((each) => !isLate(each));
+      late.forEach((pending) => pending.reject(refusal()));
     }
   }
 

@@ -6,15 +6,20 @@ export type FailureKind =
   | 'busy'
   /** Somebody else holds what this one piece of work needs: the rest need not wait for it. */
   | 'held'
+  /** The server has ended the statement, since it took too long: nothing of it was done. */
+  | 'slow'
   /** The database cannot be written or reached now. */
   | 'unavailable'
   /** The work itself is wrong. */
   | 'error';
 
+/** A look at a few rows, as the engine itself takes; or what somebody asks for, which may take long. */
+export type ReadKind = 'look' | 'search';
+
 /** One engine connection to the database. */
 export interface Session {
-  /** Runs a script that only reads; it sees committed data. */
-  read<T>(script: TimedScript<T>): Promise<T>;
+  /** Runs a script that only reads, as a look unless said otherwise; it sees committed data. */
+  read<T>(script: TimedScript<T>, kind?: ReadKind): Promise<T>;
   /**
    * Runs scripts in one transaction that holds the write lock from its beginning and commits at
    * its end; when one throws, all is rolled back and a {@link ScriptFailure} names it.

@@ -1,4 +1,5 @@
 import { JobsError } from '../../model/errors.js';
+import { STATEMENT_MS } from './shared/answer-patience.js';
 
 /** Somebody else kept the lock for too long. */
 export function busyError(waitedMs: number): JobsError {
@@ -6,6 +7,15 @@ export function busyError(waitedMs: number): JobsError {
     'database_busy',
     `The database was locked by another connection for ${waitedMs / 1000} s, so nothing was written. If this call is made inside a transaction of the application, pass its EntityManager as \`manager\`; else try again.`,
     { retryAfterSec: 1 },
+  );
+}
+
+/** The server has ended a statement, as we have told it to. */
+export function slowError(cause: unknown): JobsError {
+  return new JobsError(
+    'database_busy',
+    `The database ended a statement of this call, as each may take ${STATEMENT_MS / 1000} s at most, so the call has done nothing. Try again, a list with more filters; if it stays so, look for what keeps the server busy: locks, a full disk queue, indexes that are missing.`,
+    { cause, retryAfterSec: 5 },
   );
 }
 

@@ -6,6 +6,7 @@ import { query, quietly, type Script } from '../dialects/sql.js';
 import type { CatalogStore, WorkerQuery } from '../store.js';
 import type { Writer } from '../writer.js';
 import { declareScopes } from './limit.scripts.js';
+import { readsOf } from './reads.js';
 import type { TableNames } from './table-names.js';
 
 const FORGET_WORKER_AFTER_MS = 3_600_000;
@@ -16,6 +17,7 @@ export function catalogStore(
   session: () => Session,
   writer: () => Writer,
 ): CatalogStore {
+  const read = readsOf(session);
   return {
     declare: (types, groups, scopes) =>
       writer().write(
@@ -24,13 +26,13 @@ export function catalogStore(
       ),
     setPaused: (queue, paused) =>
       writer().write((now) => setPaused(tables, queue, paused, now), 'caller'),
-    marked: () => session().read(() => marked(tables)),
+    marked: () => read(() => marked(tables)),
     beat: (worker) =>
       writer().write(
         quietly((now) => beat(tables, worker, now)),
         'engine',
       ),
-    workers: (which) => session().read((now) => workers(tables, which, now)),
+    workers: (which) => read((now) => workers(tables, which, now), 'search'),
     forgetWorker: (id) =>
       writer().write(
         quietly(() => forgetWorker(tables, id)),

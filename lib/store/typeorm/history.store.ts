@@ -7,6 +7,7 @@ import type { BatchKind } from '../write-batch.js';
 import type { Writer } from '../writer.js';
 import { runningRuns, runOfRow } from './interrupt.scripts.js';
 import { ACTIVE } from './job.scripts.js';
+import { readsOf } from './reads.js';
 import type { TableNames } from './table-names.js';
 
 /** Builds the history's part of the store. */
@@ -27,12 +28,13 @@ export function historyStore(
       return batches.map(() => undefined);
     },
   };
+  const read = readsOf(session);
   return {
-    runs: (jobId) => session().read(() => runs(tables, jobId)),
-    heldRuns: (workerIds, most) => session().read(() => heldRuns(tables, workerIds, most)),
-    running: (wanted) => session().read((nowMs) => runningRuns(tables, wanted, nowMs)),
+    runs: (jobId) => read(() => runs(tables, jobId), 'search'),
+    heldRuns: (workerIds, most) => read(() => heldRuns(tables, workerIds, most), 'search'),
+    running: (wanted) => read((nowMs) => runningRuns(tables, wanted, nowMs), 'search'),
     log: async (batch) => writer().add(logKind, batch, 'engine'),
-    lines: (jobId, request) => session().read(() => lines(tables, jobId, request)),
+    lines: (jobId, request) => read(() => lines(tables, jobId, request), 'search'),
   };
 }
 

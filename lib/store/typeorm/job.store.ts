@@ -1,4 +1,3 @@
-import { JobsError } from '../../model/errors.js';
 import type { Session } from '../dialects/session.js';
 import { quietly, type TimedScript } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
@@ -24,6 +23,7 @@ import type { ListScripts } from './list.script.js';
 import { lockScript } from './lock.script.js';
 import { NONE, type LimitedClaims } from './limited-claim.script.js';
 import { hasDeleted, purge, sweep } from './purge.script.js';
+import { readsOf } from './reads.js';
 import { inSlices, Turns, type PacedScript } from './slices.js';
 import type { TableNames } from './table-names.js';
 
@@ -129,7 +129,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
     },
   };
   const quietLimitedKind = { ...limitedKind, isQuiet: true };
-  const read: Session['read'] = async (script) => retryRead(parts.session(), script);
+  const read = readsOf(parts.session);
   const looks = parts.gathersLooks === true ? new KeyLooks(read, lists) : undefined;
   const turns = new Turns();
   const sliced = <T>(script: PacedScript<T>): Promise<T> => inSlices(read, turns, script);
@@ -246,27 +246,3 @@ export function jobStore(parts: JobStoreParts): JobStore {
 
 /** Some hundred pages of the write-ahead log. */
 const SLICES_OF_A_CHECKPOINT = 2;
-
-const READ_TRIES = 200;
-
-/** Readers of a write-ahead log wait for nobody, except while it is being recovered or reset. */
-async function retryRead<T>(session: Session, script: Parameters<Session['read']>[0]): Promise<T> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return (await session.read(script)) as T;
-    } catch (error) {
-      const kind = session.classify(error);
-      if (kind !== 'error' && kind !== 'unavailable' && tries < READ_TRIES) {
-        await new Promise((resolve) => setTimeout(resolve, Math.min(tries, 25)));
-      } else if (kind === 'error') {
-        throw error;
-      } else {
-        throw new JobsError(
-          kind === 'unavailable' ? 'database_unavailable' : 'database_busy',
-          'The jobs database cannot be read now. Check that it is reachable, then try again.',
-          { cause: error, retryAfterSec: 1 },
-        );
-      }
-    }
-  }
-}

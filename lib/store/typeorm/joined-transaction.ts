@@ -150,6 +150,13 @@ export function joinedFailure(error: unknown, kind: FailureKind): unknown {
       { cause: error, retryAfterSec: 1 },
     );
   }
+  if (kind === 'slow') {
+    return new JobsError(
+      'database_busy',
+      'The database ended the statement, since it took longer than the connection of the given `manager` lets it, so nothing was written through it. Roll back and try again.',
+      { cause: error, retryAfterSec: 5 },
+    );
+  }
   return error;
 }
 

@@ -4,7 +4,9 @@ import { isUpToDate, requireTables, retryBusy, schemaVersion, type MigrateMode }
 import type { TableNames } from './table-names.js';
 import type { Session } from '../dialects/session.js';
 import { query, type Script } from '../dialects/sql.js';
+import { limits } from '../dialects/mysql/connection.js';
 import { CIRCLES_ROW } from '../dialects/mysql/job.scripts.js';
+import { IDLE_MS, STATEMENT_MS } from '../dialects/shared/answer-patience.js';
 import { MYSQL_NOW } from '../dialects/mysql/mysql-words.js';
 
 /** The row of the migrations' table that is locked while a process migrates. */
@@ -47,6 +49,8 @@ export async function prepareMysqlSchema(
   }
   await retryBusy(work, () => work.run(makeRows(t)));
   await retryBusy(lock, async () => {
+    // To build an index takes as long as it takes.
+    await Promise.all([lock, work].map((each) => each.run(query(limits(0, 0)))));
     await lock.run(query('START TRANSACTION'));
     try {
       await lock.run(
@@ -55,6 +59,7 @@ export async function prepareMysqlSchema(
       await work.run(migrate(t));
     } finally {
       await lock.run(query('COMMIT'));
+      await Promise.all([lock, work].map((each) => each.run(query(limits(STATEMENT_MS, IDLE_MS)))));
     }
   });
 }

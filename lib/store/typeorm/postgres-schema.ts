@@ -14,6 +14,8 @@ export const POSTGRES_SCHEMA: SchemaDialect = {
     return rows.length > 0;
   },
   *lock(t) {
+    // To build an index takes as long as it takes.
+    yield* query('SET LOCAL statement_timeout = 0');
     yield* query('SELECT pg_advisory_xact_lock(hashtextextended(?, 0))', [
       `nestjs-jobs ${t.migrations}`,
     ]);

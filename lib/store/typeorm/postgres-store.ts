@@ -51,7 +51,7 @@ const SESSIONS: ServerDialect = {
 };
 
 const POOLED =
-  'A pooler such as PgBouncer stands between this process and PostgreSQL. Jobs run as ever, but nobody can be told of them: processes look twice a second, and each write takes three messages instead of one. Give this data source the address of the server itself.';
+  'A pooler such as PgBouncer stands between this process and PostgreSQL. Jobs run as ever, but nobody can be told of them: processes look twice a second, and each read and each write takes three messages instead of one. Give this data source the address of the server itself.';
 
 /** Four lanes write, and one session listens. */
 const WRITE_OR_LISTEN = 5;

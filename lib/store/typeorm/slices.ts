@@ -51,7 +51,7 @@ export async function inSlices<T>(
   const sliced = new SlicedScript(start);
   for (;;) {
     await turns.take();
-    const step = await read((nowMs) => sliced.slice(nowMs));
+    const step = await read((nowMs) => sliced.slice(nowMs), 'search');
     if (step.done === true) {
       return step.value;
     }

@@ -1,4 +1,4 @@
-import { AnswerPatience } from '../shared/answer-patience.js';
+import { AnswerPatience, IDLE_MS, STATEMENT_MS } from '../shared/answer-patience.js';
 import type { ServerConnection, ServerExecutor } from '../shared/server-session.js';
 import { CHANGES_SQL, type Row, type Statement } from '../sql.js';
 import { bind } from './literals.js';
@@ -16,7 +16,16 @@ const SETTINGS: readonly string[] = [
   `SET SESSION autocommit = 1, sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION',
     time_zone = '+00:00', innodb_lock_wait_timeout = 1, lock_wait_timeout = 1, sql_safe_updates = 0,
     group_concat_max_len = 67108864 /*M! , in_predicate_conversion_threshold = 0 */`,
+  limits(STATEMENT_MS, IDLE_MS),
 ];
+
+/**
+ * How long a statement, and a transaction between two, may take; 0 is for ever. Each server reads the
+ * other's words as a comment: MariaDB ends any statement, MySQL a SELECT, and no transaction that idles.
+ */
+export function limits(statementMs: number, idleMs: number): string {
+  return `SET SESSION autocommit = 1 /*M! , max_statement_time = ${statementMs / 1000}, idle_transaction_timeout = ${idleMs / 1000} */ /*!80000 , max_execution_time = ${statementMs} */`;
+}
 
 const END_PATIENCE_MS = 1000;
 

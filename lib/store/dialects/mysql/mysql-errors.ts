@@ -4,6 +4,8 @@ import type { FailureKind } from '../session.js';
 const BUSY: readonly number[] = [1020, 1213, 1614];
 /** A lock that was waited for as long as a session may, or not at all. */
 const HELD: readonly number[] = [1205, 3572];
+/** A statement that took longer than a session lets it, on MariaDB and on MySQL. */
+const SLOW: readonly number[] = [1969, 3024];
 /**
  * The server starts, stops, is full, out of memory, read-only, no part of its cluster now; too many
  * connections; wrong user or database: nothing is wrong with the work.
@@ -30,6 +32,9 @@ export function classifyMysqlError(thrown: unknown): FailureKind {
     const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
     if (HELD.includes(errno)) {
       return 'held';
+    }
+    if (SLOW.includes(errno)) {
+      return 'slow';
     }
     if (BUSY.includes(errno)) {
       return 'busy';

@@ -4,6 +4,8 @@ import type { FailureKind } from '../session.js';
 const BUSY = /^(40001|40P01)$/;
 /** A lock that was waited for as long as a session may. */
 const HELD = '55P03';
+/** A statement that was ended from outside, mostly by its time. */
+const CANCELED = '57014';
 /**
  * Connection exceptions, insufficient resources, read-only, shutdown and start-up of the server,
  * wrong user or database: nothing is wrong with the work.
@@ -20,6 +22,9 @@ export function classifyPostgresError(thrown: unknown): FailureKind {
     const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
     if (code === HELD) {
       return 'held';
+    }
+    if (code === CANCELED) {
+      return 'slow';
     }
     if (BUSY.test(code)) {
       return 'busy';

@@ -1,3 +1,4 @@
+import { IDLE_MS, STATEMENT_MS } from '../shared/answer-patience.js';
 import { COMMON_WORDS, filter, type SqlWords } from '../../typeorm/table-names.js';
 
 /** The server's time in Unix milliseconds. */
@@ -17,9 +18,12 @@ export const POSTGRES_WORDS: SqlWords = {
   hasDeclarations: false,
 };
 
-/** No session of the engine waits for a lock for long, or holds one while its process is stuck. */
+/**
+ * No session of the engine waits for a lock for long, holds one while its process is stuck, or keeps a
+ * connection busy for long.
+ */
 export const settings = (lockTimeoutMs: number): string =>
-  `SET lock_timeout = ${lockTimeoutMs}; SET idle_in_transaction_session_timeout = 5000; SET client_min_messages = error`;
+  `SET lock_timeout = ${lockTimeoutMs}; SET statement_timeout = ${STATEMENT_MS}; SET idle_in_transaction_session_timeout = ${IDLE_MS}; SET client_min_messages = error`;
 
 /**
  * What writes jobs always means a few rows by an index. The planner's other ideas come from

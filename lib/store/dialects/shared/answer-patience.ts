@@ -51,6 +51,15 @@ export class AnswerPatience {
  */
 export const ANSWER_MS = 15_000;
 
+/**
+ * The server is told to end a statement of the engine's that takes so long: well before the silence
+ * that a slow one is would be taken for a dead server's, and cost every connection.
+ */
+export const STATEMENT_MS = 10_000;
+
+/** So long a transaction of the engine's may idle, and hold its locks, while its process is stuck. */
+export const IDLE_MS = 5000;
+
 class SilentServer extends Error {
   override readonly name: string = 'SilentServer';
   /** As the operating system calls it. */

@@ -1,4 +1,10 @@
-import { AnswerLost, ScriptFailure, type FailureKind, type Session } from '../session.js';
+import {
+  AnswerLost,
+  ScriptFailure,
+  type FailureKind,
+  type ReadKind,
+  type Session,
+} from '../session.js';
 import {
   CHANGES_SQL,
   runScriptAsync,
@@ -43,6 +49,9 @@ export interface ServerDialect {
   fuse?(ahead: Statement, behind: Statement): Statement;
 }
 
+/** So many looks wait for each other rather than for one search. */
+const SEARCH_WEIGHT = 1000;
+
 /**
  * Work on connections of the engine's own. Writes go over one of them, one transaction at a time,
  * reads over others beside it. The server's time comes back with BEGIN, in the same message.
@@ -73,13 +82,17 @@ export class ServerSession implements Session {
     this.#reading = reads.map(() => 0);
   }
 
-  read<T>(script: TimedScript<T>): Promise<T> {
-    const at = this.#leastBusy();
+  read<T>(script: TimedScript<T>, kind?: ReadKind): Promise<T> {
+    const at = this.#leastBusy(kind);
     const connection = this.#reads[at] ?? this.#writes;
-    this.#reading[at] = (this.#reading[at] ?? 0) + 1;
+    const weight = kind === 'search' ? SEARCH_WEIGHT : 1;
+    this.#reading[at] = (this.#reading[at] ?? 0) + weight;
     const result = (this.#readTurns[at] ?? Promise.resolve())
       .then(() =>
         this.#onConnection(connection, async (executor) => {
+          if (executor.prelude !== undefined) {
+            return this.#readTogether(executor, script);
+          }
           const now = this.#clock.isFresh
             ? this.#clock.estimateMs()
             : await this.#askTime(executor, `SELECT ${this.#dialect.now}`);
@@ -87,7 +100,7 @@ export class ServerSession implements Session {
         }),
       )
       .finally(() => {
-        this.#reading[at] = (this.#reading[at] ?? 1) - 1;
+        this.#reading[at] = (this.#reading[at] ?? weight) - weight;
       });
     this.#readTurns[at] = result.catch(() => undefined);
     return result;
@@ -124,6 +137,21 @@ export class ServerSession implements Session {
     // A server that has vanished without a word does not keep the process.
     await soon(Promise.all([this.#turn, ...this.#readTurns]));
     await Promise.all([this.#writes, ...this.#reads].map((each) => each.close()));
+  }
+
+  /** Where the session cannot be trusted to keep its settings, they are made for one transaction. */
+  async #readTogether<T>(executor: ServerExecutor, script: TimedScript<T>): Promise<T> {
+    const now = await this.#begin(executor);
+    try {
+      const result = await runScriptAsync(script(now), executor.execute);
+      await executor.simple('COMMIT');
+      return result;
+    } catch (error) {
+      if (this.#dialect.classify(error) !== 'unavailable') {
+        await rollback(executor);
+      }
+      throw error;
+    }
   }
 
   /** A single statement that says so is its own transaction: one message instead of three. */
@@ -236,9 +264,10 @@ export class ServerSession implements Session {
     }
   }
 
-  #leastBusy(): number {
-    let least = 0;
-    for (let at = 1; at < this.#reading.length; at += 1) {
+  /** The first connection is left to looks, where there are more: no search holds up the engine. */
+  #leastBusy(kind: ReadKind = 'look'): number {
+    let least = kind === 'search' && this.#reading.length > 1 ? 1 : 0;
+    for (let at = least + 1; at < this.#reading.length; at += 1) {
       if ((this.#reading[at] ?? 0) < (this.#reading[least] ?? 0)) {
         least = at;
       }

@@ -1,0 +1,62 @@
+import { expect, it } from 'vitest';
+import { JobType, type JobHandler } from '../../lib/index.js';
+import { bootJobs } from '../support/boot.js';
+import { refusal } from '../support/refusals.js';
+import { readSlowLogs } from '../support/slow-logs.js';
+import { startPooler } from './support/pooler.js';
+import { createDatabase } from '../support/databases.js';
+
+const OURS = `application_name = 'nestjs-jobs' AND datname = current_database()`;
+
+@JobType({ name: 'plain' })
+class Plain implements JobHandler {
+  execute(): void {}
+}
+
+it('a read that takes too long is ended by the server, and holds up neither jobs nor other sessions', async () => {
+  await readSlowLogs({
+    aMinute: 'pg_sleep(60) IS NOT NULL',
+    sessions: async (app) => {
+      const rows = await app.sql<{ pid: number }>(
+        `SELECT pid FROM pg_stat_activity WHERE ${OURS} ORDER BY pid`,
+      );
+      return rows.map(({ pid }) => pid);
+    },
+    cancel: (app, session) => app.sql(`SELECT pg_cancel_backend(${session})`),
+  });
+}, 40_000);
+
+it('a read behind somebody who has locked the whole table is refused after some seconds', async () => {
+  const app = await bootJobs({ types: [Plain] });
+  const { id } = await app.run(Plain);
+  const runner = app.dataSource.createQueryRunner();
+  await runner.startTransaction();
+  await runner.query('LOCK TABLE job_runs IN ACCESS EXCLUSIVE MODE');
+  const error = await refusal(app.jobs.runs(id));
+  await runner.rollbackTransaction();
+  await runner.release();
+  expect(error).toMatchObject({ code: 'database_busy' });
+  expect(error.message).toMatch(/locked by another connection/);
+  expect(await app.jobs.runs(id)).toHaveLength(1);
+}, 40_000);
+
+it('reads through a pooler have their limits too, and leave none behind', async () => {
+  const database = createDatabase();
+  const { database: name } = database.options() as { database: string };
+  const pooler = await startPooler(name, 3);
+  const app = await bootJobs({ types: [Plain], database, typeorm: pooler.options });
+  const { id } = await app.run(Plain);
+  await app.sql('ALTER TABLE job_runs RENAME TO kept_runs');
+  // A column that tells what the session that reads it has set.
+  await app.sql(
+    `INSERT INTO kept_runs (run_id, job_id, revision, updated_at_ms, outcome) VALUES ('r', '${id}', 0, 0, 'failed')`,
+  );
+  await app.sql(
+    `CREATE VIEW job_runs AS SELECT run_id, job_id, revision, worker_id, started_at_ms, updated_at_ms, ended_at_ms, outcome,
+       current_setting('statement_timeout') AS error, completed, total FROM kept_runs`,
+  );
+  expect((await app.jobs.runs(id))[0]?.error).toBe('10s');
+  expect(await app.sql(`SELECT current_setting('statement_timeout') AS now`)).toEqual([
+    { now: '0' },
+  ]);
+});
