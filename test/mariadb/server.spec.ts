@@ -1,10 +1,19 @@
 import { DataSource } from 'typeorm';
-import { describe, expect, it } from 'vitest';
-import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/index.js';
+import { describe, expect, inject, it } from 'vitest';
+import {
+  getQueueWorkerToken,
+  JobType,
+  type Job,
+  type JobContext,
+  type JobHandler,
+  type QueueWorker,
+} from '../../lib/index.js';
 import { seqOfId } from '../../lib/store/dialects/shared/row-numbers.js';
 import { MysqlStore } from '../../lib/store/typeorm/mysql-store.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { ChildApplication } from '../support/children.js';
+import { startProxy } from '../postgres/support/proxy.js';
+import { closeLater } from '../support/cleanup.js';
 import { createDatabase } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
 import { askMariadb } from '../support/mariadb.js';
@@ -69,6 +78,39 @@ describe('texts', () => {
     const stored = await app.jobs.enqueueMany(items);
     expect(stored.every(({ outcome }) => outcome === 'created')).toBe(true);
     expect((await app.jobs.get(stored[59]?.job?.id ?? '')).params).toBe(`59 ${wide}`);
+  });
+});
+
+describe('the answer to the end of runs that is lost after the server has committed', () => {
+  it.each([
+    ['one', 1, 'COMMIT'],
+    ['several', 3, 'lost on the way'],
+  ])('leaves %s that ended as it did, told like any other', async (_, count, marker) => {
+    const proxy = await startProxy(inject('mariadb'));
+    const app = await bootJobs({ types, typeorm: proxy.options });
+    const told: string[] = [];
+    const watching = app
+      .get<QueueWorker>(getQueueWorkerToken('default'))
+      .events$.subscribe(({ jobId, status }) => status === 'completed' && told.push(jobId));
+    closeLater(() => watching.unsubscribe(), 'test');
+    const jobs = await app.jobs.enqueueMany(
+      Array.from({ length: count }, () => ({ type: Held, params: 'held' })),
+    );
+    const ids = jobs.map(({ job }) => job?.id ?? '');
+    const entries = await Promise.all(ids.map((id) => gate.entry(id)));
+    const cut = proxy.cutAnswerTo(marker, marker === 'COMMIT' ? 'lost on the way' : undefined);
+    entries.forEach(({ release }) => release('lost on the way'));
+    await cut;
+    for (const id of ids) {
+      expect(await waitForEnd(app.jobs, id)).toMatchObject({
+        status: 'completed',
+        result: 'lost on the way',
+        lost: 0,
+      });
+    }
+    await until(() => told.length === count, 'the end of each, told once');
+    expect(told.toSorted()).toEqual(ids.toSorted());
+    expect(app.log.texts('warn').filter((text) => text.includes('too late'))).toEqual([]);
   });
 });
 

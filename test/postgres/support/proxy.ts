@@ -16,9 +16,14 @@ interface Ambush {
 
 /** Stands between the application and the server, and breaks connections at a word. */
 export class Proxy {
+  readonly #url: URL;
   readonly #server = createServer((client) => this.#serve(client));
   readonly #sockets = new Set<Socket>();
   #ambushes: Ambush[] = [];
+
+  constructor(url: string) {
+    this.#url = new URL(url);
+  }
 
   /** TypeORM options that lead through it. */
   get options(): object {
@@ -50,8 +55,11 @@ export class Proxy {
   }
 
   #serve(client: Socket): void {
-    const url = new URL(inject('postgres'));
-    const server = connect(Number(url.port || 5432), url.hostname);
+    const { port, hostname, protocol } = this.#url;
+    const server = connect(
+      Number(port || (protocol.startsWith('postgres') ? 5432 : 3306)),
+      hostname,
+    );
     const said = new Set<string>();
     let isCut = false;
     let turn: Promise<void> = Promise.resolve();
@@ -92,9 +100,9 @@ export class Proxy {
   }
 }
 
-/** A proxy to the server of the run, gone after the test. */
-export async function startProxy(): Promise<Proxy> {
-  const proxy = new Proxy();
+/** A proxy to a server of the run, gone after the test. */
+export async function startProxy(url = inject('postgres')): Promise<Proxy> {
+  const proxy = new Proxy(url);
   await proxy.listen();
   closeLater(() => proxy.close(), 'test');
   return proxy;
