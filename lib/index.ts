@@ -3,7 +3,9 @@ export { InjectQueueWorker } from './decorators/inject.decorators.js';
 export { currentJobContext } from './engine/run-storage.js';
 export type { JobPatch } from './engine/operations.js';
 export { JOBS_ENTITIES } from './entities/index.js';
-export { JobEntity } from './entities/job.entity.js';
+export { JobDependencyEntity } from './entities/job-dependency.entity.js';
+export { JobEntity, type JobField } from './entities/job.entity.js';
+export { JobExtrasEntity } from './entities/job-extras.entity.js';
 export { JobGroupEntity } from './entities/job-group.entity.js';
 export { JobLogEntity } from './entities/job-log.entity.js';
 export { JobTypeEntity } from './entities/job-type.entity.js';
@@ -35,8 +37,9 @@ export type {
   RetentionOptions,
 } from './jobs.options.js';
 export { getQueueWorkerToken } from './jobs.tokens.js';
+export type { JobDependency, OnFailure } from './model/dependencies.js';
 export type { Duration } from './model/duration.js';
-export type { EnqueueManyOutcome, EnqueueOptions } from './model/enqueue-options.js';
+export type { DependsOn, EnqueueManyOutcome, EnqueueOptions } from './model/enqueue-options.js';
 export {
   isJobsError,
   JobsError,

@@ -24,6 +24,8 @@ export interface Audience {
   slotBack(): void;
   /** A job waits for its time. */
   wakePromoter(): void;
+  /** More jobs are to be told that others have ended. */
+  wakeDependents(): void;
   progress(event: JobProgressEvent): void;
 }
 
@@ -49,7 +51,8 @@ export class Announcer {
   };
 
   /** The store made a change. */
-  readonly stored = ({ before, after }: ChangeResult): void => {
+  readonly stored = (result: ChangeResult): void => {
+    const { before, after } = result;
     if (before.status !== after.status) {
       this.changed(after, before.status);
     }
@@ -57,6 +60,7 @@ export class Announcer {
       this.#to.slotBack();
     }
     this.#wakeFor(after);
+    this.told(result);
   };
 
   /** A job was stored. Its row is made only for those who look at it. */
@@ -66,6 +70,9 @@ export class Announcer {
     }
     if (this.#to.isWorking()) {
       this.#wakeFor(created.job);
+    }
+    if (created.news !== undefined) {
+      this.stored(created.news);
     }
   };
 
@@ -84,6 +91,28 @@ export class Announcer {
   /** A handler reported something, stored or not. */
   readonly announceProgress = (event: JobProgressEvent): void => this.#to.progress(event);
 
+  /** What a change has led to elsewhere. */
+  readonly told = ({
+    others = [],
+    freed = [],
+    isMore = false,
+  }: Pick<ChangeResult, 'others' | 'freed' | 'isMore'>): void => {
+    others.forEach((each) => this.stored(each));
+    if (!this.#to.isWorking()) {
+      return;
+    }
+    for (const { type, queue, isDue } of freed) {
+      if (isDue) {
+        this.#to.wakeQueue(this.#to.handlers.get(type)?.queue ?? queue);
+      } else {
+        this.#to.wakePromoter();
+      }
+    }
+    if (isMore) {
+      this.#to.wakeDependents();
+    }
+  };
+
   #wakeFor(job: JobEntity): void {
     if (job.status !== 'waiting' || !this.#to.isWorking()) {
       return;
@@ -91,7 +120,7 @@ export class Announcer {
     if (job.ready > 0) {
       // By the type's queue of today: the job may have been stored under another one.
       this.#to.wakeQueue(this.#to.handlers.get(job.type)?.queue ?? job.queue);
-    } else {
+    } else if (job.ready === 0) {
       this.#to.wakePromoter();
     }
   }

@@ -5,7 +5,8 @@ import { isJobsError, JobsError } from '../model/errors.js';
 import { IdSequence } from '../model/id.js';
 import { canonicalJson, type JsonValue } from '../model/json.js';
 import { toJson, toJsonText, type StoredJson } from '../model/json-text.js';
-import type { JobDraft, JobTerms, Store } from '../store/store.js';
+import type { DraftDependency, JobDraft, JobTerms, Store } from '../store/store.js';
+import { draftExtras } from './draft-extras.js';
 import {
   badField,
   checkedChannel,
@@ -46,6 +47,8 @@ export interface DraftOrigin {
   readonly upstreamJobId?: string | undefined;
   /** Whether the job brings its id along, as one that a hook has seen does. */
   readonly withId?: boolean;
+  /** Jobs of the same call that it waits for, by their places. */
+  readonly among?: readonly DraftDependency[] | undefined;
 }
 
 /** Makes drafts of requests: checks, defaults, the init hook. */
@@ -102,6 +105,7 @@ export class Drafts {
       params:
         params === received.value ? received.text : toJsonText(params, 'params', { bytes, depth }),
       limitKey: null,
+      extras: draftExtras(options, origin.among),
       terms: this.#terms(type, options, origin.upstreamJobId),
       tried: undefined,
     };

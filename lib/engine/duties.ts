@@ -59,10 +59,11 @@ export function expiry(parts: EngineParts): Duty {
     everyMs: Math.min(options.lease.sweepMs, Math.max(1000, store.floorMs)),
     async runOnce() {
       const expired = await store.jobs.expire(EXPIRE_BATCH);
-      for (const job of expired) {
+      for (const job of expired.jobs) {
         parts.changed(job, 'waiting');
       }
-      return expired.length === EXPIRE_BATCH ? 0 : undefined;
+      expired.results.forEach((each) => parts.stored(each));
+      return expired.jobs.length + expired.results.length >= EXPIRE_BATCH ? 0 : undefined;
     },
   };
 }
@@ -78,6 +79,20 @@ export function promoter(parts: EngineParts, wakeQueues: () => void): Duty {
         wakeQueues();
       }
       return Math.min(nextInMs ?? LONGEST_PROMOTE_WAIT_MS, LONGEST_PROMOTE_WAIT_MS);
+    },
+  };
+}
+
+/** Tells jobs that the ones they wait for have ended, where one transaction had too many to tell. */
+export function dependents(parts: EngineParts): Duty {
+  const { store, options } = parts;
+  return {
+    name: 'dependents',
+    everyMs: options.lease.sweepMs,
+    async runOnce() {
+      const result = await store.jobs.tellDependents();
+      parts.told(result);
+      return result.isMore === true ? 0 : undefined;
     },
   };
 }

@@ -31,6 +31,8 @@ export interface EngineParts {
   changed(job: JobEntity, from: JobStatus | undefined): void;
   /** The same for a change that the store made; wakes whoever it concerns. */
   stored(result: ChangeResult, type?: RegisteredType): void;
+  /** Tells what has changed in jobs without a change of one's own. */
+  told(news: Pick<ChangeResult, 'others' | 'freed' | 'isMore'>): void;
   /** Tells that progress or a result was stored. */
   progressed(job: JobEntity): void;
   /** Tells this process's observers what a handler reported, stored or not. */

@@ -7,7 +7,7 @@ import type { Store } from '../store/store.js';
 import { Announcer } from './announcer.js';
 import { declaredTypes } from './declared-types.js';
 import { drainQueues, LAST_WRITES_MS } from './drain.js';
-import { expiry, promoter, reaper, retention } from './duties.js';
+import { dependents, expiry, promoter, reaper, retention } from './duties.js';
 import type { EngineLogger, EngineOptions } from './engine-options.js';
 import type { EngineParts } from './engine-parts.js';
 import { Enqueuer } from './enqueuer.js';
@@ -66,6 +66,7 @@ export class Engine {
   readonly #remoteWatch: RemoteWatch;
   readonly #late: LateRejections;
   readonly #promoter: Loop;
+  readonly #dependents: Loop;
   readonly #attend: Loop;
   readonly #loops: readonly Loop[];
   readonly #paused: PausedQueues;
@@ -119,6 +120,7 @@ export class Engine {
       enqueuer: this.enqueuer,
       changed: announcer.changed,
       stored: announcer.stored,
+      told: announcer.told,
       progressed: announcer.progressed,
       announceProgress: announcer.announceProgress,
     };
@@ -145,6 +147,7 @@ export class Engine {
     const loop = (duty: ConstructorParameters<typeof Loop>[0]): Loop =>
       new Loop(duty, logger, random);
     this.#promoter = loop(promoter(this.#parts, () => this.#wakeQueues()));
+    this.#dependents = loop(dependents(this.#parts));
     this.#attend = loop({
       name: 'remote control',
       everyMs: this.store.floorMs,
@@ -163,6 +166,7 @@ export class Engine {
       loop(expiry(this.#parts)),
       loop(retention(this.#parts)),
       this.#promoter,
+      this.#dependents,
       this.#attend,
     ];
   }
@@ -338,6 +342,7 @@ export class Engine {
       isPaused: (queue) => this.#paused.has(queue),
       wakeQueue: (queue) => this.#queues.get(queue)?.wake(),
       wakePromoter: () => this.#promoter.wake(),
+      wakeDependents: () => this.#dependents.wake(),
       slotBack: () => this.#queues.forEach((queue) => queue.slotBack()),
       progress: (event) => this.#queues.get(event.queue)?.announceProgress(event),
     });

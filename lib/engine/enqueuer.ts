@@ -2,8 +2,15 @@ import type { JobEntity } from '../entities/job.entity.js';
 import type { EnqueueManyOutcome, EnqueueOptions } from '../model/enqueue-options.js';
 import type { EnqueueItem } from '../model/job-type.js';
 import { isJobsError, JobsError } from '../model/errors.js';
-import type { EnqueuedJob } from '../model/job.js';
-import type { Created, InsertResult, JoinedTransaction, KeyHolder, Store } from '../store/store.js';
+import type { EnqueuedJob, Job } from '../model/job.js';
+import type {
+  Created,
+  Failure,
+  InsertResult,
+  JoinedTransaction,
+  KeyHolder,
+  Store,
+} from '../store/store.js';
 import { checkedKey, checkedTenant } from './enqueue-checks.js';
 import { Drafts, requestHash, type Prepared } from './drafts.js';
 import type { EngineOptions } from './engine-options.js';
@@ -151,10 +158,14 @@ export class Enqueuer {
     joined: JoinedTransaction | undefined,
   ): Promise<readonly InsertResult[]> {
     let refusal: JobsError | undefined;
-    const results = await (joined ?? this.#parts.store.jobs).insertAll(accepted, (holder, at) => {
+    const results = await (joined ?? this.#parts.store.jobs).insertAll(accepted, (by, at) => {
       const item = accepted[at];
-      if (onConflict === 'fail' && item !== undefined && holder.requestHash !== item.requestHash) {
-        refusal = atIndex(conflict(holder), indexes[at] ?? at);
+      if (onConflict === 'fail' && item !== undefined) {
+        if ('outcome' in by) {
+          refusal = atIndex(failure(by), indexes[at] ?? at);
+        } else if (by.requestHash !== item.requestHash) {
+          refusal = atIndex(conflict(by), indexes[at] ?? at);
+        }
       }
       return refusal !== undefined;
     });
@@ -215,6 +226,12 @@ export class Enqueuer {
       }
       return this.#replayed(job);
     }
+    if (result.outcome === 'existing' || result.outcome === 'replaced') {
+      return Object.assign(this.#view(result.job), { outcome: result.outcome });
+    }
+    if (result.outcome !== 'created') {
+      throw failure(result);
+    }
     if (joined === undefined) {
       this.#parts.enqueued(result, prepared.type);
     } else {
@@ -225,9 +242,12 @@ export class Enqueuer {
   }
 
   #replayed(job: JobEntity): EnqueuedJob {
+    return Object.assign(this.#view(job), { outcome: 'replayed' as const });
+  }
+
+  #view(job: JobEntity): Job {
     const isPaused = this.#parts.isPaused(job.queue);
-    const view = jobOf(job, { isPaused, nowMs: this.#parts.store.estimateNowMs() });
-    return Object.assign(view, { outcome: 'replayed' as const });
+    return jobOf(job, { isPaused, nowMs: this.#parts.store.estimateNowMs() });
   }
 }
 
@@ -242,6 +262,25 @@ function refuseAfter(tries: number): void {
       { retryAfterSec: 1 },
     );
   }
+}
+
+function failure(refused: Failure): JobsError {
+  if (refused.outcome === 'duplicate') {
+    return new JobsError(
+      'duplicate_job',
+      `Job ${refused.id} holds the same unique key, so nothing was stored. Wait until it has ended, or ask for it with onConflict: 'return'.`,
+      { members: { job_id: refused.id } },
+    );
+  }
+  const [first = ''] = refused.ids;
+  const more = refused.ids.length > 1 ? ` and ${refused.ids.length - 1} more` : '';
+  return new JobsError(
+    'unknown_dependency',
+    `There is no job ${first}${more} to depend on, so nothing was stored. Name jobs of the same tenant that are there; retention may have deleted it.`,
+    {
+      errors: refused.ids.map((id) => ({ field: 'depends_on', message: `there is no job ${id}` })),
+    },
+  );
 }
 
 function conflict({ id }: KeyHolder): JobsError {

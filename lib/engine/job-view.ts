@@ -2,6 +2,8 @@ import type { JobEntity } from '../entities/job.entity.js';
 import type { JobRunEntity } from '../entities/run.entity.js';
 import type { EnqueuedJob, Job, JobRun, RunOutcome, WaitingFor } from '../model/job.js';
 import { isFinal } from '../model/job-status.js';
+import type { JobDependency, OnFailure } from '../model/dependencies.js';
+import { EXTRA, hasExtra } from '../model/extras.js';
 import { isDue, startOf } from '../store/job-of-draft.js';
 import type { Created } from '../store/store.js';
 import type { JsonObject, JsonValue } from '../model/json.js';
@@ -58,6 +60,7 @@ export function jobOf(stored: JobEntity, context: ViewContext): Job {
     cancelRequestedAt: dateOrNull(stored.cancelRequestedAtMs),
     upstreamJobId: stored.upstreamJobId,
     expiresAt: dateOrNull(stored.expiresAtMs),
+    dependsOn: dependsOnOf(stored),
     sequence: stored.sequence,
   };
 }
@@ -67,6 +70,10 @@ export function jobOf(stored: JobEntity, context: ViewContext): Job {
  * enqueue allocates.
  */
 export function jobOfCreated(created: Created, isPaused: boolean, params: unknown): EnqueuedJob {
+  if (created.draft.extras !== null) {
+    const view = jobOf(created.job, { isPaused, nowMs: created.nowMs, params });
+    return Object.assign(view, { outcome: 'created' as const });
+  }
   const { terms, idempotencyKey } = created.draft;
   const due = isDue(terms, created.nowMs);
   const { scheduledAtMs } = created;
@@ -114,6 +121,7 @@ export function jobOfCreated(created: Created, isPaused: boolean, params: unknow
     cancelRequestedAt: null,
     upstreamJobId: terms.upstreamJobId,
     expiresAt: dateOrNull(terms.expiresAtMs),
+    dependsOn: NO_DEPENDENCIES,
     sequence: 1,
     outcome: 'created',
   };
@@ -162,11 +170,30 @@ function waitingFor(job: JobEntity, { isPaused, nowMs }: ViewContext): WaitingFo
   if (job.status !== 'waiting') {
     return null;
   }
+  if (job.extras !== null) {
+    if (job.ready === -1) {
+      return hasExtra(job.extras, EXTRA.signal) ? 'signal' : 'dependencies';
+    }
+    if (job.runAtMs > nowMs && hasExtra(job.extras, EXTRA.signal)) {
+      return 'signal';
+    }
+  }
   if (job.ready === 0 && job.runAtMs > nowMs) {
     return job.retries > 0 ? 'retry' : 'time';
   }
   return isPaused ? 'paused' : 'worker';
 }
+
+/** What a job depends on, as `job_extras` has it. */
+function dependsOnOf({ beside }: JobEntity): readonly JobDependency[] {
+  if (beside === undefined || beside.dependsOn === null) {
+    return NO_DEPENDENCIES;
+  }
+  const stored = JSON.parse(beside.dependsOn) as { id: string; on_failure: OnFailure }[];
+  return stored.map(({ id, on_failure: onFailure }) => ({ id, onFailure }));
+}
+
+const NO_DEPENDENCIES: readonly JobDependency[] = [];
 
 /** Whether a worker holds a run of the job. */
 export function isHeld(job: JobEntity): boolean {

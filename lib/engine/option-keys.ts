@@ -14,6 +14,7 @@ export const ENQUEUE_KEYS: ReadonlySet<string> = new Set([
   'tags',
   'meta',
   'expiresAt',
+  'dependsOn',
   'tenantId',
   'userId',
   'manager',

@@ -1,4 +1,5 @@
 import type { JobEntity } from '../entities/job.entity.js';
+import { CONCERNS_OTHERS, hasExtra } from '../model/extras.js';
 import { isFinal } from '../model/job-status.js';
 import type { Ending } from '../model/outcome.js';
 import type { RunLogger } from './log-writer.js';
@@ -39,6 +40,10 @@ export async function storeEnding(run: EndingRun, ending: Ending): Promise<void>
 
 function complete(run: EndingRun, result: string | null): void {
   const { job, parts, runId } = run;
+  if (hasExtra(job.extras, CONCERNS_OTHERS)) {
+    void storeEnding(run, { kind: 'completed', result });
+    return;
+  }
   parts.store.jobs
     .complete({ seq: job.seq, runId, startedAtMs: job.startedAtMs ?? 0, result })
     .then(

@@ -4,9 +4,9 @@ import type { ServedRun } from './run.js';
 /** The sequence of a job at its first claim, when nothing else has happened to it. */
 const FIRST_CLAIM_SEQUENCE = 2;
 
-/** Whether something has happened to a job before this claim of it. */
-export function isContinued({ sequence }: JobEntity): boolean {
-  return sequence > FIRST_CLAIM_SEQUENCE;
+/** Whether there is more to a job than its claim has returned: from before, or beside its row. */
+export function isContinued({ sequence, extras }: JobEntity): boolean {
+  return sequence > FIRST_CLAIM_SEQUENCE || extras !== null;
 }
 
 /** Reads what an earlier run left, which a claim does not return. */
@@ -14,8 +14,8 @@ export async function recall({ job, parts, runId }: ServedRun): Promise<void> {
   try {
     const stored = await parts.store.jobs.find(job.id);
     if (stored?.job.runId === runId) {
-      const { details, error, result } = stored.job;
-      Object.assign(job, { details, error, result });
+      const { details, error, result, beside } = stored.job;
+      Object.assign(job, { details, error, result, beside });
     }
   } catch (error) {
     parts.logger.debug(`Job ${job.id} runs without its earlier error: ${String(error)}`);

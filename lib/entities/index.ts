@@ -1,3 +1,5 @@
+import { JobDependencyEntity } from './job-dependency.entity.js';
+import { JobExtrasEntity } from './job-extras.entity.js';
 import { JobEntity } from './job.entity.js';
 import { JobGroupEntity } from './job-group.entity.js';
 import { JobLogEntity } from './job-log.entity.js';
@@ -15,4 +17,6 @@ export const JOBS_ENTITIES = [
   JobQueueEntity,
   JobWorkerEntity,
   JobLogEntity,
+  JobExtrasEntity,
+  JobDependencyEntity,
 ];

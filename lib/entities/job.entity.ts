@@ -2,6 +2,7 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { JobKind, RunOutcome } from '../model/job.js';
 import type { JobStatus } from '../model/job-status.js';
 import { instant } from './columns.js';
+import type { JobExtrasEntity } from './job-extras.entity.js';
 
 /**
  * A job as stored: instants are Unix milliseconds of the database's clock, JSON is text as
@@ -53,7 +54,10 @@ export class JobEntity {
   @Column({ name: 'status', type: 'text' })
   status: JobStatus;
 
-  /** While waiting and due, so that a claim may take it: 1, or 2 where it has a `limitKey`. Else 0. */
+  /**
+   * While waiting and due, so that a claim may take it: 1, or 2 where it has a `limitKey`. While it
+   * waits for other jobs, or for a signal without a deadline: -1. Else 0.
+   */
   @Column({ name: 'ready', type: 'integer' })
   ready: number;
 
@@ -165,4 +169,14 @@ export class JobEntity {
   /** What limits count it by, part by part; null where its type had no limit when it was enqueued. */
   @Column({ name: 'limit_key', type: 'text', nullable: true })
   limitKey: string | null;
+
+  /** What stands beside the row, bit by bit (`EXTRA`); null for a plain job. */
+  @Column({ name: 'extras', type: 'integer', nullable: true })
+  extras: number | null;
+
+  /** That, where it was read. */
+  beside?: JobExtrasEntity | undefined;
 }
+
+/** A property of a job that is a column of its table. */
+export type JobField = Exclude<keyof JobEntity, 'beside'>;

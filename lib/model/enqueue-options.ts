@@ -1,6 +1,10 @@
+import type { OnFailure } from './dependencies.js';
 import type { Duration } from './duration.js';
 import type { EnqueuedJob } from './job.js';
 import type { JobsError } from './errors.js';
+
+/** A job that is waited for: its id, or with what follows when it does not complete. */
+export type DependsOn = string | { readonly id: string; readonly onFailure?: OnFailure };
 
 /** Options of `enqueue`; `M` is the caller's `EntityManager`. */
 export interface EnqueueOptions<M = never> {
@@ -28,6 +32,11 @@ export interface EnqueueOptions<M = never> {
   readonly meta?: object;
   /** Not started by then: `skipped`. */
   readonly expiresAt?: Date;
+  /**
+   * Jobs of the same tenant that it waits for, by id: it runs when all of them are final. When one of
+   * them did not complete (a skipped one counts as done), `onFailure` says what becomes of this one.
+   */
+  readonly dependsOn?: readonly DependsOn[];
   /** 1–64 characters. @default the nil UUID */
   readonly tenantId?: string;
   /** 1–64 characters. */

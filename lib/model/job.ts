@@ -1,3 +1,4 @@
+import type { JobDependency } from './dependencies.js';
 import type { Duration } from './duration.js';
 import type { JobStatus } from './job-status.js';
 import type { JsonObject, JsonValue } from './json.js';
@@ -83,6 +84,8 @@ export interface Job<P = unknown, R = unknown> {
   readonly cancelRequestedAt: Date | null;
   readonly upstreamJobId: string | null;
   readonly expiresAt: Date | null;
+  /** The jobs that it waits for, or has waited for. */
+  readonly dependsOn: readonly JobDependency[];
   /** Grows with each change of status; the `id:` of server-sent events. */
   readonly sequence: number;
 }

@@ -56,7 +56,11 @@ export function checked(schema: ObjectSchema, value: unknown, where: 'body' | 'q
   }
   const validate = compiled.get(schema) ?? compile(schema);
   if (!validate(value)) {
-    throw invalid(where, (validate.errors ?? []).slice(0, TOLD).map(fieldError));
+    // What each of several forms says helps nobody: only that none fits.
+    const errors = (validate.errors ?? []).filter(
+      ({ schemaPath }) => !schemaPath.includes('/anyOf/'),
+    );
+    throw invalid(where, errors.slice(0, TOLD).map(fieldError));
   }
   return value;
 }
@@ -89,6 +93,8 @@ function messageOf(error: ErrorObject): string {
       return 'is required';
     case 'additionalProperties':
       return 'is not known here';
+    case 'anyOf':
+      return 'has none of the forms that are taken here';
     case 'enum':
       return `must be one of ${allowed(error.params)}`;
     case 'format':

@@ -1,4 +1,4 @@
-import type { JobEntity } from '../entities/job.entity.js';
+import type { JobField } from '../entities/job.entity.js';
 import { JobsError } from '../model/errors.js';
 import { isUuid } from '../model/id.js';
 import type { JobKind } from '../model/job.js';
@@ -36,7 +36,7 @@ const FIELDS: ReadonlySet<string> = new Set([
   'scheduledBefore',
 ]);
 
-const COLUMNS: Readonly<Record<OrderField, keyof JobEntity>> = {
+const COLUMNS: Readonly<Record<OrderField, JobField>> = {
   id: 'id',
   scheduled_at: 'scheduledAtMs',
   run_at: 'runAtMs',
@@ -111,7 +111,7 @@ interface CheckedOrder {
 }
 
 function checkedOrder(text: string): CheckedOrder {
-  const columns: { column: keyof JobEntity; descending: boolean }[] = [];
+  const columns: { column: JobField; descending: boolean }[] = [];
   for (const part of String(text).split(',')) {
     const descending = part.startsWith('-');
     const field = ORDER_FIELDS.find((each) => each === (descending ? part.slice(1) : part));

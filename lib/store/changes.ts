@@ -15,10 +15,19 @@ export interface JobChange {
   /** The run that holds the job ends with this outcome and moves to the history. */
   readonly archiveRun?: ArchivedRun;
   readonly remove?: boolean;
+  /** The jobs that wait for one that is removed are removed with it. */
+  readonly cascade?: boolean;
 }
 
 /** Decides, from the stored job and the database's time, what to change; undefined = nothing. */
 export type Decide = (job: JobEntity, nowMs: number) => JobChange | undefined;
+
+/** Jobs of a type may be claimed now, or at their time, because another one has changed. */
+export interface Freed {
+  readonly type: string;
+  readonly queue: string;
+  readonly isDue: boolean;
+}
 
 /** What a change did. */
 export interface ChangeResult {
@@ -26,4 +35,9 @@ export interface ChangeResult {
   /** As stored now; the row as it was when it was removed. */
   readonly after: JobEntity;
   readonly changed: boolean;
+  /** What changed in other jobs because of it, in its order. */
+  readonly others?: readonly ChangeResult[];
+  readonly freed?: readonly Freed[];
+  /** There are more jobs to be told than one transaction takes. */
+  readonly isMore?: boolean;
 }

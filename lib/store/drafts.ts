@@ -1,4 +1,7 @@
 import type { JobEntity } from '../entities/job.entity.js';
+import type { OnFailure } from '../model/dependencies.js';
+import type { UniqueClaim } from '../model/unique.js';
+import type { ChangeResult } from './changes.js';
 
 /** What jobs that are enqueued alike have in common. */
 export interface JobTerms {
@@ -23,6 +26,44 @@ export interface JobTerms {
   readonly upstreamJobId: string | null;
 }
 
+/** What a job to be stored has to do with others. */
+export interface DraftExtras {
+  /** Jobs that it waits for: stored ones by id, or those of the same call by their place in it. */
+  readonly dependsOn: readonly DraftDependency[];
+  readonly uniqueClaim: UniqueClaim | null;
+  readonly statusHook: string | null;
+  readonly scheduleId: string | null;
+}
+
+/** One of the jobs that a job to be stored waits for. */
+export interface DraftDependency {
+  readonly on: string | number;
+  readonly onFailure: OnFailure;
+}
+
+/** What a job to be stored waits for, counted in the transaction that stores it. */
+export interface Blocked {
+  /** How many jobs that are not final. */
+  readonly by: number;
+  /** What follows from those that are. */
+  readonly verdict: number;
+  readonly ended: ReadonlySet<string>;
+}
+
+/** Why the store does not take a draft. */
+export type Failure =
+  /** These jobs are not there, or of another tenant. */
+  | { readonly outcome: 'unknown_dependency'; readonly ids: readonly string[] }
+  /** Another job holds its unique key. */
+  | { readonly outcome: 'duplicate'; readonly id: string };
+
+/** What a draft meets that is not stored: a failure, or another job that is given for it. */
+export type Refusal =
+  | Failure
+  /** That job is given back instead, as it is or with the draft's params and times. */
+  | { readonly outcome: 'existing'; readonly job: JobEntity }
+  | { readonly outcome: 'replaced'; readonly job: JobEntity };
+
 /** A job to be stored; what depends on the database's time is decided in its transaction. */
 export interface JobDraft {
   /** Only where somebody has seen the job before it is stored; else storing gives the id. */
@@ -33,6 +74,9 @@ export interface JobDraft {
   readonly params: string;
   /** What limits count it by; null without limits. */
   readonly limitKey: string | null;
+  /** Null for a plain job. */
+  readonly extras: DraftExtras | null;
+  blocked?: Blocked | undefined;
   /** One object for many drafts, where it can be: drafts of one object share a statement. */
   readonly terms: JobTerms;
   /**
@@ -52,6 +96,8 @@ export interface Created {
   /** The database's time of the insert. */
   readonly nowMs: number;
   readonly job: JobEntity;
+  /** What has changed because of it already: jobs that it depends on may have ended. */
+  readonly news?: ChangeResult | undefined;
 }
 
 /**
@@ -61,7 +107,8 @@ export interface Created {
 export type InsertResult =
   | Created
   | { readonly outcome: 'taken'; readonly job: JobEntity }
-  | { readonly outcome: 'id_taken' };
+  | { readonly outcome: 'id_taken' }
+  | Refusal;
 
 /** Who holds an idempotency key: a stored job, or an earlier one of the same call. */
 export interface KeyHolder {

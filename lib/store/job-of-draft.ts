@@ -1,5 +1,8 @@
+import { JobExtrasEntity } from '../entities/job-extras.entity.js';
 import { JobEntity } from '../entities/job.entity.js';
-import type { Created, JobDraft, JobTerms } from './store.js';
+import { EXTRA } from '../model/extras.js';
+import type { JobKind } from '../model/job.js';
+import type { ChangeResult, Created, DraftExtras, JobDraft, JobTerms } from './store.js';
 
 /** Where and when a job is stored. */
 export interface Placement {
@@ -33,6 +36,47 @@ export function startOf(terms: JobTerms, scheduledAtMs: number, nowMs: number): 
     : (terms.runAtMs ?? nowMs + terms.delayMs);
 }
 
+/** What stands beside the row of a draft's job, bit by bit. */
+export function extrasOf({ extras }: JobDraft): number | null {
+  return extras === null
+    ? null
+    : (extras.uniqueClaim === null ? 0 : EXTRA.unique) |
+        (extras.dependsOn.length === 0 ? 0 : EXTRA.parents) |
+        (extras.statusHook === null ? 0 : EXTRA.hook) |
+        (extras.scheduleId === null ? 0 : EXTRA.schedule);
+}
+
+/** How a draft's job came to be. */
+export function kindOf({ extras }: JobDraft, due: boolean): JobKind {
+  return extras !== null && extras.scheduleId !== null ? 'periodic' : due ? 'generic' : 'scheduled';
+}
+
+/** Whether and how a claim may take a draft's job once it is stored. */
+export function readyOf(draft: JobDraft, due: boolean): number {
+  return (draft.blocked?.by ?? 0) > 0 ? -1 : due ? readyAs(draft.limitKey) : 0;
+}
+
+/** What stands beside the row of a draft's job. */
+export function besideOf(
+  { uniqueClaim, statusHook, scheduleId }: DraftExtras,
+  dependsOn: string | null,
+  { seq, id, draft }: { readonly seq: number; readonly id: string; readonly draft: JobDraft },
+): JobExtrasEntity {
+  const beside = new JobExtrasEntity();
+  beside.seq = seq;
+  beside.jobId = id;
+  beside.dependsOn = dependsOn;
+  beside.blockedBy = draft.blocked?.by ?? 0;
+  beside.verdict = draft.blocked?.verdict ?? 0;
+  beside.uniqueClaim = uniqueClaim === null ? null : JSON.stringify(uniqueClaim);
+  beside.statusHook = statusHook;
+  beside.scheduleId = scheduleId;
+  beside.awaits = null;
+  beside.checkIn = null;
+  beside.checkInAtMs = null;
+  return beside;
+}
+
 /** The job as it is stored at that time of the database. */
 export function jobOfDraft(draft: JobDraft, placement: Placement, nowMs: number): JobEntity {
   const job = new JobEntity();
@@ -49,10 +93,10 @@ export function jobOfDraft(draft: JobDraft, placement: Placement, nowMs: number)
   job.group = terms.group;
   job.queue = terms.queue;
   job.channel = terms.channel;
-  job.kind = due ? 'generic' : 'scheduled';
+  job.kind = kindOf(draft, due);
   job.priority = terms.priority;
   job.status = 'waiting';
-  job.ready = due ? readyAs(draft.limitKey) : 0;
+  job.ready = readyOf(draft, due);
   job.sequence = 1;
   job.scheduledAtMs = placement.scheduledAtMs;
   job.runAtMs = startOf(terms, placement.scheduledAtMs, nowMs);
@@ -86,6 +130,7 @@ export function jobOfDraft(draft: JobDraft, placement: Placement, nowMs: number)
   job.meta = terms.meta;
   job.upstreamJobId = terms.upstreamJobId;
   job.limitKey = draft.limitKey;
+  job.extras = extrasOf(draft);
   return job;
 }
 
@@ -102,8 +147,24 @@ export class CreatedJob implements Created {
     readonly nowMs: number,
   ) {}
 
+  /** Set where anything stands beside it. */
+  beside: JobExtrasEntity | undefined;
+
+  /** What has changed because of it already. */
+  news: ChangeResult | undefined;
+
+  /** It is stored otherwise by now, in the same transaction. */
+  settle(job: JobEntity, news: ChangeResult | undefined): void {
+    this.#job = job;
+    this.news = news;
+  }
+
   /** Made when somebody looks: most of a bulk enqueue is never looked at. */
   get job(): JobEntity {
-    return (this.#job ??= jobOfDraft(this.draft, this, this.nowMs));
+    if (this.#job === undefined) {
+      this.#job = jobOfDraft(this.draft, this, this.nowMs);
+      this.#job.beside = this.beside;
+    }
+    return this.#job;
   }
 }

@@ -1,4 +1,4 @@
-import type { JobEntity } from '../entities/job.entity.js';
+import type { JobEntity, JobField } from '../entities/job.entity.js';
 import type { FinalStatus, JobStatus } from '../model/job-status.js';
 import type { JobQuery } from '../model/query.js';
 import type { CatalogStore } from './catalog.js';
@@ -11,12 +11,12 @@ import type {
   LimitedRequest,
   RunReport,
 } from './claims.js';
-import type { InsertResult, JobDraft, KeyHolder } from './drafts.js';
+import type { Failure, InsertResult, JobDraft, KeyHolder } from './drafts.js';
 import type { HistoryStore } from './history.js';
 import type { JoinedTransaction, TransactionRun } from './transaction.js';
 
 export type { CatalogStore, WorkerQuery } from './catalog.js';
-export type { ArchivedRun, ChangeResult, Decide, JobChange } from './changes.js';
+export type { ArchivedRun, ChangeResult, Decide, Freed, JobChange } from './changes.js';
 export type {
   ClaimRequest,
   Completion,
@@ -26,7 +26,17 @@ export type {
   RunReport,
   SearchPoint,
 } from './claims.js';
-export type { Created, InsertResult, JobDraft, JobTerms, KeyHolder } from './drafts.js';
+export type {
+  Created,
+  DraftDependency,
+  DraftExtras,
+  Failure,
+  InsertResult,
+  JobDraft,
+  JobTerms,
+  KeyHolder,
+  Refusal,
+} from './drafts.js';
 export type {
   HeldRuns,
   HistoryStore,
@@ -92,7 +102,7 @@ export interface JobStore {
   /** Stores all, or none when the holder of a key `refuses` or a given id is taken. */
   insertAll(
     drafts: readonly JobDraft[],
-    refuses: (holder: KeyHolder, index: number) => boolean,
+    refuses: (by: KeyHolder | Failure, index: number) => boolean,
   ): Promise<readonly InsertResult[]>;
   find(id: string, tenantId?: string): Promise<ListedJob | undefined>;
   findByKey(tenantId: string, key: string): Promise<ListedJob | undefined>;
@@ -134,7 +144,13 @@ export interface JobStore {
   /** Ids of at most so many jobs whose lease is over. */
   expiredLeases(limit: number): Promise<readonly string[]>;
   /** Skips at most so many jobs that have not started by their `expires_at`. */
-  expire(limit: number): Promise<readonly JobEntity[]>;
+  expire(limit: number): Promise<{
+    readonly jobs: readonly JobEntity[];
+    /** Of jobs whose end concerns others. */
+    readonly results: readonly ChangeResult[];
+  }>;
+  /** Tells jobs that others have ended, where one transaction had too many to tell. */
+  tellDependents(): Promise<Pick<ChangeResult, 'others' | 'freed' | 'isMore'>>;
   /** Makes due jobs ready; says how many, and how long until the next one is due. */
   promote(
     limit: number,
@@ -172,7 +188,7 @@ export interface JobStore {
 export interface ResolvedJobQuery extends Omit<JobQuery, 'order' | 'cursor' | 'status' | 'type'> {
   readonly page: number;
   readonly limit: number;
-  readonly order: readonly { readonly column: keyof JobEntity; readonly descending: boolean }[];
+  readonly order: readonly { readonly column: JobField; readonly descending: boolean }[];
   /** Values of the order's columns in the last row of the page before. */
   readonly after: readonly (string | number | null)[] | undefined;
   readonly status: readonly JobStatus[] | undefined;

@@ -1,7 +1,7 @@
 import type { JobEntity } from '../entities/job.entity.js';
 import type { ChangeResult, Decide } from './changes.js';
 import type { RunReport } from './claims.js';
-import type { InsertResult, JobDraft, KeyHolder } from './drafts.js';
+import type { Failure, InsertResult, JobDraft, KeyHolder } from './drafts.js';
 import type { RunLines } from './history.js';
 
 /** Whose transaction it is, and when it may last no longer. */
@@ -17,7 +17,7 @@ export interface JoinedTransaction {
   findByKey(tenantId: string, key: string): Promise<JobEntity | undefined>;
   insertAll(
     drafts: readonly JobDraft[],
-    refuses: (holder: KeyHolder, index: number) => boolean,
+    refuses: (by: KeyHolder | Failure, index: number) => boolean,
   ): Promise<readonly InsertResult[]>;
   report(report: RunReport): Promise<boolean>;
   log(batch: readonly RunLines[]): Promise<void>;

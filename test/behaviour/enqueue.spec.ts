@@ -233,7 +233,9 @@ describe('enqueue in a process without workers', () => {
     ['meta that is an array', { meta: [1] }, /meta/],
     ['an expiry that is no date', { expiresAt: 'tomorrow' }, /expiresAt/],
     ['an unknown option', { retries: 3 }, /retries/],
-    ['dependencies, which belong to a later version', { dependsOn: [NIL] }, /dependsOn/],
+    ['dependencies that are no list', { dependsOn: NIL }, /depends_?on/i],
+    ['a dependency that is no id', { dependsOn: [1] }, /depends_?on/i],
+    ['what follows of a dependency', { dependsOn: [{ id: NIL, onFailure: 'x' }] }, /on_?failure/i],
     ['uniqueness, which belongs to a later version', { unique: true }, /unique/],
     ['a status hook, which belongs to a later version', { statusHook: 'https://x' }, /statusHook/],
   ])('refuses %s by name and stores nothing', async (_, options, field) => {

@@ -236,7 +236,10 @@ describe('tables', () => {
     await source.destroy();
     const app = await bootJobs({ types, database });
     expect((await app.run(Plain)).status).toBe('completed');
-    expect(await app.sql('SELECT version FROM job_migrations')).toEqual([{ version: 1 }]);
+    expect(await app.sql('SELECT version FROM job_migrations ORDER BY version')).toEqual([
+      { version: 1 },
+      { version: 2 },
+    ]);
   }, 40_000);
 
   it('are made in the schema of the data source, with its prefix', async () => {

@@ -7,6 +7,9 @@ import { field, SERVERS, type Answer, type HttpApp } from '../support/http.js';
 import { until } from '../support/waiting.js';
 import { openReal } from './real.js';
 
+/** An id that no job has. */
+const NOBODY = '00000000-0000-7000-8000-000000000000';
+
 const gate = handlerGate();
 
 @JobType({ name: 'held', suspendable: true })
@@ -168,7 +171,8 @@ describe.each(SERVERS)('the wire on %s, behind a prefix and a version', (server)
     await gate.entry(running);
     const refused: [string, string, object | undefined, number, string][] = [
       ['POST', '/jobs', { type: 'default:none' }, 400, 'unknown_type'],
-      ['POST', '/jobs', { ...later, depends_on: [id] }, 400, 'invalid_request'],
+      ['POST', '/jobs', { ...later, depends_on: ['x'] }, 400, 'invalid_request'],
+      ['POST', '/jobs', { ...later, depends_on: [NOBODY] }, 400, 'unknown_dependency'],
       ['POST', '/jobs', { ...later, unique: true }, 400, 'invalid_request'],
       ['POST', '/jobs', { ...later, status_hook: 'https://x' }, 400, 'invalid_request'],
       ['GET', '/jobs?schedule_id=x', undefined, 400, 'invalid_request'],

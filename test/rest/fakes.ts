@@ -58,6 +58,7 @@ export function aJob(over: Partial<EnqueuedJob> = {}): EnqueuedJob {
     cancelRequestedAt: null,
     upstreamJobId: null,
     expiresAt: null,
+    dependsOn: [],
     sequence: 1,
     outcome: 'created',
     ...over,

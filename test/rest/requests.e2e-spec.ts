@@ -134,7 +134,14 @@ describe.each(SERVERS)('requests on %s', (server) => {
     [{ type: 'a:b', user_id: 'u' }, ['user_id']],
     [{ type: 'a:b', status: 'completed' }, ['status']],
     [{ type: 'a:b', created_at: 1, revision: 2 }, ['created_at', 'revision']],
-    [{ type: 'a:b', depends_on: [] }, ['depends_on']],
+    [{ type: 'a:b', depends_on: ['x'] }, ['depends_on.0']],
+    [
+      {
+        type: 'a:b',
+        depends_on: [{ id: '00000000-0000-7000-8000-000000000000', on_failure: 'x' }],
+      },
+      ['depends_on.0'],
+    ],
     [{ type: 'a:b', unique: true }, ['unique']],
     [{ type: 'a:b', status_hook: 'https://x' }, ['status_hook']],
     [{ type: 'a:b', constructor: 1 }, ['constructor']],

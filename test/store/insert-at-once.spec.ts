@@ -4,7 +4,7 @@ import { seqOfMs } from '../../lib/store/dialects/shared/row-numbers.js';
 import { Declarations } from '../../lib/store/dialects/sqlite/declarations.js';
 import { DatabaseClock } from '../../lib/store/dialects/sqlite/sqlite-clock.js';
 import { runScript, type Row, type Script } from '../../lib/store/dialects/sql.js';
-import { initialSchema } from '../../lib/store/migrations/0001-initial.js';
+import { MIGRATIONS } from '../../lib/store/migrations/index.js';
 import type { Created, InsertResult, JobDraft, JobTerms } from '../../lib/store/store.js';
 import { SqliteInsertScript } from '../../lib/store/dialects/sqlite/insert.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
@@ -55,6 +55,7 @@ function drafts(count: number, own: Partial<JobTerms> = {}): readonly JobDraft[]
     idempotencyKey: null,
     requestHash: null,
     limitKey: null,
+    extras: null,
     params: `{"n":${n}}`,
     terms: shared,
   }));
@@ -92,7 +93,7 @@ const asStored = ({ seq, id, scheduledAtMs, draft, job }: Created): unknown => (
 
 beforeEach(() => {
   database = new Database(':memory:');
-  for (const statement of initialSchema(tables)) {
+  for (const statement of MIGRATIONS.flatMap((migration) => migration(tables))) {
     database.exec(statement);
   }
   const declarations = new Declarations(tables);

@@ -1,7 +1,7 @@
 import Database from 'better-sqlite3';
 import { afterAll, describe, expect, it } from 'vitest';
 import { newId } from '../../lib/model/id.js';
-import { initialSchema } from '../../lib/store/migrations/0001-initial.js';
+import { MIGRATIONS } from '../../lib/store/migrations/index.js';
 import { SqliteClaimScript } from '../../lib/store/dialects/sqlite/claim.script.js';
 import { SqliteLimitedClaims } from '../../lib/store/dialects/sqlite/limited-claim.script.js';
 import { Declarations } from '../../lib/store/dialects/sqlite/declarations.js';
@@ -18,7 +18,7 @@ import { ListScripts } from '../../lib/store/typeorm/list.script.js';
 
 const tables = tableNames();
 const database = new Database(':memory:');
-for (const statement of initialSchema(tables)) {
+for (const statement of MIGRATIONS.flatMap((migration) => migration(tables))) {
   database.exec(statement);
 }
 afterAll(() => database.close());

@@ -1,7 +1,7 @@
 import Database from 'better-sqlite3';
 import { afterEach, describe, expect, it } from 'vitest';
 import { runScript, type Row, type Script } from '../../lib/store/dialects/sql.js';
-import { initialSchema } from '../../lib/store/migrations/0001-initial.js';
+import { MIGRATIONS } from '../../lib/store/migrations/index.js';
 import { purge, removeDeleted, sweep } from '../../lib/store/typeorm/purge.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
 
@@ -30,7 +30,7 @@ function count(table: string): number {
 /** Jobs that ended at 1, with so many lines and runs each. */
 function fill(jobs: number, lines: number, runs: number): void {
   database = new Database(':memory:');
-  for (const statement of initialSchema(tables)) {
+  for (const statement of MIGRATIONS.flatMap((migration) => migration(tables))) {
     database.exec(statement);
   }
   const columns: string[] = database

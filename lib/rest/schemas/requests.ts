@@ -1,3 +1,4 @@
+import { ON_FAILURE } from '../../model/dependencies.js';
 import { ORDER_FIELDS } from '../../model/query.js';
 import { JOB_STATUSES } from '../../model/job-status.js';
 import { LOG_LEVELS } from '../../model/job.js';
@@ -27,6 +28,15 @@ export const GROUP_ID = { id: text(1, 64) };
 export const QUEUE_NAME = { name: text(1, 64) };
 export const WORKER_ID = { id: text(1, 64) };
 
+/** A job that is waited for, and what follows when it does not complete. */
+const DEPENDENCY = objectOf(
+  {
+    id: UUID,
+    on_failure: { type: 'string', enum: ON_FAILURE, description: '`fail` by default' },
+  },
+  ['id'],
+);
+
 /** The body of `POST /jobs`, and each item of `POST /jobs/batch`. */
 export const CREATE_JOB = objectOf(
   {
@@ -44,6 +54,12 @@ export const CREATE_JOB = objectOf(
     tags: TAGS,
     meta: { type: 'object', description: 'at most 16 kB, given to handlers, not validated' },
     expires_at: described(INSTANT, 'not started by then (Unix milliseconds): skipped'),
+    depends_on: {
+      type: 'array',
+      maxItems: 1000,
+      items: { anyOf: [UUID, DEPENDENCY] },
+      description: 'jobs of the same tenant that it waits for until all are final',
+    },
   },
   ['type'],
 );

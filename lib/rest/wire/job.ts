@@ -1,5 +1,4 @@
 import type { Job, JobEvent, JobLogLine, JobRun } from '../../model/job.js';
-import type { JsonValue } from '../../model/json.js';
 
 /** Unix milliseconds, or null. */
 function instant(at: Date | null): number | null {
@@ -53,7 +52,7 @@ export function jobToWire(job: Job) {
     status_hook: null,
     schedule_id: null,
     upstream_job_id: job.upstreamJobId,
-    depends_on: [] as JsonValue[],
+    depends_on: job.dependsOn.map(({ id, onFailure }) => ({ id, on_failure: onFailure })),
     expires_at: instant(job.expiresAt),
   };
 }

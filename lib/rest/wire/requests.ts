@@ -1,3 +1,4 @@
+import type { OnFailure } from '../../model/dependencies.js';
 import type { EnqueueOptions } from '../../model/enqueue-options.js';
 import type { JobKind, LogLevel } from '../../model/job.js';
 import type { JobStatus } from '../../model/job-status.js';
@@ -22,6 +23,9 @@ export interface CreateJobBody {
   readonly tags?: readonly string[];
   readonly meta?: JsonObject;
   readonly expires_at?: number;
+  readonly depends_on?: readonly (
+    string | { readonly id: string; readonly on_failure?: OnFailure }
+  )[];
 }
 
 /** As `CREATE_JOBS` has it. */
@@ -117,6 +121,9 @@ export function enqueueOptions(
     tags: body.tags,
     meta: body.meta,
     expiresAt: date(body.expires_at),
+    dependsOn: body.depends_on?.map((each) =>
+      typeof each === 'string' ? each : present({ id: each.id, onFailure: each.on_failure }),
+    ),
     tenantId: caller.tenantId,
     userId: caller.userId,
   });

@@ -231,11 +231,12 @@ export function initialSchema(t: TableNames): readonly string[] {
   ];
 }
 
-function viewOfJobs(t: TableNames): string {
+/** `more`: columns that later migrations have added to the rows. */
+export function viewOfJobs(t: TableNames, more: readonly string[] = []): string {
   const declared = (column: string): string =>
     `(SELECT declared.${column} FROM ${t.declarations} AS declared WHERE declared.declaration = held.declaration)`;
   const columns = [
-    ...OWN.map((column) => `held.${column}`),
+    ...[...OWN, ...more].map((column) => `held.${column}`),
     `${jobIdSql(ENQUEUED)} AS job_id`,
     `${TENANT} AS tenant_id`,
     'held.tenant_id AS other_tenant_id',
@@ -256,8 +257,8 @@ function viewOfJobs(t: TableNames): string {
  * Whoever mends a job by hand may update and delete in the view; jobs are enqueued through the
  * library. What a job was enqueued as stays: to leave such a change out in silence would be worse.
  */
-function changesOfJobs(t: TableNames): readonly string[] {
-  const columns = [...OWN, ...USUAL].filter((column) => !SETTLED.includes(column));
+export function changesOfJobs(t: TableNames, more: readonly string[] = []): readonly string[] {
+  const columns = [...OWN, ...more, ...USUAL].filter((column) => !SETTLED.includes(column));
   const set = [
     ...columns.map((column) => `${column} = NEW.${column}`),
     `tenant_id = NULLIF(NEW.tenant_id, '${NIL_TENANT}')`,

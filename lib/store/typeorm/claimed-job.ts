@@ -38,6 +38,7 @@ const PROPERTIES = [
   'tags',
   'meta',
   'upstreamJobId',
+  'extras',
 ] as const satisfies readonly (keyof JobEntity)[];
 
 /** The columns that a claim returns. */
@@ -77,6 +78,7 @@ export function claimedJobOfRow(row: Row, request: ClaimRequest, nowMs: number):
   job.tags = row[28] as string | null;
   job.meta = row[29] as string | null;
   job.upstreamJobId = row[30] as string | null;
+  job.extras = row[31] as number | null;
   markClaimed(job, request, nowMs);
   return job;
 }

@@ -5,6 +5,7 @@ import type { JobCounts, WaitingJobs } from '../store.js';
 import { JobScan, type Picks, type Way } from './job-scan.js';
 import {
   held,
+  HELD_BACK,
   laterOf,
   rangesOf,
   readyIn,
@@ -94,13 +95,17 @@ export class CountScripts {
       selection(this.#t, scope, { later, ofQueue }, [later], ['later']),
       pace,
     );
+    const heldBack = yield* this.#count(
+      selection(this.#t, scope, { heldBack: HELD_BACK, ofQueue }, [HELD_BACK], ['heldBack']),
+      pace,
+    );
     const range = held(this.#t);
     const active: Condition = { sql: `${range.sql} AND status <> 'resuming'`, params: [] };
     const running = yield* this.#count(
       selection(this.#t, scope, { active, ofQueue }, [range], []),
       pace,
     );
-    return { waiting: Math.min(COUNT_LIMIT, waiting + waitingLater), running };
+    return { waiting: Math.min(COUNT_LIMIT, waiting + waitingLater + heldBack), running };
   }
 
   /** When the oldest job that could run now was enqueued; a long line is looked at from its head. */

@@ -1,8 +1,9 @@
 import type { JobEntity } from '../../entities/job.entity.js';
 import { query, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
-import type { Standing } from '../store.js';
+import type { ChangeResult, JobChange, Standing } from '../store.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
+import { endsAlone, type JobScripts } from './job.scripts.js';
 import type { TableNames } from './table-names.js';
 
 /** Jobs that may expire unstarted, and have. */
@@ -36,12 +37,29 @@ export class DutyScripts {
    * Skips overdue jobs, all in one statement: while they are ready, each claim looks at those that
    * are ahead of what it may take.
    */
-  *expire(limit: number, nowMs: number): Script<readonly JobEntity[]> {
+  *expire(
+    limit: number,
+    scripts: JobScripts,
+    nowMs: number,
+  ): Script<{ jobs: readonly JobEntity[]; results: readonly ChangeResult[] }> {
+    const jobs = yield* this.expirePlain(limit, nowMs);
+    const results: ChangeResult[] = [];
+    for (const id of yield* this.overdueOfOthers(limit, nowMs)) {
+      const result = yield* scripts.change(id, expired, undefined, nowMs);
+      if (result?.changed === true) {
+        results.push(result);
+      }
+    }
+    return { jobs, results };
+  }
+
+  /** Those whose end concerns nobody else. */
+  protected *expirePlain(limit: number, nowMs: number): Script<readonly JobEntity[]> {
     const skipped = yield* query(
       `UPDATE ${this.#t.rows} SET status = 'skipped', details = 'expired', ready = 0,
          sequence = sequence + 1, finished_at_ms = ?, updated_at_ms = ?
        WHERE status = 'waiting' AND revision = 0
-         AND seq IN (SELECT seq FROM ${this.#t.rows} WHERE ${OVERDUE}
+         AND seq IN (SELECT seq FROM ${this.#t.rows} WHERE ${OVERDUE} AND ${endsAlone()}
          ORDER BY expires_at_ms LIMIT ? + 0)
        RETURNING seq`,
       [nowMs, nowMs, nowMs, limit],
@@ -51,6 +69,16 @@ export class DutyScripts {
       [JSON.stringify(skipped.map((row) => Number(row[0])))],
     );
     return rows.map(jobOfRow);
+  }
+
+  /** Ids of the others. */
+  protected *overdueOfOthers(limit: number, nowMs: number): Script<readonly string[]> {
+    const rows = yield* query(
+      `SELECT job_id FROM ${this.#t.jobs} WHERE ${OVERDUE} AND NOT ${endsAlone()}
+       ORDER BY expires_at_ms ${this.#t.words.limit}`,
+      [nowMs, limit],
+    );
+    return rows.map((row) => String(row[0]));
   }
 
   *standings(ids: readonly string[]): Script<ReadonlyMap<string, Standing>> {
@@ -69,4 +97,10 @@ export class DutyScripts {
       ]),
     );
   }
+}
+
+function expired({ status, revision }: JobEntity, nowMs: number): JobChange | undefined {
+  return status === 'waiting' && revision === 0
+    ? { set: { status: 'skipped', details: 'expired', finishedAtMs: nowMs } }
+    : undefined;
 }

@@ -1,6 +1,6 @@
 import type { JobEntity } from '../../entities/job.entity.js';
 import type { Script, SqlValue } from '../dialects/sql.js';
-import { readyAs } from '../job-of-draft.js';
+import { extrasOf, kindOf, readyOf } from '../job-of-draft.js';
 import type { InsertResult, JobDraft, JobTerms, KeyHolder } from '../store.js';
 
 /** What jobs that are enqueued together mostly have in common. */
@@ -27,6 +27,7 @@ export const SHARED: readonly string[] = [
   'tags',
   'meta',
   'upstream_job_id',
+  'extras',
 ];
 
 /** What decides whether two jobs can share a statement; the type settles the rest. */
@@ -65,6 +66,8 @@ export interface Inserts {
     refuses: (holder: KeyHolder, index: number) => boolean,
     nowMs: number,
   ): Script<readonly InsertResult[]>;
+  /** What is read from here on is still so when it is written. */
+  lock(): Script<void>;
   findByKeyToWrite(tenantId: string, key: string): Script<JobEntity | undefined>;
 }
 
@@ -72,12 +75,18 @@ export interface Inserts {
 export function areAlike(a: JobDraft, b: JobDraft): boolean {
   return (
     (a.limitKey === null) === (b.limitKey === null) &&
+    (a.extras === b.extras || (extrasOf(a) === extrasOf(b) && isBlocked(a) === isBlocked(b))) &&
     (a.terms === b.terms || TERMS.every((name) => a.terms[name] === b.terms[name]))
   );
 }
 
+function isBlocked({ blocked }: JobDraft): boolean {
+  return (blocked?.by ?? 0) > 0;
+}
+
 /** The values of {@link SHARED}. */
-export function sharedOf({ terms, limitKey }: JobDraft, due: boolean): SqlValue[] {
+export function sharedOf(draft: JobDraft, due: boolean): SqlValue[] {
+  const { terms } = draft;
   return [
     terms.tenantId,
     terms.userId,
@@ -88,10 +97,10 @@ export function sharedOf({ terms, limitKey }: JobDraft, due: boolean): SqlValue[
     terms.group,
     terms.queue,
     terms.channel,
-    due ? 'generic' : 'scheduled',
+    kindOf(draft, due),
     terms.priority,
     'waiting',
-    due ? readyAs(limitKey) : 0,
+    readyOf(draft, due),
     1,
     terms.expiresAtMs,
     terms.timeoutSec,
@@ -101,5 +110,6 @@ export function sharedOf({ terms, limitKey }: JobDraft, due: boolean): SqlValue[
     terms.tags,
     terms.meta,
     terms.upstreamJobId,
+    extrasOf(draft),
   ];
 }

@@ -49,7 +49,10 @@ export function held({ words }: TableNames): IndexRange {
   return { sql: words.held, params: [] };
 }
 
-/** The rows of a status that has an index of its own; `waiting` has three, that of later ones last. */
+/** Waiting for other jobs, or for a signal. */
+export const HELD_BACK: IndexRange = { sql: "status = 'waiting' AND ready = -1", params: [] };
+
+/** The rows of a status that has an index of its own; `waiting` has four, that of later ones last. */
 export function rangesOf(
   status: 'waiting' | 'suspended' | FinalStatus,
   tables: TableNames,
@@ -57,7 +60,7 @@ export function rangesOf(
   const { words } = tables;
   switch (status) {
     case 'waiting':
-      return [...READY.map((sql) => ({ sql, params: [] })), laterOf(tables)];
+      return [...READY.map((sql) => ({ sql, params: [] })), HELD_BACK, laterOf(tables)];
     case 'suspended':
       return [{ sql: "status = 'suspended'", params: [] }];
     default:
@@ -207,7 +210,7 @@ function statusRanges(
     ranges.push(
       ...(q.type === undefined
         ? rangesOf('waiting', tables)
-        : [...readyOf(tables, q.type, q.channel), laterOf(tables)]),
+        : [...readyOf(tables, q.type, q.channel), HELD_BACK, laterOf(tables)]),
     );
   }
   if (has.has('suspended')) {

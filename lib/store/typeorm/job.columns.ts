@@ -1,4 +1,4 @@
-import { JobEntity } from '../../entities/job.entity.js';
+import { JobEntity, type JobField } from '../../entities/job.entity.js';
 import type { JobKind, RunOutcome } from '../../model/job.js';
 import type { JobStatus } from '../../model/job-status.js';
 import type { Row, SqlValue } from '../dialects/sql.js';
@@ -53,7 +53,8 @@ export const JOB_COLUMNS = {
   meta: 'meta',
   upstreamJobId: 'upstream_job_id',
   limitKey: 'limit_key',
-} as const satisfies Record<keyof JobEntity, string>;
+  extras: 'extras',
+} as const satisfies Record<JobField, string>;
 
 /** All columns of the jobs table, for a select list or RETURNING. */
 export const ALL_JOB_COLUMNS = Object.values(JOB_COLUMNS).join(', ');
@@ -110,6 +111,7 @@ export function jobOfRow(row: Row): JobEntity {
   job.meta = row[45] as string | null;
   job.upstreamJobId = row[46] as string | null;
   job.limitKey = row[47] as string | null;
+  job.extras = row[48] as number | null;
   return job;
 }
 

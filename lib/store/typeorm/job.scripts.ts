@@ -1,6 +1,7 @@
-import { JobEntity } from '../../entities/job.entity.js';
+import { JobEntity, type JobField } from '../../entities/job.entity.js';
 import { CHANGES_SQL, query, type Script, type SqlValue } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
+import { CONCERNS_OTHERS, isHeldBack } from '../../model/extras.js';
 import { readyAs } from '../job-of-draft.js';
 import type {
   ArchivedRun,
@@ -11,24 +12,35 @@ import type {
   JobChange,
   RunReport,
 } from '../store.js';
+import { readBeside } from './beside.script.js';
+import { Consequences } from './consequences.js';
 import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from './job.columns.js';
+import type { News } from './news.js';
 import { removeDeleted } from './purge.script.js';
+import { READY } from './ready.js';
 import type { TableNames } from './table-names.js';
 
 /** The statuses in which a run holds its job. */
 export const ACTIVE = "('running', 'canceling', 'suspending', 'locked')";
 
-/** {@link readyAs} in SQL. */
-export const READY = 'CASE WHEN limit_key IS NULL THEN 1 ELSE 2 END';
+/** The end of a run concerns nobody else, so that many can be ended at once. */
+export function endsAlone(extras = 'extras'): string {
+  return `(${extras} IS NULL OR ${extras} & ${CONCERNS_OTHERS} = 0)`;
+}
 
 /** The statements on the path of a job, for SQLite. */
 export class JobScripts {
   readonly #t: TableNames;
   readonly #completeSql: string;
   readonly #reportSql: string;
+  /** What else happens when a job has changed, in the same transaction. */
+  readonly consequences: Consequences;
 
   constructor(tables: TableNames) {
     this.#t = tables;
+    this.consequences = new Consequences(tables, (id, decide, nowMs, news) =>
+      this.change(id, decide, undefined, nowMs, news),
+    );
     this.#completeSql = this.#completeStatement();
     this.#reportSql = this.#reportStatement();
   }
@@ -76,12 +88,16 @@ export class JobScripts {
     return held;
   }
 
-  /** Reads, decides and writes as one compare-and-set on status and sequence. */
+  /**
+   * Reads, decides and writes as one compare-and-set on status and sequence, with what follows for
+   * others; `news`: it follows itself from another change.
+   */
   *change(
     id: string,
     decide: Decide,
     tenantId: string | undefined,
     nowMs: number,
+    news?: News,
   ): Script<ChangeResult | undefined> {
     for (;;) {
       const before = yield* this.find(id, tenantId);
@@ -92,12 +108,15 @@ export class JobScripts {
       if (change === undefined) {
         return { before, after: before, changed: false };
       }
+      if (change.remove === true) {
+        yield* this.consequences.beforeRemoval(before, change.cascade === true, nowMs);
+      }
       const after =
         change.remove === true
           ? yield* this.#remove(before)
           : yield* this.#apply(before, change, nowMs);
       if (after !== undefined) {
-        return { before, after, changed: true };
+        return yield* this.consequences.of({ before, after, change }, nowMs, news);
       }
     }
   }
@@ -113,7 +132,7 @@ export class JobScripts {
       tenantId === undefined ? [seq, id] : [seq, id, tenantId],
     );
     const [row] = rows;
-    return row === undefined ? undefined : jobOfRow(row);
+    return row === undefined ? undefined : (yield* readBeside(this.#t, [jobOfRow(row)]))[0];
   }
 
   /** Circles of locks are looked for by one transaction at a time; on SQLite each is alone anyway. */
@@ -176,11 +195,11 @@ export class JobScripts {
 
   *#apply(before: JobEntity, change: JobChange, nowMs: number): Script<JobEntity | undefined> {
     const set = withDerived(before, change.set, nowMs);
-    const names = Object.keys(set) as (keyof JobEntity)[];
+    const names = Object.keys(set) as JobField[];
     const rows = yield* query(
       `UPDATE ${this.#t.rows} SET ${names.map((name) => `${JOB_COLUMNS[name]} = ?`).join(', ')}
-       WHERE seq = ? AND sequence = ? AND status = ? RETURNING seq`,
-      [...names.map((name) => boundValue(set[name])), before.seq, before.sequence, before.status],
+       WHERE ${AS_READ} RETURNING seq`,
+      [...names.map((name) => boundValue(set[name])), ...asRead(before)],
     );
     if (rows.length === 0) {
       return undefined;
@@ -218,8 +237,8 @@ export class JobScripts {
 
   *#remove(job: JobEntity): Script<JobEntity | undefined> {
     const rows = yield* query(
-      `DELETE FROM ${this.#t.rows} WHERE seq = ? AND sequence = ? AND status = ? RETURNING seq`,
-      [job.seq, job.sequence, job.status],
+      `DELETE FROM ${this.#t.rows} WHERE ${AS_READ} RETURNING seq`,
+      asRead(job),
     );
     if (rows.length === 0) {
       return undefined;
@@ -237,7 +256,7 @@ export class JobScripts {
       FROM (SELECT value ->> 0 AS seq, value ->> 1 AS run_id, value ->> 2 AS started_at_ms, value ->> 3 AS result
             FROM json_each(?)) AS ended
       WHERE ${this.#t.rows}.seq = ended.seq AND ${this.#t.rows}.run_id = ended.run_id
-        AND ${this.#t.rows}.status = 'running'`;
+        AND ${this.#t.rows}.status = 'running' AND ${endsAlone(`${this.#t.rows}.extras`)}`;
   }
 
   #reportStatement(): string {
@@ -252,6 +271,13 @@ export class JobScripts {
   }
 }
 
+/** A row nobody has changed since it was read; nor has a job begun to wait for it. */
+const AS_READ = 'seq = ? AND sequence = ? AND status = ? AND COALESCE(extras, 0) = ?';
+
+function asRead({ seq, sequence, status, extras }: JobEntity): readonly SqlValue[] {
+  return [seq, sequence, status, extras ?? 0];
+}
+
 /** Adds what follows from a change: version, time, and whether a claim may take the job. */
 export function withDerived(
   before: JobEntity,
@@ -260,12 +286,20 @@ export function withDerived(
 ): Partial<JobEntity> {
   const status = set.status ?? before.status;
   const runAtMs = set.runAtMs ?? before.runAtMs;
+  const extras = set.extras === undefined ? before.extras : set.extras;
   const result: Partial<JobEntity> = { ...set, updatedAtMs: nowMs };
   if (status !== before.status) {
     result.sequence = before.sequence + 1;
   }
-  if (status !== before.status || runAtMs !== before.runAtMs) {
-    result.ready = status === 'waiting' && runAtMs <= nowMs ? readyAs(before.limitKey) : 0;
+  if (status !== before.status || runAtMs !== before.runAtMs || extras !== before.extras) {
+    result.ready =
+      status !== 'waiting'
+        ? 0
+        : isHeldBack(extras, before.beside?.blockedBy ?? 0)
+          ? -1
+          : runAtMs <= nowMs
+            ? readyAs(before.limitKey)
+            : 0;
   }
   return result;
 }

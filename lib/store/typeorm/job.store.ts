@@ -24,6 +24,7 @@ import { lockScript } from './lock.script.js';
 import { NONE, type LimitedClaims } from './limited-claim.script.js';
 import { hasDeleted, purge, sweep } from './purge.script.js';
 import { readsOf } from './reads.js';
+import type { RelatedInserts } from './related-inserts.js';
 import { inSlices, Turns, type PacedScript } from './slices.js';
 import type { TableNames } from './table-names.js';
 
@@ -39,6 +40,7 @@ export interface JobStoreParts {
   readonly claims: Claims;
   readonly limited: LimitedClaims;
   readonly inserts: Inserts;
+  readonly related: RelatedInserts;
   readonly lists: ListScripts;
   readonly tallies: CountScripts;
   readonly duties: DutyScripts;
@@ -68,7 +70,7 @@ export interface JobStoreParts {
  * that one commit finishes a batch of jobs and claims the next.
  */
 export function jobStore(parts: JobStoreParts): JobStore {
-  const { scripts, claims, limited, inserts, lists, tallies, duties } = parts;
+  const { scripts, claims, limited, inserts, related, lists, tallies, duties } = parts;
   const insertKind: BatchKind<JobDraft, InsertResult> = {
     name: 'insert',
     rank: 10,
@@ -84,10 +86,21 @@ export function jobStore(parts: JobStoreParts): JobStore {
     *script(calls, now) {
       const results = [];
       for (const { drafts, refuses } of calls) {
-        results.push(yield* inserts.insertAll(drafts, refuses, now));
+        results.push(
+          yield* drafts.every(({ extras }) => extras === null)
+            ? inserts.insertAll(drafts, refuses, now)
+            : related.insertAll(drafts, refuses, now),
+        );
       }
       return results;
     },
+  };
+  const relatedKind: BatchKind<JobDraft, InsertResult> = {
+    name: 'insert related',
+    rank: 12,
+    maxItems: 200,
+    isRepeatable: true,
+    script: (drafts, now) => related.insert(drafts, now),
   };
   const reportKind: BatchKind<RunReport, boolean> = {
     name: 'report',
@@ -148,7 +161,12 @@ export function jobStore(parts: JobStoreParts): JobStore {
     return isMore;
   };
   return {
-    insert: (draft) => inserter(draft.idempotencyKey !== null).add(insertKind, draft, 'caller'),
+    insert: (draft) =>
+      inserter(draft.idempotencyKey !== null).add(
+        draft.extras === null ? insertKind : relatedKind,
+        draft,
+        'caller',
+      ),
     insertAll: async (drafts, refuses) =>
       Promise.resolve(inserter(drafts.some((each) => each.idempotencyKey !== null))).then((to) =>
         to.add(insertAllKind, { drafts, refuses }, 'caller'),
@@ -210,8 +228,12 @@ export function jobStore(parts: JobStoreParts): JobStore {
     expiredLeases: (limit) => read((now) => duties.expiredLeases(limit, now)),
     expire: async (limit) =>
       (await read((now) => duties.isAnyOverdue(now)))
-        ? (await writer()).write((now) => duties.expire(limit, now), 'engine')
-        : [],
+        ? (await writer()).write((now) => duties.expire(limit, scripts, now), 'engine')
+        : { jobs: [], results: [] },
+    tellDependents: async () =>
+      (await read(() => scripts.consequences.dependencies.isAnyUntold()))
+        ? (await asideWriter()).write((now) => scripts.consequences.goOn(now), 'engine')
+        : {},
     promote: async (limit) => {
       const next = await read((now) => scripts.nextDue(now));
       return next === 0

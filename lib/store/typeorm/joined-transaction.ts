@@ -13,6 +13,8 @@ import {
 import type { JoinedTransaction, RunLines } from '../store.js';
 import type { Inserts } from './inserts.js';
 import type { JobScripts } from './job.scripts.js';
+import { relatedInserts } from './related-inserts.js';
+import type { TableNames } from './table-names.js';
 
 interface Waiting {
   depth: number;
@@ -74,6 +76,7 @@ export class CommitListeners {
 /** What writes that join a transaction are made of. */
 export interface JoinParts {
   readonly scripts: JobScripts;
+  readonly tables: TableNames;
   readonly inserts: Inserts;
   readonly log: (batch: readonly RunLines[]) => Script<void>;
   readonly runOnRunner: <T>(runner: QueryRunner, script: TimedScript<T>) => Promise<T>;
@@ -82,15 +85,18 @@ export interface JoinParts {
 /** Writes through a caller's `EntityManager`, so that they exist when, and only when, it commits. */
 export function joinTransaction(
   manager: EntityManager,
-  { scripts, inserts, log, runOnRunner }: JoinParts,
+  { tables, scripts, inserts, log, runOnRunner }: JoinParts,
   commits: CommitListeners,
 ): JoinedTransaction {
   const dataSource = dataSourceOf(manager);
   const runner = manager.queryRunner ?? dataSource.createQueryRunner();
+  const related = relatedInserts(tables, inserts, scripts);
   const run = <T>(script: TimedScript<T>): Promise<T> => runOnRunner(runner, script);
   return {
     async insert(draft) {
-      const [result] = await run((now) => inserts.insertLocked([draft], now));
+      const [result] = await run((now) =>
+        draft.extras === null ? inserts.insertLocked([draft], now) : related.insert([draft], now),
+      );
       if (result === undefined) {
         throw new JobsError(
           'internal_error',
@@ -100,7 +106,11 @@ export function joinTransaction(
       return result;
     },
     async insertAll(drafts, refuses) {
-      return run((now) => inserts.insertAllLocked(drafts, refuses, now));
+      return run((now) =>
+        drafts.every(({ extras }) => extras === null)
+          ? inserts.insertAllLocked(drafts, refuses, now)
+          : related.insertAll(drafts, refuses, now),
+      );
     },
     findByKey: (tenantId, key) => run(() => inserts.findByKeyToWrite(tenantId, key)),
     async report(report) {

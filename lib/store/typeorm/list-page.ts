@@ -1,7 +1,8 @@
-import type { JobEntity } from '../../entities/job.entity.js';
+import type { JobEntity, JobField } from '../../entities/job.entity.js';
 import { query, type Script, type SqlValue } from '../dialects/sql.js';
 import { idOfSeq, msOfSeq, seqOfId } from '../dialects/shared/row-numbers.js';
 import type { JobList, ListedJob, ResolvedJobQuery } from '../store.js';
+import { withBeside } from './beside.script.js';
 import { JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import { JobScan, type Picks, type Way } from './job-scan.js';
 import { allOf, type Condition, type Selection } from './job-selection.js';
@@ -158,11 +159,12 @@ export class PageScript {
        WHERE seq ${this.#parts.tables.words.amongNumbers}${filter === undefined ? '' : ` AND ${filter.sql}`}`,
       [JSON.stringify(seqs), ...(filter?.params ?? [])],
     );
-    const listed = new Map(rows.map(listedOfRow).map((each) => [each.job.seq, each]));
+    const read = yield* withBeside(this.#parts.tables, rows.map(listedOfRow));
+    const listed = new Map(read.map((each) => [each.job.seq, each]));
     return seqs.flatMap((seq) => listed.get(seq ?? -1) ?? []);
   }
 
-  #valueAt(place: Place, column: keyof JobEntity): string | number {
+  #valueAt(place: Place, column: JobField): string | number {
     const seq = place.at(-1) ?? 0;
     if (column === 'id') {
       return idOfSeq(seq);
@@ -200,7 +202,7 @@ function placeAfter(request: ResolvedJobQuery, keys: Order): Place | undefined {
 }
 
 /** What a column sorts by: an absent instant comes before every other. */
-function sortKey(column: keyof JobEntity): string {
+function sortKey(column: JobField): string {
   if (column === 'id') {
     return 'seq';
   }
@@ -209,7 +211,7 @@ function sortKey(column: keyof JobEntity): string {
     : JOB_COLUMNS[column];
 }
 
-function valueOf(job: JobEntity, column: keyof JobEntity): string | number {
+function valueOf(job: JobEntity, column: JobField): string | number {
   const value = job[column];
   return typeof value === 'string' ? value : Number(value ?? 0);
 }

@@ -1,6 +1,7 @@
 import { query, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { JobList, ListedJob, ResolvedJobQuery } from '../store.js';
+import { withBeside } from './beside.script.js';
 import { ALL_JOB_COLUMNS } from './job.columns.js';
 import { selectionOf } from './job-selection.js';
 import { JobSources, LITTLE, MUCH } from './job-source.js';
@@ -33,7 +34,7 @@ export class ListScripts {
       `SELECT ${this.#parts.columns} FROM ${this.#t.jobs} WHERE seq = ? AND job_id = ?${scope}`,
       tenantId === undefined ? [seq, id] : [seq, id, tenantId],
     );
-    return rows.map(listedOfRow)[0];
+    return (yield* withBeside(this.#t, rows.map(listedOfRow)))[0];
   }
 
   *findByKey(tenantId: string, key: string): Script<ListedJob | undefined> {
@@ -41,7 +42,7 @@ export class ListScripts {
       `SELECT ${this.#parts.columns} FROM ${this.#t.jobs} WHERE tenant_id = ? AND idempotency_key = ? AND idempotency_key IS NOT NULL`,
       [tenantId, key],
     );
-    return rows.map(listedOfRow)[0];
+    return (yield* withBeside(this.#t, rows.map(listedOfRow)))[0];
   }
 
   /** The jobs that hold these keys, in any order. */
@@ -57,7 +58,7 @@ export class ListScripts {
         JSON.stringify([...new Set(keys.map(({ tenantId }) => tenantId))]),
       ],
     );
-    return rows.map(listedOfRow);
+    return yield* withBeside(this.#t, rows.map(listedOfRow));
   }
 
   /**

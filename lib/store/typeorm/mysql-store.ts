@@ -27,6 +27,7 @@ import { jobStore } from './job.store.js';
 import { ListScripts } from './list.script.js';
 import { prepareMysqlSchema } from './mysql-schema.js';
 import { placeOf, unreachable } from './server-place.js';
+import { relatedInserts } from './related-inserts.js';
 import { readersOf, ServerStore, type Lane } from './server-store.js';
 import type { StoreOptions } from './schema.js';
 import type { TableNames } from './table-names.js';
@@ -78,6 +79,7 @@ export class MysqlStore extends ServerStore {
     this.#inserts = new MysqlInsertScript(this.#tables, new NumberSource());
     const joinedScripts = this.#joinedScripts;
     this.joins = {
+      tables: this.#tables,
       scripts: joinedScripts,
       inserts: this.#inserts,
       log: (batch: readonly RunLines[]) => joinedScripts.log(batch),
@@ -102,6 +104,7 @@ export class MysqlStore extends ServerStore {
       claims,
       limited: new MysqlLimitedClaims(this.#tables, this.#scripts, claims),
       inserts: this.#inserts,
+      related: relatedInserts(this.#tables, this.#inserts, this.#scripts),
       lists: new ListScripts(this.#tables),
       tallies: new CountScripts(this.#tables),
       duties: new MysqlDutyScripts(this.#tables),

@@ -36,6 +36,7 @@ import { historyStore } from './history.store.js';
 import { jobStore } from './job.store.js';
 import { ListScripts } from './list.script.js';
 import { noting } from './ready-notes.js';
+import { relatedInserts } from './related-inserts.js';
 import { unreachable } from './server-place.js';
 import { readersOf, ServerStore, type Lane } from './server-store.js';
 import { POSTGRES_SCHEMA } from './postgres-schema.js';
@@ -97,7 +98,8 @@ export class PostgresStore extends ServerStore {
     this.#inserts = new PostgresInsertScript(this.#tables, new NumberSource());
     const scripts = this.#scripts;
     this.joins = {
-      scripts: scripts,
+      tables: this.#tables,
+      scripts,
       inserts: this.#inserts,
       log: (batch: readonly RunLines[]) => scripts.log(batch),
     };
@@ -130,6 +132,7 @@ export class PostgresStore extends ServerStore {
       claims,
       limited: new PostgresLimitedClaims(this.#tables, this.#scripts, claims),
       inserts: this.#inserts,
+      related: relatedInserts(this.#tables, this.#inserts, this.#scripts),
       lists: new ListScripts(this.#tables),
       tallies: new CountScripts(this.#tables),
       duties: new PostgresDutyScripts(this.#tables),

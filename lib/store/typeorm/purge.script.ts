@@ -1,5 +1,7 @@
+import { EXTRA } from '../../model/extras.js';
 import type { FinalStatus } from '../../model/job-status.js';
 import { CHANGES_SQL, query, type Script } from '../dialects/sql.js';
+import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { TableNames } from './table-names.js';
 
 /** One transaction deletes for about so long: other writers wait for it. */
@@ -18,8 +20,8 @@ export function* purge(t: TableNames, status: FinalStatus, beforeMs: number): Sc
   const until = performance.now() + SLICE_MS;
   do {
     const rows = yield* query(
-      `SELECT seq, job_id FROM ${t.jobs}
-       WHERE ${t.words.ended} AND ${t.words.endedKey} < ?
+      `SELECT seq, job_id, extras FROM ${t.jobs}
+       WHERE ${t.words.ended} AND ${t.words.endedKey} < ? AND ${isNotNeeded(t)}
        ORDER BY ${t.words.endedKey} LIMIT ${t.words.purgedAtOnce}`,
       [status, beforeMs],
     );
@@ -31,6 +33,10 @@ export function* purge(t: TableNames, status: FinalStatus, beforeMs: number): Sc
     if (!(yield* removeHistory(t, ids, until))) {
       return true;
     }
+    yield* removeBeside(
+      t,
+      rows.flatMap(([seq, , extras]) => (extras === null ? [] : [Number(seq)])),
+    );
     // Where processes do not wait for each other, one of them may have been retried meanwhile.
     yield* query(
       `DELETE FROM ${t.rows} WHERE seq ${t.words.amongNumbers} AND status = ? AND finished_at_ms < ?`,
@@ -41,6 +47,34 @@ export function* purge(t: TableNames, status: FinalStatus, beforeMs: number): Sc
     }
   } while (performance.now() < until);
   return true;
+}
+
+/** No job that is not final depends on it. */
+function isNotNeeded(t: TableNames): string {
+  return `(extras IS NULL OR extras & ${EXTRA.dependents} = 0 OR NOT EXISTS (
+    SELECT 1 FROM ${t.dependencies} AS edge JOIN ${t.rows} AS child ON child.seq = edge.child_seq
+    WHERE edge.parent_seq = ${t.jobs}.seq AND child.finished_at_ms IS NULL))`;
+}
+
+/** Deletes what stands beside the rows of jobs. */
+export function* removeBeside(t: TableNames, seqs: readonly number[]): Script<void> {
+  if (seqs.length === 0) {
+    return;
+  }
+  const those = JSON.stringify(seqs);
+  const rows = yield* query(
+    `SELECT seq, depends_on FROM ${t.extras} WHERE depends_on IS NOT NULL AND seq ${t.words.amongNumbers}`,
+    [those],
+  );
+  for (const [seq, dependsOn] of rows) {
+    const parents = JSON.parse(String(dependsOn)) as { readonly id: string }[];
+    yield* query(
+      `DELETE FROM ${t.dependencies} WHERE child_seq = ? AND parent_seq ${t.words.amongNumbers}`,
+      [seq ?? null, JSON.stringify(parents.map(({ id }) => seqOfId(id) ?? -1))],
+    );
+  }
+  yield* query(`DELETE FROM ${t.dependencies} WHERE parent_seq ${t.words.amongNumbers}`, [those]);
+  yield* query(`DELETE FROM ${t.extras} WHERE seq ${t.words.amongNumbers}`, [those]);
 }
 
 /** Deletes the history of a job that has just been deleted, or notes what is left for {@link sweep}. */

@@ -63,7 +63,7 @@ export abstract class ServerStore implements Store {
   /** Transactions of handlers. */
   protected abstract readonly handlers: PoolTransactions;
   /** What is written on connections of the host. */
-  protected abstract readonly joins: Pick<JoinParts, 'scripts' | 'inserts' | 'log'>;
+  protected abstract readonly joins: Omit<JoinParts, 'runOnRunner'>;
   /** None before the store is open. */
   protected abstract lanes(): readonly Lane[];
   /** For what no lane is for. @throws JobsError `database_unavailable` before the store is open */

@@ -27,6 +27,7 @@ import { jobStore } from './job.store.js';
 import { JobScripts } from './job.scripts.js';
 import { CommitListeners, dataSourceOf, joinTransaction, runOn } from './joined-transaction.js';
 import { ListScripts } from './list.script.js';
+import { relatedInserts } from './related-inserts.js';
 import { RemoteChanges } from './remote-changes.js';
 import { prepareSchema, retryBusy, type StoreOptions } from './schema.js';
 import { tablesOf } from './tables-of.js';
@@ -83,6 +84,7 @@ export class SqliteStore implements Store {
       claims,
       limited: new SqliteLimitedClaims(this.#tables, this.#scripts, claims, declarations),
       inserts: this.#inserts,
+      related: relatedInserts(this.#tables, this.#inserts, this.#scripts),
       lists: new ListScripts(this.#tables),
       tallies: new CountScripts(this.#tables),
       duties: new DutyScripts(this.#tables),
@@ -194,6 +196,7 @@ export class SqliteStore implements Store {
     return joinTransaction(
       manager,
       {
+        tables: this.#tables,
         scripts: this.#scripts,
         inserts: this.#inserts,
         log,

@@ -17,6 +17,12 @@ export interface SqlWords {
   readonly limit: string;
   /** After a statement that reads: as committed by now, also in a transaction that began before. */
   readonly latest: string;
+  /** After a statement that reads rows that are changed then: nobody else changes them meanwhile. */
+  readonly forUpdate: string;
+  /** After FROM: a table of the rows of a JSON array of arrays, which is bound. */
+  table(name: string, columns: Readonly<Record<string, 'number' | 'text'>>): string;
+  /** Between INSERT … SELECT … FROM and what {@link insertNew} and {@link replacing} add. */
+  readonly afterSelect: string;
   /** A JSON array of numbers. */
   tuple(columns: readonly string[]): string;
   /** An aggregate: such values, or numbers, of all rows as a JSON array; of none it may be null. */
@@ -62,6 +68,9 @@ export interface TableNames {
   readonly workers: string;
   readonly logs: string;
   readonly limits: string;
+  readonly extras: string;
+  readonly dependencies: string;
+  readonly untold: string;
   readonly migrations: string;
   readonly words: SqlWords;
   /** The quoted name of an index; unique in the schema, so it carries the prefix too. */
@@ -82,6 +91,10 @@ export const COMMON_WORDS = {
   // SQLite prepares a statement with a bare `LIMIT ?` anew at each execution.
   limit: 'LIMIT ? + 0',
   latest: '',
+  // SQLite has one writer, PostgreSQL words of its own.
+  forUpdate: '',
+  // Else SQLite takes ON for the condition of a join.
+  afterSelect: ' WHERE true',
   beginsWith: (column) => `substr(${column}, 1, length(?)) = ?`,
   insertNew: (insert, key) => `${insert} ON CONFLICT (${key}) DO NOTHING`,
   replacing: (key, columns) =>
@@ -107,6 +120,10 @@ const SQLITE_WORDS: SqlWords = {
   linesPurgedAtOnce: 200,
   amongNumbers: 'IN (SELECT value FROM json_each(?))',
   amongTexts: 'IN (SELECT value FROM json_each(?))',
+  table: (name, columns) =>
+    `(SELECT ${Object.keys(columns)
+      .map((column, at) => `value ->> ${at} AS ${column}`)
+      .join(', ')} FROM json_each(?)) AS ${name}`,
   tuple: (columns) => `json_array(${columns.join(', ')})`,
   gather: (value, where) => `json_group_array(${value})${filter(where)}`,
   tagged: 'EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)',
@@ -143,6 +160,9 @@ export function tableNames(
     workers: quoted('job_workers'),
     logs: quoted('job_logs'),
     limits: quoted('job_limits'),
+    extras: quoted('job_extras'),
+    dependencies: quoted('job_dependencies'),
+    untold: quoted('job_untold'),
     migrations: quoted('job_migrations'),
     index: (name) => identifier(named(`ix_${name}`)),
     isOfTenant: words.ofTenant,

@@ -1,6 +1,7 @@
 import type { JobEntity } from '../../../entities/job.entity.js';
 import { DutyScripts } from '../../typeorm/duty.scripts.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from '../../typeorm/job.columns.js';
+import { endsAlone } from '../../typeorm/job.scripts.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { query, type Script } from '../sql.js';
 import { HELD } from './mysql-words.js';
@@ -30,14 +31,14 @@ export class MysqlDutyScripts extends DutyScripts {
     return rows.length > 0;
   }
 
-  override *expire(limit: number, nowMs: number): Script<readonly JobEntity[]> {
+  protected override *expirePlain(limit: number, nowMs: number): Script<readonly JobEntity[]> {
     const found = yield* query(
-      `SELECT seq FROM ${this.#t.jobs} WHERE overdue_at_ms <= ? ORDER BY overdue_at_ms LIMIT ?`,
+      `SELECT seq FROM ${this.#t.jobs} WHERE overdue_at_ms <= ? AND ${endsAlone()} ORDER BY overdue_at_ms LIMIT ?`,
       [nowMs, limit],
     );
     const free = yield* query(
       `SELECT seq FROM ${this.#t.jobs} FORCE INDEX (PRIMARY)
-       WHERE seq IN (?*) AND overdue_at_ms <= ? FOR UPDATE SKIP LOCKED`,
+       WHERE seq IN (?*) AND overdue_at_ms <= ? AND ${endsAlone()} FOR UPDATE SKIP LOCKED`,
       [JSON.stringify(found.map((row) => Number(row[0])).sort((a, b) => a - b)), nowMs],
     );
     const seqs = JSON.stringify(free.map((row) => row[0]));
@@ -51,5 +52,13 @@ export class MysqlDutyScripts extends DutyScripts {
       seqs,
     ]);
     return rows.map(jobOfRow);
+  }
+
+  protected override *overdueOfOthers(limit: number, nowMs: number): Script<readonly string[]> {
+    const rows = yield* query(
+      `SELECT job_id FROM ${this.#t.jobs} WHERE overdue_at_ms <= ? AND NOT ${endsAlone()} LIMIT ?`,
+      [nowMs, limit],
+    );
+    return rows.map((row) => String(row[0]));
   }
 }

@@ -1,4 +1,4 @@
-import { JobEntity } from '../../../entities/job.entity.js';
+import { JobEntity, type JobField } from '../../../entities/job.entity.js';
 import type {
   ChangeResult,
   Completion,
@@ -9,9 +9,18 @@ import type {
   RunReport,
   TransactionRun,
 } from '../../store.js';
+import { readBeside } from '../../typeorm/beside.script.js';
 import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from '../../typeorm/job.columns.js';
-import { ACTIVE, heldOfRow, JobScripts, READY, withDerived } from '../../typeorm/job.scripts.js';
+import {
+  ACTIVE,
+  endsAlone,
+  heldOfRow,
+  JobScripts,
+  withDerived,
+} from '../../typeorm/job.scripts.js';
+import type { News } from '../../typeorm/news.js';
 import { removeDeleted } from '../../typeorm/purge.script.js';
+import { READY } from '../../typeorm/ready.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { seqOfId } from '../shared/row-numbers.js';
 import { CHANGES_SQL, query, type Script } from '../sql.js';
@@ -121,6 +130,7 @@ export class MysqlJobScripts extends JobScripts {
     decide: Decide,
     tenantId: string | undefined,
     nowMs: number,
+    news?: News,
   ): Script<ChangeResult | undefined> {
     const before = yield* this.#findLocked(id, tenantId);
     if (before === undefined) {
@@ -130,12 +140,15 @@ export class MysqlJobScripts extends JobScripts {
     if (change === undefined) {
       return { before, after: before, changed: false };
     }
+    let after = before;
     if (change.remove === true) {
+      yield* this.consequences.beforeRemoval(before, change.cascade === true, nowMs);
       yield* query(`DELETE FROM ${this.#t.jobs} WHERE seq = ?`, [before.seq]);
       yield* removeDeleted(this.#t, before.id);
-      return { before, after: before, changed: true };
+    } else {
+      after = yield* this.#set(before, change, nowMs);
     }
-    return { before, after: yield* this.#set(before, change, nowMs), changed: true };
+    return yield* this.consequences.of({ before, after, change }, nowMs, news);
   }
 
   override *oneLockAtATime(): Script<void> {
@@ -230,7 +243,7 @@ export class MysqlJobScripts extends JobScripts {
         status = 'completed', sequence = sequence + 1, finished_at_ms = ${nowMs}, updated_at_ms = ${nowMs},
         lease_until_ms = NULL, eta_ms = NULL, progress = 1, error = NULL,
         started_at_ms = COALESCE(started_at_ms, ${starts(part)})${results(part)}
-      WHERE seq IN ${seqs} AND (seq, run_id) IN (${runs}) AND status = 'running'`;
+      WHERE seq IN ${seqs} AND (seq, run_id) IN (${runs}) AND status = 'running' AND ${endsAlone()}`;
   }
 
   /** Those of the rows that nobody has locked and that still meet the condition, locked. */
@@ -271,13 +284,13 @@ export class MysqlJobScripts extends JobScripts {
     );
     const job = rows.map(jobOfRow)[0];
     return job?.id === id && (tenantId === undefined || job.tenantId === tenantId)
-      ? job
+      ? (yield* readBeside(this.#t, [job]))[0]
       : undefined;
   }
 
   *#set(before: JobEntity, change: JobChange, nowMs: number): Script<JobEntity> {
     const set = withDerived(before, change.set, nowMs);
-    const names = Object.keys(set) as (keyof JobEntity)[];
+    const names = Object.keys(set) as JobField[];
     const values = names.map((name) => boundValue(set[name]));
     yield* query(
       `UPDATE ${this.#t.jobs} SET ${names.map((name) => `${JOB_COLUMNS[name]} = ?`).join(', ')} WHERE seq = ?`,

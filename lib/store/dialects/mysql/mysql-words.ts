@@ -23,6 +23,15 @@ export const MYSQL_WORDS: SqlWords = {
   using: (index = 'PRIMARY') => ` FORCE INDEX (${index})`,
   limit: 'LIMIT ?',
   latest: 'LOCK IN SHARE MODE',
+  forUpdate: 'FOR UPDATE',
+  afterSelect: '',
+  table: (name, columns) =>
+    `JSON_TABLE(?, '$[*]' COLUMNS (${Object.entries(columns)
+      .map(
+        ([column, type], at) =>
+          `${column} ${type === 'number' ? 'BIGINT' : 'LONGTEXT'} PATH '$[${at}]'`,
+      )
+      .join(', ')})) AS ${name}`,
   tuple: (columns) => `CONCAT('[', CONCAT_WS(',', ${columns.join(', ')}), ']')`,
   gather: (value, where) =>
     `CONCAT('[', GROUP_CONCAT(${where === undefined ? value : `CASE WHEN ${where} THEN ${value} END`}), ']')`,

@@ -224,7 +224,7 @@ export class PostgresClaimScript extends ClaimScript {
     ]);
     return rows.map((row) => {
       const job = claimedJob(row, { request, nowMs, prefix, soleType: '' });
-      job.limitKey = row[28] as string | null;
+      job.limitKey = row[29] as string | null;
       return job;
     });
   }

@@ -43,6 +43,7 @@ export const CLAIMED = [
   'tags',
   'meta',
   'upstream_job_id',
+  'extras',
 ].join(', ');
 
 /** The job as the claim left it. The casts state what the columns' declared types guarantee. */
@@ -98,6 +99,7 @@ export function claimedJob(
   job.tags = row[25] as string | null;
   job.meta = row[26] as string | null;
   job.upstreamJobId = row[27] as string | null;
+  job.extras = row[28] as number | null;
   markClaimed(job, request, nowMs);
   return job;
 }

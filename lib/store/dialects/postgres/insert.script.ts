@@ -15,6 +15,7 @@ const CASTS: Readonly<Record<string, string>> = {
   sequence: 'int',
   max_retries: 'int',
   expires_at_ms: 'bigint',
+  extras: 'int',
   timeout_sec: 'float8',
   retry_delay_sec: 'float8',
 };

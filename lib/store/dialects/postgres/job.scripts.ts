@@ -1,5 +1,6 @@
 import type { Completion, HeldRun, RunLines, RunReport, TransactionRun } from '../../store.js';
-import { ACTIVE, heldOfRow, JobScripts, READY } from '../../typeorm/job.scripts.js';
+import { ACTIVE, endsAlone, heldOfRow, JobScripts } from '../../typeorm/job.scripts.js';
+import { READY } from '../../typeorm/ready.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { seqOfId } from '../shared/row-numbers.js';
 import { CHANGES_SQL, query, queryAlone, type Script } from '../sql.js';
@@ -22,7 +23,8 @@ export class PostgresJobScripts extends JobScripts {
         started_at_ms = COALESCE(job.started_at_ms, ended.started_at_ms),
         result = COALESCE(ended.result, job.result)
       FROM unnest(?::bigint[], ${JOINED}, ?::bigint[], ${JOINED}) AS ended (seq, run_id, started_at_ms, result)
-      WHERE job.seq = ended.seq AND job.run_id = ended.run_id AND job.status = 'running'`;
+      WHERE job.seq = ended.seq AND job.run_id = ended.run_id AND job.status = 'running'
+        AND ${endsAlone('job.extras')}`;
     // A job that a transaction of the application holds must not keep the others from living on.
     this.#renewSql = `UPDATE ${jobs} SET lease_until_ms = ?
       WHERE seq = ANY(ARRAY(

@@ -12,6 +12,15 @@ export const POSTGRES_WORDS: SqlWords = {
   linesPurgedAtOnce: 2000,
   amongNumbers: '= ANY(ARRAY(SELECT value::bigint FROM json_array_elements_text(?::json)))',
   amongTexts: '= ANY(ARRAY(SELECT value FROM json_array_elements_text(?::json)))',
+  forUpdate: 'FOR UPDATE',
+  table: (name, columns) =>
+    `(SELECT ${Object.entries(columns)
+      .map(([column, type], at) =>
+        type === 'number'
+          ? `(value ->> ${at})::bigint AS ${column}`
+          : `value ->> ${at} AS ${column}`,
+      )
+      .join(', ')} FROM json_array_elements(?::json) AS value) AS ${name}`,
   tuple: (columns) => `json_build_array(${columns.join(', ')})`,
   gather: (value, where) => `json_agg(${value})${filter(where)}`,
   tagged: 'EXISTS (SELECT 1 FROM json_array_elements_text(tags::json) AS tag WHERE tag = ?)',

@@ -2,6 +2,7 @@ import type { JobEntity } from '../../../entities/job.entity.js';
 import { CreatedJob } from '../../job-of-draft.js';
 import type { InsertResult, JobDraft, KeyHolder } from '../../store.js';
 import { areAlike, ID_TAKEN, type Inserts } from '../../typeorm/inserts.js';
+import { readBeside } from '../../typeorm/beside.script.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from '../../typeorm/job.columns.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { query, type Script } from '../sql.js';
@@ -73,6 +74,9 @@ export abstract class ServerInserts implements Inserts {
     return results;
   }
 
+  /** Nothing: what is changed is locked where it is read. */
+  *lock(): Script<void> {}
+
   findByKeyToWrite(tenantId: string, key: string): Script<JobEntity | undefined> {
     return this.findByKey(tenantId, key);
   }
@@ -94,8 +98,7 @@ export abstract class ServerInserts implements Inserts {
       `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE tenant_id = ? AND idempotency_key = ? AND idempotency_key IS NOT NULL`,
       [tenantId, key],
     );
-    const [row] = rows;
-    return row === undefined ? undefined : jobOfRow(row);
+    return (yield* readBeside(this.#t, rows.map(jobOfRow)))[0];
   }
 
   /** `mayBeAlone`: each draft is a call of its own, so it is no harm when some are stored. */

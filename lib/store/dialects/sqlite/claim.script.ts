@@ -54,6 +54,7 @@ const RETURNED = [
   'tags',
   'meta',
   'upstream_job_id',
+  'extras',
 ].join(', ');
 
 /** Takes ready jobs of SQLite, and says whether there are any. */
@@ -133,7 +134,7 @@ export class SqliteClaimScript implements Claims {
     );
     return rows.map((row) => {
       const job = claimedJob(row, declared, prefix, request, nowMs);
-      job.limitKey = row[28] as string | null;
+      job.limitKey = row[29] as string | null;
       return job;
     });
   }
@@ -274,6 +275,7 @@ function claimedJob(
   job.tags = row[25] as string | null;
   job.meta = row[26] as string | null;
   job.upstreamJobId = row[27] as string | null;
+  job.extras = row[28] as number | null;
   job.runId = runPrefix + (seq % RUN_NUMBERS).toString(16).padStart(12, '0');
   markClaimed(job, request, nowMs);
   return job;

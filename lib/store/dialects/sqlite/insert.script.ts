@@ -7,9 +7,18 @@ import { givenJobId, jobIdOf, newJobId } from './job-ids.js';
 import type { DatabaseClock } from './sqlite-clock.js';
 import { randomHigh, randomLow } from '../../../model/id.js';
 import { NIL_TENANT } from '../../../model/tenant.js';
-import { CreatedJob, isDue, readyAs, startOf, startsNow } from '../../job-of-draft.js';
+import {
+  CreatedJob,
+  extrasOf,
+  isDue,
+  kindOf,
+  readyOf,
+  startOf,
+  startsNow,
+} from '../../job-of-draft.js';
 import type { InsertResult, JobDraft, KeyHolder } from '../../store.js';
 import { areAlike, ID_TAKEN, type Inserts } from '../../typeorm/inserts.js';
+import { readBeside } from '../../typeorm/beside.script.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from '../../typeorm/job.columns.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 
@@ -33,6 +42,7 @@ const SPECIAL = [
   'tags',
   'meta',
   'upstream_job_id',
+  'extras',
 ] as const;
 
 /**
@@ -124,13 +134,13 @@ export class SqliteInsertScript implements Inserts {
    * transaction that has read cannot write any more once another connection has committed.
    */
   *findByKeyToWrite(tenantId: string, key: string): Script<JobEntity | undefined> {
-    yield* this.#lock();
+    yield* this.lock();
     return yield* this.findByKey(tenantId, key);
   }
 
   /** {@link insert} in somebody's transaction. */
   *insertLocked(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]> {
-    yield* this.#lock();
+    yield* this.lock();
     return yield* this.#insertInOrder(drafts, nowMs);
   }
 
@@ -140,7 +150,7 @@ export class SqliteInsertScript implements Inserts {
     refuses: (holder: KeyHolder, index: number) => boolean,
     nowMs: number,
   ): Script<readonly InsertResult[]> {
-    yield* this.#lock();
+    yield* this.lock();
     return (yield* this.#refused(drafts, refuses)) ?? (yield* this.#insertInOrder(drafts, nowMs));
   }
 
@@ -150,12 +160,11 @@ export class SqliteInsertScript implements Inserts {
       `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE tenant_id = ? AND idempotency_key = ? AND idempotency_key IS NOT NULL`,
       [tenantId, key],
     );
-    const [row] = rows;
-    return row === undefined ? undefined : jobOfRow(row);
+    return (yield* readBeside(this.#t, rows.map(jobOfRow)))[0];
   }
 
   /** Row numbers are free only while nobody else writes. */
-  *#lock(): Script<void> {
+  *lock(): Script<void> {
     yield* query(`UPDATE ${this.#t.rows} SET ready = ready WHERE 0 = 1`);
   }
 
@@ -209,7 +218,13 @@ export class SqliteInsertScript implements Inserts {
       terms === undefined ||
       drafts.length > MOST_AT_ONCE ||
       !startsNow(terms) ||
-      !drafts.every((each) => each.terms === terms && each.limitKey === null && !isSingled(each))
+      !drafts.every(
+        (each) =>
+          each.terms === terms &&
+          each.limitKey === null &&
+          each.extras === null &&
+          !isSingled(each),
+      )
     ) {
       return undefined;
     }
@@ -349,18 +364,20 @@ function isSingled({ id, idempotencyKey }: JobDraft): boolean {
 /** Adds the values of {@link PLAIN}, and of {@link SPECIAL} when there are any; whether there are. */
 function addShared(
   values: SqlValue[],
-  { terms, idempotencyKey, requestHash, limitKey }: JobDraft,
+  draft: JobDraft,
   declared: Declaration,
   nowMs: number,
   always = false,
 ): boolean {
+  const { terms, idempotencyKey, requestHash } = draft;
   const due = isDue(terms, nowMs);
+  const kind = kindOf(draft, due);
   values.push(
     declared.number,
     terms.channel,
     terms.priority,
-    due ? readyAs(limitKey) : 0,
-    due ? null : 'scheduled',
+    readyOf(draft, due),
+    kind === 'generic' ? null : kind,
   );
   const special = [
     terms.tenantId === NIL_TENANT ? null : terms.tenantId,
@@ -375,6 +392,7 @@ function addShared(
     terms.tags,
     terms.meta,
     terms.upstreamJobId,
+    extrasOf(draft),
   ];
   const isSpecial = always || special.some((value) => value !== null);
   if (isSpecial) {

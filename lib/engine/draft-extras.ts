@@ -1,0 +1,60 @@
+import { ON_FAILURE, VERDICT, type OnFailure } from '../model/dependencies.js';
+import type { EnqueueOptions } from '../model/enqueue-options.js';
+import type { DraftDependency, DraftExtras } from '../store/store.js';
+import { badField } from './enqueue-checks.js';
+
+/** The most jobs that one may depend on. */
+const MOST_DEPENDENCIES = 1000;
+
+/** What a request has to do with other jobs; null when nothing. @throws JobsError `invalid_request` */
+export function draftExtras(
+  options: Omit<EnqueueOptions<unknown>, 'manager'>,
+  among: readonly DraftDependency[] = [],
+): DraftExtras | null {
+  const dependsOn =
+    options.dependsOn === undefined && among.length === 0
+      ? NONE
+      : strictest([...among, ...checkedDependencies(options.dependsOn ?? [])]);
+  return dependsOn.length === 0
+    ? null
+    : { dependsOn, uniqueClaim: null, statusHook: null, scheduleId: null };
+}
+
+const NONE: readonly DraftDependency[] = [];
+
+function checkedDependencies(given: unknown): readonly DraftDependency[] {
+  if (!Array.isArray(given) || given.length > MOST_DEPENDENCIES) {
+    throw badField('depends_on', `must be an array of at most ${MOST_DEPENDENCIES} ids of jobs`);
+  }
+  return given.map((each: unknown, index) => {
+    const field = `depends_on.${index}`;
+    const { id, onFailure = 'fail' } = (
+      typeof each === 'object' && each !== null ? each : { id: each }
+    ) as { readonly id?: unknown; readonly onFailure?: unknown };
+    if (typeof id !== 'string') {
+      throw badField(field, 'must be the id of a job, or { id, onFailure }');
+    }
+    return { on: id.toLowerCase(), onFailure: checkedOnFailure(onFailure, field) };
+  });
+}
+
+/** @throws JobsError `invalid_request` */
+export function checkedOnFailure(value: unknown, field: string): OnFailure {
+  const known = ON_FAILURE.find((each) => each === value);
+  if (known === undefined) {
+    throw badField(`${field}.on_failure`, `must be one of ${ON_FAILURE.join(', ')}`);
+  }
+  return known;
+}
+
+/** Each job once: of what is said twice, what is stricter. */
+function strictest(all: readonly DraftDependency[]): readonly DraftDependency[] {
+  const byJob = new Map<string | number, DraftDependency>();
+  for (const each of all) {
+    const before = byJob.get(each.on);
+    if (before === undefined || VERDICT[before.onFailure] < VERDICT[each.onFailure]) {
+      byJob.set(each.on, each);
+    }
+  }
+  return [...byJob.values()];
+}

@@ -1,0 +1,40 @@
+/**
+ * What stands beside the row of a job, bit by bit: `extras` is null for a plain job, which nothing
+ * but its row is ever read or written for.
+ */
+export const EXTRA = {
+  /** It holds, or has held, a unique key. */
+  unique: 1,
+  /** It depends on other jobs. */
+  parents: 2,
+  /** Other jobs depend on it. */
+  dependents: 4,
+  /** It has a `status_hook` of its own. */
+  hook: 8,
+  /** A schedule made it. */
+  schedule: 16,
+  /** It waits for a signal now. */
+  signal: 32,
+  /** It has checked in. */
+  checkedIn: 64,
+  /** Steps or signals are stored for it. */
+  steps: 128,
+  /** It waits for its signal until `run_at`, no longer. */
+  deadline: 256,
+} as const;
+
+/** The end of a job with one of these concerns others, so that it is settled by itself. */
+export const CONCERNS_OTHERS = EXTRA.dependents | EXTRA.hook | EXTRA.schedule;
+
+/** Whether a job has any of so many extras. */
+export function hasExtra(extras: number | null, bits: number): boolean {
+  return extras !== null && (extras & bits) !== 0;
+}
+
+/** Whether a waiting job waits for something that has no time: other jobs, or a signal. */
+export function isHeldBack(extras: number | null, blockedBy: number): boolean {
+  return (
+    (hasExtra(extras, EXTRA.parents) && blockedBy > 0) ||
+    (hasExtra(extras, EXTRA.signal) && !hasExtra(extras, EXTRA.deadline))
+  );
+}

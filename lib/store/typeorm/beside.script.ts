@@ -1,0 +1,116 @@
+import { JobExtrasEntity } from '../../entities/job-extras.entity.js';
+import type { JobEntity } from '../../entities/job.entity.js';
+import { query, type Row, type Script } from '../dialects/sql.js';
+import type { ListedJob } from '../store.js';
+import type { TableNames } from './table-names.js';
+
+/** Reads what stands beside the rows of jobs, where anything does; nothing is asked for plain jobs. */
+export function* readBeside(
+  t: TableNames,
+  jobs: readonly JobEntity[],
+): Script<readonly JobEntity[]> {
+  const those = jobs.filter(({ extras }) => extras !== null);
+  if (those.length > 0) {
+    const rows = yield* query(
+      `SELECT ${EXTRAS_COLUMNS} FROM ${t.extras} WHERE seq ${t.words.amongNumbers}`,
+      [JSON.stringify(those.map(({ seq }) => seq))],
+    );
+    const found = new Map(rows.map(extrasOfRow).map((each) => [each.seq, each]));
+    those.forEach((job) => (job.beside = found.get(job.seq)));
+  }
+  return jobs;
+}
+
+/** The same of jobs in a list. */
+export function* withBeside(
+  t: TableNames,
+  listed: readonly ListedJob[],
+): Script<readonly ListedJob[]> {
+  yield* readBeside(
+    t,
+    listed.map(({ job }) => job),
+  );
+  return listed;
+}
+
+/** The columns of `job_extras`, in the order in which they are read and written. */
+const EXTRAS = {
+  seq: 'number',
+  job_id: 'text',
+  depends_on: 'text',
+  blocked_by: 'number',
+  verdict: 'number',
+  unique_claim: 'text',
+  status_hook: 'text',
+  schedule_id: 'text',
+  awaits: 'text',
+  check_in: 'text',
+  check_in_at_ms: 'number',
+} as const;
+
+const EXTRAS_COLUMNS = Object.keys(EXTRAS).join(', ');
+
+function extrasOfRow(row: Row): JobExtrasEntity {
+  const extras = new JobExtrasEntity();
+  extras.seq = row[0] as number;
+  extras.jobId = row[1] as string;
+  extras.dependsOn = row[2] as string | null;
+  extras.blockedBy = row[3] as number;
+  extras.verdict = row[4] as number;
+  extras.uniqueClaim = row[5] as string | null;
+  extras.statusHook = row[6] as string | null;
+  extras.scheduleId = row[7] as string | null;
+  extras.awaits = row[8] as string | null;
+  extras.checkIn = row[9] as string | null;
+  extras.checkInAtMs = row[10] as number | null;
+  return extras;
+}
+
+/** The values of a row, in the order of {@link EXTRAS}. */
+function valuesOfExtras(extras: JobExtrasEntity): readonly (string | number | null)[] {
+  return [
+    extras.seq,
+    extras.jobId,
+    extras.dependsOn,
+    extras.blockedBy,
+    extras.verdict,
+    extras.uniqueClaim,
+    extras.statusHook,
+    extras.scheduleId,
+    extras.awaits,
+    extras.checkIn,
+    extras.checkInAtMs,
+  ];
+}
+
+/** Stores such rows; one that is there, because its answer was lost, is left as it is. */
+export function* insertExtras(t: TableNames, rows: readonly JobExtrasEntity[]): Script<void> {
+  if (rows.length > 0) {
+    yield* query(
+      t.words.insertNew(
+        `INSERT INTO ${t.extras} (${EXTRAS_COLUMNS})
+         SELECT ${EXTRAS_COLUMNS} FROM ${t.words.table('given', EXTRAS)}${t.words.afterSelect}`,
+        'seq',
+      ),
+      [JSON.stringify(rows.map(valuesOfExtras))],
+    );
+  }
+}
+
+/** Changes what stands beside a job's row, which gets such a row if it has none. */
+export function* updateExtras(
+  t: TableNames,
+  { seq, id }: JobEntity,
+  set: Partial<Record<Exclude<keyof typeof EXTRAS, 'seq' | 'job_id'>, string | number | null>>,
+): Script<void> {
+  const columns = Object.keys(set);
+  const given = { blocked_by: 0, verdict: 0, ...set };
+  yield* query(
+    `INSERT INTO ${t.extras} (seq, job_id, ${Object.keys(given).join(', ')})
+     VALUES (?, ?, ${Object.keys(given)
+       .map(() => '?')
+       .join(', ')})
+     ${t.words.replacing('seq', columns)}`,
+    [seq, id, ...Object.values(given)],
+  );
+}

@@ -1,0 +1,342 @@
+import type { JobEntity } from '../../entities/job.entity.js';
+import { VERDICT, type JobDependency, type OnFailure } from '../../model/dependencies.js';
+import { JobsError } from '../../model/errors.js';
+import { EXTRA, hasExtra } from '../../model/extras.js';
+import { isFinal, type JobStatus } from '../../model/job-status.js';
+import { cutText } from '../../model/text.js';
+import { CHANGES_SQL, query, type Script } from '../dialects/sql.js';
+import { seqOfId } from '../dialects/shared/row-numbers.js';
+import type { CreatedJob } from '../job-of-draft.js';
+import type { JobChange } from '../store.js';
+import { readBeside } from './beside.script.js';
+import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
+import { News, type Changed, type ChangeOther } from './news.js';
+import { READY } from './ready.js';
+import type { TableNames } from './table-names.js';
+
+/** Dependents of one job that one step tells: those that run, and those that end with it. */
+const FREED_AT_ONCE = 5000;
+const ENDED_AT_ONCE = 200;
+/** Jobs that one transaction tells of, one by one; the rest is told in the next. */
+const MOST_TOLD = 500;
+/** An error text names the first so many of the jobs that did not complete. */
+const MOST_NAMED = 5;
+const ERROR_BYTES = 2000;
+
+/** Whether a job that ended so has done what its dependents wait for. */
+function isDone(status: JobStatus): boolean {
+  return status === 'completed' || status === 'skipped';
+}
+
+/**
+ * Jobs that wait for others. A count in `job_extras` says how many of them are not final yet, and a
+ * verdict what follows from those that ended otherwise than completed: whoever ends a job counts
+ * down for its dependents in the same transaction, so nobody looks for who may go on, and nobody is
+ * forgotten. Each is told once (`told`), also when a job is retried and ends again.
+ */
+export class Dependencies {
+  readonly #t: TableNames;
+  readonly #change: ChangeOther;
+
+  constructor(tables: TableNames, change: ChangeOther) {
+    this.#t = tables;
+    this.#change = change;
+  }
+
+  /** Notes what a change leads to; {@link tellAll} does it. */
+  *changed({ before, after }: Changed, news: News, nowMs: number): Script<void> {
+    if (before.status === after.status) {
+      return;
+    }
+    if (isFinal(after.status)) {
+      if (hasExtra(after.extras, EXTRA.dependents)) {
+        news.untold.push(after);
+      }
+    } else if (before.status === 'resuming' && after.status === 'waiting') {
+      // What it waits for has ended while it was suspended.
+      const { beside } = after;
+      if (beside !== undefined && beside.blockedBy === 0 && beside.verdict > VERDICT.run) {
+        yield* this.#end([after], news, nowMs);
+      }
+    }
+  }
+
+  /**
+   * Jobs that were stored just now and depend on others: of those that wait for nobody, because all
+   * have ended, some end with them. `ended`: jobs that are told of now.
+   */
+  *begin(
+    children: readonly CreatedJob[],
+    ended: readonly JobEntity[],
+    nowMs: number,
+  ): Script<void> {
+    const news = new News();
+    const open = children.filter(({ draft }) => draft.blocked?.by === 0);
+    const doomed = open.filter(({ draft }) => (draft.blocked?.verdict ?? 0) > VERDICT.run);
+    if (doomed.length > 0) {
+      yield* this.#end(
+        doomed.map(({ job }) => job),
+        news,
+        nowMs,
+      );
+    }
+    news.untold.push(...ended);
+    yield* this.tellAll(news, nowMs);
+    const changed = new Map(news.others.map((result) => [result.after.id, result]));
+    for (const child of children) {
+      const result = changed.get(child.id);
+      if (result !== undefined || ended.length > 0) {
+        child.settle(result?.after ?? (yield* this.#read(child.job)), result);
+      }
+    }
+  }
+
+  /** Tells the dependents of all jobs that have ended, and those of the ones that end with them. */
+  *tellAll(news: News, nowMs: number): Script<void> {
+    while (news.untold.length > 0) {
+      const job = news.untold.shift();
+      const isTold =
+        news.others.length < MOST_TOLD &&
+        job !== undefined &&
+        (yield* this.#tell(job, news, nowMs));
+      if (!isTold && job !== undefined) {
+        news.isMore = true;
+        yield* query(
+          this.#t.words.insertNew(`INSERT INTO ${this.#t.untold} (seq) VALUES (?)`, 'seq'),
+          [job.seq],
+        );
+      }
+    }
+  }
+
+  /** Tells the dependents of jobs that one transaction had too many of; whether there are more. */
+  *goOn(news: News, nowMs: number): Script<boolean> {
+    const rows = yield* query(
+      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq IN
+         (SELECT seq FROM (SELECT seq FROM ${this.#t.untold} ORDER BY seq LIMIT 20) AS first)`,
+    );
+    const jobs = rows.map(jobOfRow);
+    yield* query(`DELETE FROM ${this.#t.untold} WHERE seq ${this.#t.words.amongNumbers}`, [
+      JSON.stringify(jobs.map(({ seq }) => seq)),
+    ]);
+    news.untold.push(...jobs);
+    yield* this.tellAll(news, nowMs);
+    return news.isMore || jobs.length === 20;
+  }
+
+  /** Whether there is anything to go on with. */
+  *isAnyUntold(): Script<boolean> {
+    const rows = yield* query(`SELECT 1 FROM ${this.#t.untold} LIMIT 1`);
+    return rows.length > 0;
+  }
+
+  /** @throws JobsError `has_dependents`, `job_active` */
+  *beforeRemoval(job: JobEntity, cascades: boolean, nowMs: number): Script<void> {
+    if (!hasExtra(job.extras, EXTRA.dependents)) {
+      return;
+    }
+    const waiting = (yield* this.dependents(job.seq)).filter(({ status }) => !isFinal(status));
+    const [first] = waiting;
+    if (first === undefined) {
+      return;
+    }
+    if (!cascades) {
+      throw new JobsError(
+        'has_dependents',
+        `Job ${job.id} cannot be deleted: job ${first.id} (${first.type}), which is ${first.status}, depends on it${waiting.length > 1 ? `, and ${waiting.length - 1} more` : ''}. Wait until they have ended, or delete them with it (cascade).`,
+        { members: { job_id: first.id } },
+      );
+    }
+    const active = waiting.find(({ status }) => status !== 'waiting' && status !== 'suspended');
+    if (active !== undefined) {
+      throw new JobsError(
+        'job_active',
+        `Job ${job.id} cannot be deleted with its dependents: job ${active.id} (${active.type}) is ${active.status}. Cancel it first, or try again when it has ended.`,
+        { retryAfterSec: 1, members: { job_id: active.id } },
+      );
+    }
+    for (const { id } of waiting) {
+      // One that is gone by now was taken along by another of them.
+      yield* this.#change(id, () => ({ set: {}, remove: true, cascade: true }), nowMs, new News());
+    }
+  }
+
+  /** The jobs that wait, or have waited, for one. */
+  *dependents(seq: number): Script<readonly JobEntity[]> {
+    const rows = yield* query(
+      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs}
+       WHERE seq IN (SELECT child_seq FROM ${this.#t.dependencies} WHERE parent_seq = ?)`,
+      [seq],
+    );
+    return yield* readBeside(
+      this.#t,
+      rows.map(jobOfRow).toSorted((a, b) => a.seq - b.seq),
+    );
+  }
+
+  /** The jobs that some depend on, by id. */
+  *parentsOf(jobs: readonly JobEntity[]): Script<ReadonlyMap<string, JobEntity>> {
+    const ids = new Set(jobs.flatMap((job) => dependenciesOf(job).map(({ id }) => id)));
+    const rows = yield* query(
+      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq ${this.#t.words.amongNumbers}`,
+      [JSON.stringify([...ids].map((id) => seqOfId(id) ?? -1))],
+    );
+    const parents = yield* readBeside(this.#t, rows.map(jobOfRow));
+    return new Map(parents.map((job) => [job.id, job]));
+  }
+
+  /** False when there are more dependents than one step tells. */
+  *#tell({ seq, status }: JobEntity, news: News, nowMs: number): Script<boolean> {
+    const most = isDone(status) ? FREED_AT_ONCE : ENDED_AT_ONCE;
+    const { words, dependencies, extras } = this.#t;
+    const edges = yield* query(
+      `SELECT child_seq, on_failure FROM ${dependencies}
+       WHERE parent_seq = ? AND told = 0 ORDER BY child_seq LIMIT ${most}`,
+      [seq],
+    );
+    if (edges.length === 0) {
+      return true;
+    }
+    const children = JSON.stringify(edges.map(([child]) => Number(child)));
+    yield* query(
+      `UPDATE ${dependencies} SET told = 1 WHERE parent_seq = ? AND child_seq ${words.amongNumbers}`,
+      [seq, children],
+    );
+    for (const [verdict, those] of byVerdict(status, edges)) {
+      yield* query(
+        `UPDATE ${extras} SET blocked_by = blocked_by - 1,
+           verdict = CASE WHEN verdict < ? THEN ? ELSE verdict END
+         WHERE seq ${words.amongNumbers}`,
+        [verdict, verdict, JSON.stringify(those)],
+      );
+    }
+    const open = yield* query(
+      `SELECT seq, verdict FROM ${extras}
+       WHERE seq ${words.amongNumbers} AND blocked_by = 0 ${words.latest}`,
+      [children],
+    );
+    const [free, doomed] = [0, 1].map((side) =>
+      open
+        .filter((row) => (Number(row[1]) > VERDICT.run ? 1 : 0) === side)
+        .map(([at]) => Number(at)),
+    );
+    yield* this.#free(free ?? [], news, nowMs);
+    if (doomed !== undefined && doomed.length > 0) {
+      const rows = yield* query(
+        `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq ${words.amongNumbers} AND status = 'waiting'`,
+        [JSON.stringify(doomed)],
+      );
+      yield* this.#end(yield* readBeside(this.#t, rows.map(jobOfRow)), news, nowMs);
+    }
+    return edges.length < most;
+  }
+
+  /** A job as it is stored by now. */
+  *#read(job: JobEntity): Script<JobEntity> {
+    const rows = yield* query(`SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq = ?`, [
+      job.seq,
+    ]);
+    return (yield* readBeside(this.#t, rows.map(jobOfRow)))[0] ?? job;
+  }
+
+  /** Nothing holds these jobs back any more. */
+  *#free(seqs: readonly number[], news: News, nowMs: number): Script<void> {
+    if (seqs.length === 0) {
+      return;
+    }
+    const { words, jobs, rows } = this.#t;
+    const those = JSON.stringify(seqs);
+    yield* query(
+      `UPDATE ${rows} SET ready = CASE WHEN run_at_ms <= ? THEN ${READY} ELSE 0 END, updated_at_ms = ?
+       WHERE seq ${words.amongNumbers} AND ready = -1 AND status = 'waiting'`,
+      [nowMs, nowMs, those],
+    );
+    const [changes] = yield* query(CHANGES_SQL);
+    if (Number(changes?.[0]) > 0) {
+      const freed = yield* query(
+        `SELECT DISTINCT type, queue, CASE WHEN ready > 0 THEN 1 ELSE 0 END FROM ${jobs}
+         WHERE seq ${words.amongNumbers} AND status = 'waiting'`,
+        [those],
+      );
+      news.freed.push(
+        ...freed.map(([type, queue, isDue]) => ({
+          type: String(type),
+          queue: String(queue),
+          isDue: isDue === 1,
+        })),
+      );
+    }
+  }
+
+  /** Jobs that wait in vain: they fail, or are canceled, and say because of which. */
+  *#end(jobs: readonly JobEntity[], news: News, nowMs: number): Script<void> {
+    const parents = yield* this.parentsOf(jobs);
+    for (const job of jobs) {
+      const reason = reasonOf(job, parents);
+      const result = yield* this.#change(
+        job.id,
+        (stored, now) => (stored.status === 'waiting' ? endOf(stored, reason, now) : undefined),
+        nowMs,
+        news,
+      );
+      if (result?.changed === true) {
+        news.others.push(result);
+        // Whoever retries it wants it to run.
+        yield* query(`UPDATE ${this.#t.extras} SET verdict = 0 WHERE seq = ?`, [job.seq]);
+      }
+    }
+  }
+}
+
+/** What a job depends on. */
+export function dependenciesOf({ beside }: JobEntity): readonly JobDependency[] {
+  const stored = JSON.parse(beside?.dependsOn ?? '[]') as {
+    readonly id: string;
+    readonly on_failure: OnFailure;
+  }[];
+  return stored.map(({ id, on_failure: onFailure }) => ({ id, onFailure }));
+}
+
+/** Dependents by what follows for them from a job that ended so. */
+export function byVerdict(
+  status: JobStatus,
+  edges: readonly (readonly [child: unknown, onFailure: unknown] | readonly unknown[])[],
+): ReadonlyMap<number, readonly number[]> {
+  const groups = new Map<number, number[]>();
+  for (const [child, onFailure] of edges) {
+    const verdict = isDone(status) ? VERDICT.run : VERDICT[onFailure as OnFailure];
+    groups.set(verdict, [...(groups.get(verdict) ?? []), Number(child)]);
+  }
+  return groups;
+}
+
+function endOf(job: JobEntity, reason: string, nowMs: number): JobChange {
+  const ends = job.beside?.verdict === VERDICT.cancel ? 'canceled' : 'failed';
+  return {
+    set: {
+      status: ends,
+      finishedAtMs: nowMs,
+      leaseUntilMs: null,
+      etaMs: null,
+      lockedBy: null,
+      details: reason,
+      ...(ends === 'failed' ? { error: reason } : {}),
+    },
+  };
+}
+
+function reasonOf(job: JobEntity, parents: ReadonlyMap<string, JobEntity>): string {
+  const failed = dependenciesOf(job).flatMap(({ id, onFailure }) => {
+    const parent = parents.get(id);
+    return parent === undefined || onFailure === 'run' || isDone(parent.status) ? [] : [parent];
+  });
+  const named = failed
+    .slice(0, MOST_NAMED)
+    .map(({ id, type, status, error }) => {
+      const why = error === null ? '' : `: ${error.split('\n', 1)[0] ?? ''}`;
+      return `${id} (${type}) ended as ${status}${why}`;
+    })
+    .join('; ');
+  const more = failed.length > MOST_NAMED ? `; and ${failed.length - MOST_NAMED} more` : '';
+  return cutText(`What it depends on did not complete: ${named}${more}`, ERROR_BYTES);
+}
