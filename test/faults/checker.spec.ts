@@ -143,7 +143,7 @@ const expected: Expectations = {
   leaseMs: LEASE,
   limits: [
     { name: 'three of a type', most: 3, keyOf: ({ type }) => type },
-    { name: 'two in a time', most: 2, perMs: 9.8, keyOf: ({ type }) => type },
+    { name: 'two in a time', most: 2, perMs: 12.8, keyOf: ({ type }) => type },
   ],
 };
 

@@ -1,4 +1,5 @@
 import type { JobRow, Limit } from './history.js';
+import { ROUNDING_MS } from './hold-rules.js';
 import type { Hold } from './run-spans.js';
 
 /** At no moment do more runs of a key hold their jobs, or begin within a period, than a limit allows. */
@@ -9,7 +10,8 @@ export function* checkLimits(
 ): Iterable<string> {
   for (const limit of limits) {
     for (const [key, held] of byKey(jobs, holds, limit)) {
-      const [most, at] = limit.perMs === undefined ? peakOf(held) : mostWithin(held, limit.perMs);
+      const [most, at] =
+        limit.perMs === undefined ? peakOf(held) : mostWithin(held, limit.perMs - ROUNDING_MS);
       if (most > limit.most) {
         const when = limit.perMs === undefined ? 'at once' : `within ${limit.perMs} ms`;
         yield `${limit.name}: ${most} runs of "${key}" ${when} at ${new Date(at).toISOString()}, and ${limit.most} are allowed`;

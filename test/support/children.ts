@@ -144,12 +144,12 @@ export class ChildApplication {
     return this.#output;
   }
 
-  async booted(): Promise<Message> {
+  async booted(deadlineMs = 20_000): Promise<Message> {
     const answer = await until(
       () =>
         this.messages.find(ready) ?? (this.#exit !== undefined && ({ event: 'died' } as Message)),
       'a child to boot',
-      20_000,
+      deadlineMs,
     );
     if (answer.event === 'died') {
       throw new Error(`The child ended while it booted:\n${this.#output}`);

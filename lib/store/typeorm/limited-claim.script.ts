@@ -44,6 +44,8 @@ export abstract class LimitedClaims {
   protected readonly t: TableNames;
   /** Whether to count what is at work of some keys costs as much as of all. */
   protected abstract readonly countsAll: boolean;
+  /** The database's time at that moment, as an expression. */
+  protected abstract readonly now: string;
   readonly #rows: LimitRows;
   readonly #scripts: JobScripts;
 
@@ -80,6 +82,11 @@ export abstract class LimitedClaims {
       turn = step.turn ?? turn;
       isMore ||= step.isMore;
     } while (!search.isOver && jobs.length < request.limit);
+    if (jobs.length > 0 && isAnyRate(request)) {
+      // What has been taken counts for a whole period from now on, however long ago the claim began.
+      const [now] = yield* query(`SELECT ${this.now}`);
+      room.passTime(Number(now?.[0]));
+    }
     yield* this.#rows.remember(room.remembered());
     if (turn !== null && turn !== state.turn) {
       yield* this.#rows.turnTo(queueScope(queue), turn);
@@ -306,6 +313,10 @@ export abstract class LimitedClaims {
       }
     }
   }
+}
+
+function isAnyRate({ limits }: LimitedRequest): boolean {
+  return [...limits.values()].some(({ ceilings }) => !ceilings.every(isOfWork));
 }
 
 function isOfWork({ perMs }: Ceiling): boolean {

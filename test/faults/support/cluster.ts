@@ -43,7 +43,8 @@ const PRODUCERS = 3;
 /** How long a cluster may take to come to rest when nobody disturbs it any more. */
 const DRAIN_MS = 180_000;
 
-const BOOT_MS = 30_000;
+/** On a machine that is busy with other things. */
+const BOOT_MS = 90_000;
 
 /** Processes that enqueue, work and are replaced when they die. */
 export class Cluster {
@@ -70,7 +71,7 @@ export class Cluster {
     for (let at = 0; at < this.#plan.workers; at += 1) {
       this.#workers[at] = this.#spawn(at);
     }
-    await Promise.all(this.#workers.map((worker) => worker.booted()));
+    await Promise.all(this.#workers.map((worker) => worker.booted(BOOT_MS)));
     await until(() => this.#areTablesThere(), 'the tables', BOOT_MS);
     await keepJournal(this.#plan.database);
   }

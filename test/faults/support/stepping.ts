@@ -93,14 +93,14 @@ async function takeTurns(
  */
 function mayGo(party: Party, parties: readonly Party[]): boolean {
   const isLocked = parties.some((other) => other !== party && other.holdsLock);
-  return party.isWaiting && !(isLocked && party.wasRefused && /^BEGIN/.test(party.next));
+  return party.isWaiting && !(isLocked && party.wasRefused && party.next.startsWith('BEGIN'));
 }
 
 function noteLock(party: Party, text: string, wasLocked: boolean, parties: readonly Party[]): void {
   if (party.kind !== 'sqlite') {
     return;
   }
-  if (/^BEGIN/.test(text)) {
+  if (text.startsWith('BEGIN')) {
     party.holdsLock = !wasLocked;
     party.wasRefused = wasLocked;
   } else if (/^(COMMIT|ROLLBACK)/.test(text) && party.holdsLock) {

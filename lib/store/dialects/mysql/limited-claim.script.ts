@@ -24,6 +24,7 @@ const MOST_LINES = 50;
  */
 export class MysqlLimitedClaims extends LimitedClaims {
   protected override readonly countsAll = true;
+  protected override readonly now = MYSQL_NOW;
   readonly #claims: MysqlClaimScript;
   readonly #ready: string;
 

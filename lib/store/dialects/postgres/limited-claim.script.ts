@@ -24,6 +24,7 @@ import { POSTGRES_NOW } from './words.js';
  */
 export class PostgresLimitedClaims extends LimitedClaims {
   protected override readonly countsAll = false;
+  protected override readonly now = POSTGRES_NOW;
   readonly #claims: PostgresClaimScript;
   readonly #turns: readonly [from: string, behind: string];
   readonly #candidates: readonly [keyed: string, unkeyed: string];

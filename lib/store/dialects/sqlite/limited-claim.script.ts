@@ -16,6 +16,7 @@ import type { TableNames } from '../../typeorm/table-names.js';
 import { query, type Script, type SqlValue } from '../sql.js';
 import { MAY_START, ORDER, type SqliteClaimScript } from './claim.script.js';
 import type { Declaration, Declarations } from './declarations.js';
+import { PRESENT } from './sqlite-clock.js';
 
 /** Lines of one statement: each size is a text of its own that stays prepared. */
 const SIZES = [64, 16, 4, 1];
@@ -26,6 +27,7 @@ const SIZES = [64, 16, 4, 1];
  */
 export class SqliteLimitedClaims extends LimitedClaims {
   protected override readonly countsAll = true;
+  protected override readonly now = PRESENT;
   readonly #claims: SqliteClaimScript;
   readonly #declarations: Declarations;
   readonly #lines = new Map<number, string>();

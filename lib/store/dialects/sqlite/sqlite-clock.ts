@@ -1,8 +1,11 @@
 /**
  * The one place that asks SQLite for the time, in Unix milliseconds. Rounded, because the seconds
- * come as a binary fraction. The bound value is the shift that tests set.
+ * come as a binary fraction.
  */
-export const NOW_SQL = "SELECT CAST(ROUND(unixepoch('subsec') * 1000) AS INTEGER) + ?";
+export const PRESENT = "CAST(ROUND(unixepoch('subsec') * 1000) AS INTEGER)";
+
+/** The bound value is the shift that tests set. */
+export const NOW_SQL = `SELECT ${PRESENT} + ?`;
 
 /** The database's clock as this process knows it. */
 export class DatabaseClock {
