@@ -164,7 +164,7 @@ export const BUILDS = [
     patches: [
       {
         file: 'lib/store/typeorm/job.scripts.ts',
-        from: 'WHERE seq = ? AND sequence = ? AND status = ? RETURNING seq`,\n      [...names.map((name) => boundValue(set[name])), before.seq, before.sequence, before.status],',
+        from: 'WHERE ${AS_READ} RETURNING seq`,\n      [...names.map((name) => boundValue(set[name])), ...asRead(before)],',
         to: 'WHERE seq = ? RETURNING seq`,\n      [...names.map((name) => boundValue(set[name])), before.seq],',
       },
     ],

@@ -54,9 +54,12 @@ export class Party {
       stream?.on('data', (chunk: Buffer) => (this.#output += chunk.toString()));
     }
     this.#pipe = child.stdio[4] as Duplex;
-    // It was killed with something unread.
-    this.#pipe.on('error', () => undefined);
-    createInterface(this.#pipe).on('line', (line) => this.#hear(JSON.parse(line) as Said));
+    const lines = createInterface(this.#pipe);
+    lines.on('line', (line) => this.#hear(JSON.parse(line) as Said));
+    for (const each of [this.#pipe, lines, child]) {
+      // It was killed with something unread.
+      each.on('error', () => undefined);
+    }
     child.on('exit', () => {
       for (const answer of this.#calls.values()) {
         answer({ error: `It ended: ${this.#output}` });
