@@ -1,8 +1,8 @@
 import { Get, Inject } from '@nestjs/common';
-import { WorkersService, type WorkerInfo } from '../services/workers.service.js';
+import { WorkersService } from '../services/workers.service.js';
 import type { Call } from './call.js';
 import { component, Describe } from './operation.js';
-import { pageOfNamed } from './page.js';
+import { pageOfNames } from './page.js';
 import { LIST_WORKERS, WORKER_ID } from './schemas/requests.js';
 import type { ListWorkersQuery } from './wire/requests.js';
 import { workerToWire } from './wire/worker.js';
@@ -23,14 +23,11 @@ export abstract class WorkersController {
   })
   async list(call: Call<unknown, ListWorkersQuery>): Promise<object> {
     call.requireOperator('The list of workers');
-    const list = {
-      member: 'workers',
-      order: 'id',
-      items: await this.workers.list({ olderThan: (call.query.older_than_sec ?? 0) * 1000 }),
-      nameOf: (worker: WorkerInfo) => worker.id,
-      toWire: workerToWire,
-    };
-    return pageOfNamed(list, call.query);
+    const names = await this.workers.ids({ olderThan: (call.query.older_than_sec ?? 0) * 1000 });
+    return pageOfNames({ member: 'workers', order: 'id', names }, call.query, async (ids) => {
+      const workers = await this.workers.list({ ids });
+      return workers.toSorted((a, b) => (a.id < b.id ? -1 : 1)).map(workerToWire);
+    });
   }
 
   @Get(':id')

@@ -1,5 +1,6 @@
 import { badField } from '../engine/enqueue-checks.js';
 import { checkOptionKeys } from '../engine/option-keys.js';
+import { isUuid } from '../model/id.js';
 import { JobsError } from '../model/errors.js';
 
 const TEXTS = ['tenantId', 'reason', 'actor'] as const;
@@ -20,10 +21,18 @@ export const LOG_KEYS: ReadonlySet<string> = new Set([
 ]);
 export const MANY_KEYS: ReadonlySet<string> = new Set(['onConflict', 'manager']);
 
-/** An id as it is stored. @throws JobsError `invalid_request` for anything but a text */
-export function checkedId(id: unknown, what = 'job'): string {
+/** A job's id as it is stored. @throws JobsError `invalid_request` for what is no UUID, as over REST */
+export function checkedId(id: unknown): string {
+  if (!isUuid(id)) {
+    throw badField('id', 'must be the id of a job, a UUID');
+  }
+  return id.toLowerCase();
+}
+
+/** A worker's id as it is stored. @throws JobsError `invalid_request` for anything but a text */
+export function checkedWorkerId(id: unknown): string {
   if (typeof id !== 'string') {
-    throw badField('id', `must be the id of a ${what}, a text`);
+    throw badField('id', 'must be the id of a worker, a text');
   }
   return id.toLowerCase();
 }

@@ -95,7 +95,7 @@ export class JobsService {
     return this.#engine.enqueuer.enqueueMany(items, onConflict, options.manager);
   }
 
-  /** @throws JobsError `not_found` */
+  /** @throws JobsError `not_found`, `invalid_request` for what is no id, as all that take one */
   async get(id: string, scope: Scope = {}): Promise<Job> {
     checkOptions(scope, SCOPE_KEYS);
     const found = await this.#find(id, scope.tenantId);

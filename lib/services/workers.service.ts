@@ -7,7 +7,7 @@ import { notFound } from '../model/errors.js';
 import type { JobRun } from '../model/job.js';
 import { JOBS_ENGINE } from '../jobs.tokens.js';
 import type { WorkerQuery } from '../store/store.js';
-import { checkedId, checkOptions, checkText, wholeNumber } from './arguments.js';
+import { checkedWorkerId, checkOptions, checkText, wholeNumber } from './arguments.js';
 import type { Scope } from './scope.js';
 
 /** A process that takes jobs. */
@@ -32,6 +32,8 @@ export interface WorkerInfo {
 export interface ListWorkersOptions {
   /** Only those that were not heard for that long. @default 0, which is all of them */
   readonly olderThan?: Duration;
+  /** Only these; what others run is not read. */
+  readonly ids?: readonly string[];
 }
 
 /** Which runs that are under way are listed, and which page of them. */
@@ -65,7 +67,7 @@ export interface InterruptRunsOptions extends Scope {
   readonly workerId?: string;
 }
 
-const LIST_KEYS: ReadonlySet<string> = new Set(['olderThan']);
+const LIST_KEYS: ReadonlySet<string> = new Set(['olderThan', 'ids']);
 const INTERRUPT_KEYS: ReadonlySet<string> = new Set(['olderThan', 'workerId', 'tenantId']);
 const RUNS_KEYS: ReadonlySet<string> = new Set([...INTERRUPT_KEYS, 'page', 'limit', 'cursor']);
 const MOST_ROWS = 1000;
@@ -86,13 +88,22 @@ export class WorkersService {
 
   /** Workers heard within the last hour, the one that started last first. */
   async list(options: ListWorkersOptions = {}): Promise<readonly WorkerInfo[]> {
-    checkOptions(options, LIST_KEYS);
-    return this.#find({ silentForMs: durationMs(options.olderThan ?? 0, 'olderThan') });
+    const { ids } = options;
+    const which = workersMeant(options);
+    const meant = ids?.map((id) => checkedWorkerId(id));
+    return this.#find(which, meant === undefined ? undefined : new Set(meant));
+  }
+
+  /** The ids of these workers, in the same order: for whoever shows them a page at a time. */
+  async ids(options: ListWorkersOptions = {}): Promise<readonly string[]> {
+    const which = workersMeant(options);
+    await this.#engine.open();
+    return (await this.#engine.store.catalog.workers(which)).map(({ id }) => id);
   }
 
   /** @throws JobsError `not_found` */
   async get(id: string): Promise<WorkerInfo> {
-    const [worker] = await this.#find({ id: checkedId(id, 'worker') });
+    const [worker] = await this.#find({ id: checkedWorkerId(id) });
     if (worker === undefined) {
       throw notFound('worker', id);
     }
@@ -143,10 +154,11 @@ export class WorkersService {
     return this.#engine.interruptRuns(which);
   }
 
-  async #find(which: WorkerQuery): Promise<readonly WorkerInfo[]> {
+  async #find(which: WorkerQuery, ids?: ReadonlySet<string>): Promise<readonly WorkerInfo[]> {
     await this.#engine.open();
     const { catalog, history } = this.#engine.store;
-    const workers = await catalog.workers(which);
+    const found = await catalog.workers(which);
+    const workers = found.filter(({ id }) => ids?.has(id) ?? true);
     const held = await history.heldRuns(
       workers.map(({ id }) => id),
       MOST_RUNS,
@@ -163,6 +175,15 @@ export class WorkersService {
       runs: (held.get(worker.id)?.runs ?? []).map(runOf),
     }));
   }
+}
+
+/** @throws JobsError `invalid_request` that names the option */
+function workersMeant(options: ListWorkersOptions): WorkerQuery {
+  checkOptions(options, LIST_KEYS);
+  if (options.ids !== undefined && !Array.isArray(options.ids)) {
+    throw badField('ids', 'must be an array of ids');
+  }
+  return { silentForMs: durationMs(options.olderThan ?? 0, 'olderThan') };
 }
 
 /** @throws JobsError `invalid_request` that names the option */

@@ -177,7 +177,7 @@ describe('watch', () => {
 
   it.each([
     ['an unknown job', UNKNOWN, 'not_found'],
-    ['something that is no id', 'nonsense', 'not_found'],
+    ['something that is no id', 'nonsense', 'invalid_request'],
   ])('errors for %s', async (_, id, code) => {
     expect(await codeOf(all(app.jobs.watch(id)))).toBe(code);
   });
@@ -247,7 +247,7 @@ describe('wait', () => {
 
   it.each([
     [UNKNOWN, 'not_found'],
-    ['nonsense', 'not_found'],
+    ['nonsense', 'invalid_request'],
   ])('for %s is refused', async (id, code) => {
     expect(await codeOf(app.jobs.wait(id, { timeout: 0 }))).toBe(code);
   });

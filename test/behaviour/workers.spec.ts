@@ -105,6 +105,17 @@ describe('the list of workers', () => {
     expect((await rows()).map((row) => row.worker_id)).not.toContain(forgotten);
   });
 
+  it('can be read for some alone, as a page of them is', async () => {
+    const app = await bootJobs({ types });
+    const { id: alive } = await only(app);
+    const lately = await dead(app, 10 * MINUTE);
+    expect(await app.workers.ids()).toEqual([alive, lately]);
+    expect(await app.workers.ids({ olderThan: '5m' })).toEqual([lately]);
+    const some = await app.workers.list({ ids: [lately.toUpperCase(), newId()] });
+    expect(some.map(({ id }) => id)).toEqual([lately]);
+    expect(await codeOf(app.workers.list({ ids: 'all' as never }))).toBe('invalid_request');
+  });
+
   it('refuses what it does not know', async () => {
     const app = await bootJobs({ types });
     const asked = { olderThen: 5 } as object;

@@ -86,7 +86,7 @@ const NOBODY: Required<Fakes> = {
   catalog: { types: () => [], groups: () => [] },
   queues: { list: async () => [] },
   stats: { health: async () => ({ status: 'ok', checks: {} }) },
-  workers: { list: async () => [] },
+  workers: { ids: async () => [], list: async () => [] },
 };
 
 export interface FakeHost extends Omit<Host, 'module'> {

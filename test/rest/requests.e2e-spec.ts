@@ -581,6 +581,26 @@ describe.each(SERVERS)('requests on %s', (server) => {
     ]);
   });
 
+  it('reads what workers run for those of the page alone', async () => {
+    const asked: unknown[] = [];
+    const fakes: Fakes = {
+      workers: {
+        ids: () => Promise.resolve(['c', 'a', 'b']),
+        list: (options) => {
+          asked.push(options);
+          return Promise.resolve([]);
+        },
+      },
+    };
+    const host = await openFakes({ server, fakes });
+    const first = await host.get('/workers?limit=2');
+    expect(first).toMatchObject({ status: 200, body: { total: 3, workers: [] } });
+    const cursor = Buffer.from('b').toString('base64url');
+    expect(first.body).toMatchObject({ next_cursor: cursor });
+    await host.get(`/workers?limit=2&cursor=${cursor}`);
+    expect(asked).toEqual([{ ids: ['a', 'b'] }, { ids: ['c'] }]);
+  });
+
   it('pauses queues for operators only, and cancels what waits for anyone', async () => {
     const { fakes, calls } = spies();
     const someone = { tenantId: 'acme', userId: 'ann' };
