@@ -134,8 +134,8 @@ export interface DatabaseOptions {
   /** `auto` migrates at the first contact, `check` refuses an older schema, `off` does neither and expects the tables to be there. @default 'auto' */
   readonly migrate?: 'auto' | 'check' | 'off';
   /**
-   * Connections of the engine to a server, beside those of TypeORM; 6 on PostgreSQL and 4 on MariaDB are
-   * the least. SQLite has one. @default 8 on PostgreSQL, 6 on MariaDB and MySQL
+   * Connections of the engine to a server, beside those of TypeORM; less than 6 on PostgreSQL or 4 on
+   * MariaDB and MySQL is a boot error. SQLite has one. @default 8 on PostgreSQL, 6 on MariaDB and MySQL
    */
   readonly poolSize?: number;
 }

@@ -17,7 +17,7 @@ import { closeLater } from '../support/cleanup.js';
 import { createDatabase } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
 import { askMariadb } from '../support/mariadb.js';
-import { codeOf } from '../support/refusals.js';
+import { codeOf, refusal } from '../support/refusals.js';
 import { until, waitForEnd, waitForStatus, within } from '../support/waiting.js';
 
 const gate = handlerGate();
@@ -151,6 +151,13 @@ describe('connections', () => {
     };
     await until(async () => (await sessions()) === count, `${count} sessions`);
     expect(await sessions()).toBe(count);
+  });
+
+  it('less than the engine needs are a boot error that says how many those are', async () => {
+    const boot = bootJobs({ types, options: { database: { poolSize: 3 } } });
+    const { code, message } = await refusal(boot);
+    expect(code).toBe('invalid_options');
+    expect(message).toMatch(/database\.poolSize is 3.* 4 connections to MariaDB/);
   });
 });
 

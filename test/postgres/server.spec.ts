@@ -5,7 +5,7 @@ import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { ChildApplication } from '../support/children.js';
 import { createDatabase } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
-import { codeOf } from '../support/refusals.js';
+import { codeOf, refusal } from '../support/refusals.js';
 import { chooseAlike } from './support/clashes.js';
 import { startProxy } from './support/proxy.js';
 import { until, waitForEnd, within } from '../support/waiting.js';
@@ -193,7 +193,6 @@ describe('connections', () => {
   it.each([
     [undefined, 8],
     [6, 6],
-    [2, 6],
     [11, 11],
   ])('with poolSize %s there are %s, beside those of the application', async (poolSize, count) => {
     const database = poolSize === undefined ? {} : { poolSize };
@@ -206,6 +205,13 @@ describe('connections', () => {
     };
     await until(async () => (await sessions()) === count, `${count} sessions`);
     expect(await sessions()).toBe(count);
+  });
+
+  it('less than the engine needs are a boot error that says how many those are', async () => {
+    const boot = bootJobs({ types, options: { database: { poolSize: 5 } } });
+    const { code, message } = await refusal(boot);
+    expect(code).toBe('invalid_options');
+    expect(message).toMatch(/database\.poolSize is 5.* 6 connections to PostgreSQL/);
   });
 });
 

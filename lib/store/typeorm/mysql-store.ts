@@ -59,6 +59,7 @@ export class MysqlStore extends ServerStore {
   /** The poll says it. */
   readonly floorMs = 3000;
   readonly #options: StoreOptions;
+  readonly #readers: number;
   readonly #tables: TableNames;
   readonly #scripts: MysqlJobScripts;
   /** For connections of the host. */
@@ -72,6 +73,7 @@ export class MysqlStore extends ServerStore {
 
   constructor(host: DataSource, options: StoreOptions) {
     super(host, SESSIONS);
+    this.#readers = readersOf(options.poolSize, LANES, 'MariaDB or MySQL');
     this.#options = options;
     this.#tables = tablesOf(host, MYSQL_WORDS);
     this.#scripts = new MysqlJobScripts(this.#tables, true);
@@ -141,7 +143,7 @@ export class MysqlStore extends ServerStore {
     const lanes = {
       insert: lane([]),
       work: lane([]),
-      aside: lane(Array.from({ length: readersOf(this.#options.poolSize, LANES) }, connection)),
+      aside: lane(Array.from({ length: this.#readers }, connection)),
     };
     const { insert, aside } = lanes;
     try {

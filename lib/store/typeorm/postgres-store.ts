@@ -81,6 +81,7 @@ export class PostgresStore extends ServerStore {
   readonly floorMs = 5000;
   caveat: string | undefined;
   readonly #options: StoreOptions;
+  readonly #readers: number;
   readonly #tables: TableNames;
   readonly #scripts: PostgresJobScripts;
   readonly #inserts: PostgresInsertScript;
@@ -92,6 +93,7 @@ export class PostgresStore extends ServerStore {
 
   constructor(host: DataSource, options: StoreOptions) {
     super(host, SESSIONS);
+    this.#readers = readersOf(options.poolSize, WRITE_OR_LISTEN, 'PostgreSQL');
     this.#options = options;
     this.#tables = tablesOf(host, POSTGRES_WORDS);
     this.#scripts = new PostgresJobScripts(this.#tables);
@@ -156,7 +158,7 @@ export class PostgresStore extends ServerStore {
     const make = clientMaker(this.host, 'nestjs-jobs');
     const patience = new AnswerPatience();
     const reads = Array.from(
-      { length: readersOf(this.#options.poolSize, WRITE_OR_LISTEN) },
+      { length: this.#readers },
       () => new Connection(make, searching(1000), patience),
     );
     const notifications = new Notifications(make, this.#channel());

@@ -38,9 +38,17 @@ const CLOSE_PATIENCE_MS = 2000;
 /**
  * How many connections read beside each other, one for the engine's own looks and more for those who
  * ask: what the pool leaves beside so many that write and listen, which no pool does without.
+ *
+ * @throws JobsError `invalid_options` when none is left
  */
-export function readersOf(poolSize: number | undefined, others: number): number {
-  return poolSize === undefined ? 3 : Math.max(1, poolSize - others);
+export function readersOf(poolSize: number | undefined, others: number, server: string): number {
+  if (poolSize !== undefined && poolSize <= others) {
+    throw new JobsError(
+      'invalid_options',
+      `database.poolSize is ${poolSize}, and the engine does not do with less than ${others + 1} connections to ${server}: give it as many or more, or leave the option out.`,
+    );
+  }
+  return poolSize === undefined ? 3 : poolSize - others;
 }
 
 /** What stores on a server have in common: lanes that write beside each other, and whom they tell. */
