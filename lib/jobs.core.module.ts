@@ -1,10 +1,4 @@
-import {
-  Logger,
-  Module,
-  type DynamicModule,
-  type InjectionToken,
-  type Provider,
-} from '@nestjs/common';
+import { Module, type DynamicModule, type InjectionToken, type Provider } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSource } from 'typeorm';
@@ -13,6 +7,7 @@ import { HandlerRegistry } from './engine/handlers.js';
 import type { LogSink } from './engine/log-writer.js';
 import { JOBS_ENTITIES } from './entities/index.js';
 import { JobsExplorer } from './jobs.explorer.js';
+import { PlainLogger } from './jobs.plain-logger.js';
 import { checkName, invalid } from './jobs.option-checks.js';
 import type { JobsModuleOptions, ResolvedOptions } from './jobs.options.js';
 import { resolveGroup, resolveQueue, setLimits } from './jobs.resolve-options.js';
@@ -132,7 +127,7 @@ async function engineOf(
   explorer: JobsExplorer,
   dataSource: DataSource,
 ): Promise<Engine> {
-  const logger = new Logger('JobsEngine');
+  const logger = new PlainLogger('JobsEngine');
   if (isInMemory(String(dataSource.options.database))) {
     logger.warn(
       'The database is in memory: its jobs end with this process, and the engine shares the one connection with the application, so a transaction that is rolled back takes the engine’s writes with it. Use a file for anything but tests.',
@@ -151,7 +146,10 @@ async function engineOf(
   });
 }
 
-async function sinkOf({ logs }: ResolvedOptions, logger: Logger): Promise<LogSink | undefined> {
+async function sinkOf(
+  { logs }: ResolvedOptions,
+  logger: PlainLogger,
+): Promise<LogSink | undefined> {
   if (logs.file === undefined) {
     return undefined;
   }

@@ -7,6 +7,26 @@ export function storableText(text: string): string {
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const LONE_SURROGATES = /\p{Surrogate}/gu;
 
+/**
+ * One line whatever the text holds: nothing in it acts on the terminal that shows it, turns the order
+ * of letters round, or begins a line that looks like another entry.
+ */
+export function plainLine(text: string): string {
+  return text.replace(ACTING, escaped);
+}
+
+/** The same of a stack, whose lines are kept. */
+export function plainLines(text: string): string {
+  return text.replace(ACTING, (char) => (char === '\n' || char === '\t' ? char : escaped(char)));
+}
+
+/** Controls (C0 and C1), what reverses the order of text, and line ends of Unicode. */
+const ACTING = /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu;
+
+function escaped(char: string): string {
+  return char === '\n' ? '\\n' : `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}
+
 /** The text cut to a number of UTF-8 bytes on a character's boundary; a cut says so at its end. */
 export function cutText(text: string, maxBytes: number): string {
   if (text.length * 3 <= maxBytes || Buffer.byteLength(text) <= maxBytes) {

@@ -26,16 +26,26 @@ export function callerOf(request: HttpRequest): Caller | undefined {
   return callers.get(request);
 }
 
-/** What `identify` gave, checked; undefined when it is not an identity. */
-export function toCaller(given: unknown): Caller | undefined {
+/** What `identify` gave, checked; a text says what is wrong with it, without what it was. */
+export function toCaller(given: unknown): Caller | string {
   if (typeof given !== 'object' || given === null) {
-    return undefined;
+    return given === null ? 'null' : typeof given;
   }
   const { tenantId, userId = null, operator = false }: Partial<JobsIdentity> = given;
-  const isFit = isName(tenantId) && (userId === null || isName(userId));
-  return isFit && typeof operator === 'boolean'
+  if (!isName(tenantId)) {
+    return 'an object without a fit tenantId';
+  }
+  if (userId !== null && !isName(userId)) {
+    return 'an object without a fit userId';
+  }
+  return typeof operator === 'boolean'
     ? { tenantId, userId, isOperator: operator }
-    : undefined;
+    : 'an object whose operator is neither true nor false';
+}
+
+/** `identify` has failed a request, and its host was told. */
+export class Unidentified extends Error {
+  override readonly name: string = 'Unidentified';
 }
 
 const UNSTORABLE = /[\0\p{Surrogate}]/u;

@@ -1,5 +1,6 @@
 import { Catch, Logger, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import { pathOf, rawResponse, sendJson, type HttpRequest, type HttpResponse } from './http.js';
+import { plainLine, plainLines } from '../model/text.js';
 import { problemOf } from './problem.js';
 
 /** Answers whatever our routes, and the host's guards in front of them, throw. */
@@ -14,11 +15,12 @@ export class ProblemFilter implements ExceptionFilter {
     const what = `${request.method} ${pathOf(request)}: ${problem.code}`;
     if (rawResponse(response).headersSent) {
       // An interceptor of the host failed over what it saw; the client has its answer.
-      this.#logger.debug(`${what}, after the answer: ${String(thrown)}`);
+      this.#logger.debug(`${what}, after the answer: ${plainLine(String(thrown))}`);
       return;
     }
     if (log) {
-      this.#logger.error(what, thrown instanceof Error ? thrown.stack : String(thrown));
+      const cause = thrown instanceof Error ? (thrown.stack ?? String(thrown)) : String(thrown);
+      this.#logger.error(what, plainLines(cause));
     }
     if (retryAfterSec !== undefined) {
       response.header('Retry-After', String(Math.max(1, Math.ceil(retryAfterSec))));

@@ -1,6 +1,7 @@
 import { HttpException } from '@nestjs/common';
 import { isJobsError, type FieldError, type JobsError } from '../model/errors.js';
 import type { JsonValue } from '../model/json.js';
+import { Unidentified } from './identity.js';
 import { InvalidRequest } from './invalid.js';
 
 /** A problem document (RFC 9457). `code` is stable; members of the code's own stand beside it. */
@@ -40,7 +41,10 @@ export function problemOf(thrown: unknown): ProblemAnswer {
   if (thrown instanceof HttpException) {
     return ofHttpException(thrown);
   }
-  return { problem: document('internal_error', 500, INTERNAL), log: true };
+  return {
+    problem: document('internal_error', 500, INTERNAL),
+    log: !(thrown instanceof Unidentified),
+  };
 }
 
 function ofJobsError(error: JobsError): ProblemAnswer {

@@ -44,6 +44,24 @@ afterEach(() => {
   isNewVersion = false;
 });
 
+it('what a handler throws acts on no terminal, and begins no line of the log that looks like another', async () => {
+  const app = await bootJobs({ types });
+  output = () => {
+    // Nobody awaits it, so its text goes to the log of the application.
+    void Promise.reject(new Error(`red \u001b[31m, \u009b2J, \u202eabc, and\n[Nest] 1 LOG forged`));
+    return new Promise((resolve) => setTimeout(resolve, 60_000).unref());
+  };
+  await app.run(Odd);
+  const texts = ['debug', 'log', 'warn', 'error'].flatMap((level) =>
+    app.log.texts(level as 'warn'),
+  );
+  expect(texts.join('\n')).toContain('red \\u001b[31m, \\u009b2J, \\u202eabc, and');
+  for (const text of texts) {
+    expect(text).not.toMatch(/[\u001b\u009b\u202e]/);
+    expect(text).not.toMatch(/\n\[Nest\]/);
+  }
+});
+
 /** Nothing of the engine was left rejected, and the one slot of the queue is free. */
 async function expectAlive(app: BootedJobs, unhandled: readonly unknown[]): Promise<void> {
   output = () => 'alive';

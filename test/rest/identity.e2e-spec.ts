@@ -90,6 +90,21 @@ describe.each(SERVERS)('identify on %s', (server) => {
     expect(tenants).toEqual([]);
   });
 
+  it('is complained of once for each kind of mistake, however many requests come', async () => {
+    const { fakes } = scoped();
+    let given: unknown;
+    const host = await openFakes({ server, fakes, identify: () => given as JobsIdentity });
+    for (given of [undefined, {}, undefined, { tenantId: 7 }, {}]) {
+      expect((await host.get(`/jobs/${ID}`)).status).toBe(500);
+    }
+    const said = host.log.texts('error');
+    expect(said).toHaveLength(2);
+    expect(said[0]).toMatch(
+      /identify gave undefined, .* return \{ tenantId, userId\?, operator\? \}/,
+    );
+    expect(said[1]).toMatch(/without a fit tenantId/);
+  });
+
   it('is not asked by the health probe', async () => {
     const host = await openFakes({
       server,
