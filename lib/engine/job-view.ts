@@ -78,8 +78,6 @@ export function jobOfCreated(created: Created, isPaused: boolean, params: unknow
   const due = isDue(terms, created.nowMs);
   const { scheduledAtMs } = created;
   const runAtMs = startOf(terms, scheduledAtMs, created.nowMs);
-  // One date for one time: dates are a third of what a job in a bulk enqueue allocates.
-  const scheduledAt = new Date(scheduledAtMs);
   return {
     id: created.id,
     tenantId: terms.tenantId,
@@ -94,9 +92,10 @@ export function jobOfCreated(created: Created, isPaused: boolean, params: unknow
     priority: terms.priority,
     status: 'waiting',
     waitingFor: due ? (isPaused ? 'paused' : 'worker') : 'time',
-    scheduledAt,
-    runAt: runAtMs === scheduledAtMs ? scheduledAt : new Date(runAtMs),
-    updatedAt: scheduledAt,
+    // One for each, though a job in a bulk enqueue allocates little else: whoever changes one changes no other.
+    scheduledAt: new Date(scheduledAtMs),
+    runAt: new Date(runAtMs),
+    updatedAt: new Date(scheduledAtMs),
     startedAt: null,
     finishedAt: null,
     eta: null,

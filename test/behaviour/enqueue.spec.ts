@@ -44,6 +44,15 @@ describe('enqueue in a process without workers', () => {
     });
   });
 
+  it('gives times of which the caller may change one without the others', async () => {
+    const job = await app.jobs.enqueue(Plain);
+    const at = job.scheduledAt.getTime();
+    job.runAt.setFullYear(2001);
+    job.updatedAt.setFullYear(2002);
+    expect(job.scheduledAt.getTime()).toBe(at);
+    expect(job.runAt.getFullYear()).toBe(2001);
+  });
+
   it('stores a waiting job with every default in place', async () => {
     const before = Date.now();
     const job = await app.jobs.enqueue(Plain);
