@@ -143,6 +143,8 @@ describe('jobs that start now, where each statement is a journey', () => {
       .prepare('UPDATE job_rows SET seq = ? WHERE seq = ?')
       .run(seqOfMs(Date.now() + MINUTE) - 1, first?.seq);
     const created = insert(drafts(32));
+    // The one that was tried in vain, two looks for free numbers, and the insert.
+    expect(statements).toBeLessThanOrEqual(4);
     expect(stored()).toEqual(expect.arrayContaining(created.map(asStored)));
     expect(new Set(created.map(({ seq }) => seq)).size).toBe(created.length);
   });
