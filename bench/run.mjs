@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { ADAPTERS, CONCURRENCY, modesOf } from './adapters/index.mjs';
 import { killAll } from './harness/child.mjs';
 import { environment } from './harness/environment.mjs';
+import { leaveOnSignals } from './harness/leaving.mjs';
 import { analyse, markdown } from './harness/report.mjs';
 import { runScenario, scratchFolder } from './harness/runner.mjs';
 import { killServers, missing, stopServers } from './harness/servers.mjs';
@@ -68,7 +69,7 @@ const leave = () => {
   rmSync(base, { recursive: true, force: true });
 };
 process.on('exit', leave);
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
+leaveOnSignals();
 
 if (values.dist) process.env.NESTJS_JOBS_DIST = path.resolve(values.dist);
 await setUp(peers ?? visible);

@@ -51,8 +51,10 @@ export const start = (persistence) => async () => {
       };
     },
     async stop() {
-      kill();
+      admin.disconnect();
+      server.kill('SIGKILL');
       await ended;
+      rmSync(folder, { recursive: true, force: true });
     },
     kill,
   };

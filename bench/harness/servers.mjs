@@ -12,11 +12,13 @@ const SERVERS = {
 
 const started = new Map();
 const running = new Set();
+let isOver = false;
 
 /** Why that server cannot be had on this machine; undefined when it can. */
 export const missing = (kind) => SERVERS[kind].missing?.();
 
 export function server(kind) {
+  if (isOver) throw new Error('The run is over.');
   if (!started.has(kind)) started.set(kind, start(kind));
   return started.get(kind);
 }
@@ -27,14 +29,19 @@ async function start(kind) {
   return server;
 }
 
+/** Ends them, also those that are about to start, and takes their folders away. */
 export async function stopServers() {
-  for (const server of running) {
-    running.delete(server);
-    await server.stop();
-  }
+  isOver = true;
+  await Promise.allSettled(started.values());
+  await Promise.all(
+    [...running].map(async (server) => {
+      await server.stop();
+      running.delete(server);
+    }),
+  );
 }
 
-/** When the run is broken off: there is no time to wait. */
+/** When there is no time to wait. */
 export function killServers() {
   for (const server of running) server.kill();
 }
