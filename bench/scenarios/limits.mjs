@@ -42,7 +42,11 @@ export const S9 = {
     { of: 'withCpu', to: 'withoutCpu', label: 'CPU limited / not limited' },
   ],
   size: { full: 40_000, quick: 20_000 },
-  defaultPeers: { file: ['nestjs-jobs'], server: ['nestjs-jobs-postgres'] },
+  defaultPeers: {
+    file: ['nestjs-jobs'],
+    postgres: ['nestjs-jobs-postgres'],
+    mariadb: ['nestjs-jobs-mariadb'],
+  },
   async run(context, adapter) {
     const measured = {};
     const ways = Object.entries(WAYS);

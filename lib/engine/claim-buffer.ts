@@ -3,13 +3,18 @@ import type { EngineParts } from './engine-parts.js';
 import { comesBack, FailedJobs } from './failed-jobs.js';
 import { changeOfEnding } from './run-end.js';
 
+/** A job that waits for its handler. */
+export interface HeldJob {
+  readonly job: JobEntity;
+  /** Until when it is surely held, by the monotonic clock here. */
+  until: number;
+}
+
 /** Jobs that a queue has claimed and whose handlers it has not called; what it cannot use goes back. */
 export class ClaimBuffer {
   readonly #parts: EngineParts;
   readonly #kept: FailedJobs;
-  #jobs: JobEntity[] = [];
-  /** Until when all of them are surely held, by the monotonic clock here. */
-  #heldUntil = Infinity;
+  #held: HeldJob[] = [];
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
@@ -17,62 +22,63 @@ export class ClaimBuffer {
   }
 
   get size(): number {
-    return this.#jobs.length;
+    return this.#held.length;
   }
 
   runIds(): readonly string[] {
-    return this.#jobs.map((job) => job.runId ?? '');
+    return this.#held.map(({ job }) => job.runId ?? '');
   }
 
   seqs(): readonly number[] {
-    return this.#jobs.map((job) => job.seq);
+    return this.#held.map(({ job }) => job.seq);
   }
 
   /**
-   * Whether leases may have ended while nobody here could renew them, because the event loop was blocked
-   * or the database away: somebody else may be at work on these jobs.
+   * Whether the lease of the next job may have ended while nobody here could renew it, because the
+   * event loop was blocked or the database away: somebody else may be at work on it.
    */
   get isOver(): boolean {
-    return this.#jobs.length > 0 && performance.now() >= this.#heldUntil;
-  }
-
-  get heldUntil(): number {
-    return this.#heldUntil;
+    const [next] = this.#held;
+    return next !== undefined && performance.now() >= next.until;
   }
 
   /** Adds jobs whose leases last at least until then. */
   add(jobs: readonly JobEntity[], heldUntil: number): void {
-    this.#heldUntil = this.#jobs.length === 0 ? heldUntil : Math.min(this.#heldUntil, heldUntil);
-    this.#jobs = this.#jobs.length === 0 ? [...jobs] : [...this.#jobs, ...jobs];
+    const added = jobs.map((job): HeldJob => ({ job, until: heldUntil }));
+    this.#held = this.#held.length === 0 ? added : [...this.#held, ...added];
   }
 
-  /** The leases of all that were here before have been extended. */
-  renewed(heldUntil: number): void {
-    this.#heldUntil = heldUntil;
+  /** The leases of those runs have been extended; what was claimed meanwhile is held as long as before. */
+  renewed(heldUntil: number, runIds: ReadonlySet<string>): void {
+    for (const held of this.#held) {
+      if (runIds.has(held.job.runId ?? '')) {
+        held.until = heldUntil;
+      }
+    }
   }
 
   /** The next job to start. */
-  take(): JobEntity | undefined {
-    return this.#jobs.shift();
+  take(): HeldJob | undefined {
+    return this.#held.shift();
   }
 
   /** Takes out a job that is to be canceled; its handler is not called. Whether it was here. */
   drop(runId: string): boolean {
-    const at = this.#jobs.findIndex((job) => job.runId === runId);
-    const dropped = at < 0 ? [] : this.#jobs.splice(at, 1);
-    void this.giveBack(dropped);
+    const at = this.#held.findIndex(({ job }) => job.runId === runId);
+    const dropped = at < 0 ? [] : this.#held.splice(at, 1);
+    void this.giveBack(dropped.map(({ job }) => job));
     return dropped.length > 0;
   }
 
   /** Drops a job that this worker holds no more. */
   forget(runId: string): void {
-    this.#jobs = this.#jobs.filter((job) => job.runId !== runId);
+    this.#held = this.#held.filter(({ job }) => job.runId !== runId);
   }
 
   async giveBackAll(): Promise<void> {
-    const unstarted = this.#jobs;
-    this.#jobs = [];
-    await this.giveBack(unstarted);
+    const unstarted = this.#held;
+    this.#held = [];
+    await this.giveBack(unstarted.map(({ job }) => job));
   }
 
   /** Puts claimed jobs in line again, as if they had not been claimed. */

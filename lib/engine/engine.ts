@@ -17,6 +17,7 @@ import type { HandlerRegistry } from './handlers.js';
 import { Heartbeat } from './heartbeat.js';
 import { interruptRuns, type Interruption } from './interrupt.js';
 import { LateRejections } from './late-rejections.js';
+import { limitScopes } from './limit-scopes.js';
 import { Limits } from './limits.js';
 import { LogBacklog } from './log-backlog.js';
 import type { LogSink } from './log-writer.js';
@@ -165,6 +166,14 @@ export class Engine {
       loop(reaper(this.#parts)),
       loop(expiry(this.#parts)),
       loop(retention(this.#parts)),
+      loop(
+        limitScopes(
+          this.#parts,
+          () => this.#queues.keys(),
+          () => this.#paused.limited,
+          () => this.refreshPaused(),
+        ),
+      ),
       this.#promoter,
       this.#dependents,
       this.#attend,

@@ -98,7 +98,7 @@ export class Heartbeat {
     const held = await store.jobs.renew(workerId, durationMs);
     const stored = new Set(held.map((run) => run.runId));
     for (const queue of this.#queues) {
-      queue.renewed(heldUntil);
+      queue.renewed(heldUntil, before);
       for (const runId of queue.heldRunIds()) {
         if (before.has(runId) && !stored.has(runId)) {
           // Buffered: its handler was not called, and somebody else has the job.

@@ -1,7 +1,7 @@
 import { defer, filter, map, startWith, Subject, type Observable } from 'rxjs';
 import type { JobEntity } from '../entities/job.entity.js';
 import type { JobEvent, JobProgressEvent } from '../model/job.js';
-import { ClaimBuffer } from './claim-buffer.js';
+import { ClaimBuffer, type HeldJob } from './claim-buffer.js';
 import type { EngineParts } from './engine-parts.js';
 import { Execution, type ExecutionHost } from './execution.js';
 import { comesBack, FailedJobs } from './failed-jobs.js';
@@ -200,11 +200,13 @@ export class QueueRunner implements ExecutionHost {
     return this.#buffer.drop(runId);
   }
 
-  /** The leases of all that this queue held when it was asked last until then at least. */
-  renewed(heldUntil: number): void {
-    this.#buffer.renewed(heldUntil);
+  /** The leases of those runs last until then at least. */
+  renewed(heldUntil: number, runIds: ReadonlySet<string>): void {
+    this.#buffer.renewed(heldUntil, runIds);
     for (const execution of this.#running.values()) {
-      execution.heldUntil = heldUntil;
+      if (runIds.has(execution.runId)) {
+        execution.heldUntil = heldUntil;
+      }
     }
   }
 
@@ -264,12 +266,12 @@ export class QueueRunner implements ExecutionHost {
           this.giveBackBuffer();
           break;
         }
-        const job = this.#buffer.take();
-        if (job === undefined) {
+        const next = this.#buffer.take();
+        if (next === undefined) {
           this.#slots.release();
           break;
         }
-        this.#start(job, true);
+        this.#start(next);
       }
     } finally {
       this.#isPumping = false;
@@ -342,7 +344,7 @@ export class QueueRunner implements ExecutionHost {
     }
   }
 
-  #start(job: JobEntity, marks: boolean): void {
+  #start({ job, until }: HeldJob): void {
     const type = this.#parts.handlers.get(job.type);
     if (type === undefined) {
       // Only registered types are claimed, so this cannot be; the job goes back untouched.
@@ -352,10 +354,10 @@ export class QueueRunner implements ExecutionHost {
     }
     const wasMarked = job.startedAtMs !== null;
     const execution = new Execution(this.#parts, type, job, this);
-    execution.heldUntil = this.#buffer.heldUntil;
+    execution.heldUntil = until;
     this.#running.set(execution.runId, execution);
     this.#countChanged();
-    if (marks && !wasMarked) {
+    if (!wasMarked) {
       this.#markLater(execution);
     }
     execution.start();

@@ -13,7 +13,7 @@ export interface WorkerQuery {
 
 /** Types, groups, queues and workers. */
 export interface CatalogStore {
-  /** Records what this process declares. */
+  /** Records what this process declares; the scopes of limits for a day. */
   declare(
     types: readonly JobTypeEntity[],
     groups: readonly JobGroupEntity[],

@@ -118,6 +118,8 @@ export interface JobStore {
    * stored beside; one process at a time does so for a queue.
    */
   claimWithin(request: LimitedRequest): Promise<LimitedClaim>;
+  /** Which of those types have jobs in line that limits are or were counted by: only `claimWithin` sees them. */
+  keyedTypes(types: readonly string[]): Promise<readonly string[]>;
   /** `locked` → `running` if limits leave room; `full` if not: then the next place is this job's. */
   comeBack(id: string, runId: string, limits: Limited): Promise<ChangeResult | 'full' | undefined>;
   /** Ends runs as completed; false for those that are not running under that run any more. */

@@ -21,7 +21,7 @@ export function catalogStore(
   return {
     declare: (types, groups, scopes) =>
       writer().write(
-        quietly(() => declare(tables, types, groups, scopes)),
+        quietly((now) => declare(tables, types, groups, scopes, now)),
         'engine',
       ),
     setPaused: (queue, paused) =>
@@ -46,8 +46,9 @@ function* declare(
   types: readonly JobTypeEntity[],
   groups: readonly JobGroupEntity[],
   scopes: readonly string[],
+  nowMs: number,
 ): Script<void> {
-  yield* declareScopes(t, scopes);
+  yield* declareScopes(t, scopes, nowMs);
   for (const group of groups) {
     yield* query(
       `INSERT INTO ${t.groups} (name, queue_name, description) VALUES (?, ?, ?)

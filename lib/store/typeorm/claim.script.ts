@@ -53,7 +53,10 @@ export abstract class ClaimScript implements Claims {
   }
 
   /** The lanes that a worker serves; of all channels those that have jobs which are ready in such a way. */
-  *lanesOf({ types, channels }: ClaimRequest, ready: readonly number[]): Script<readonly Lane[]> {
+  *lanesOf(
+    { types, channels }: Pick<ClaimRequest, 'types' | 'channels'>,
+    ready: readonly number[],
+  ): Script<readonly Lane[]> {
     if (channels !== '*') {
       return types.flatMap((type) => channels.map((channel): Lane => [type, channel]));
     }

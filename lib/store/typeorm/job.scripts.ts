@@ -47,7 +47,12 @@ export class JobScripts {
 
   /** Ends runs as completed; true for each that was still running under its run. */
   *complete(completions: readonly Completion[], nowMs: number): Script<readonly boolean[]> {
-    const ended = completions.map((each) => [each.seq, each.runId, each.startedAtMs, each.result]);
+    const ended = bySeq(completions).map((each) => [
+      each.seq,
+      each.runId,
+      each.startedAtMs,
+      each.result,
+    ]);
     yield* query(this.#completeSql, [nowMs, nowMs, JSON.stringify(ended)]);
     // Counting is cheaper than RETURNING; only when somebody lost is it asked who.
     const changed = yield* query(CHANGES_SQL);
@@ -269,6 +274,11 @@ export class JobScripts {
         timeout_sec = COALESCE(?, timeout_sec)
       WHERE seq = ? AND run_id = ? AND status IN ${ACTIVE} RETURNING seq`;
   }
+}
+
+/** As their rows lie: keys that take turns end in an order that goes to and fro in the table. */
+export function bySeq(completions: readonly Completion[]): readonly Completion[] {
+  return completions.toSorted((a, b) => a.seq - b.seq);
 }
 
 /** A row nobody has changed since it was read; nor has a job begun to wait for it. */

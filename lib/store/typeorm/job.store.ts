@@ -204,6 +204,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
       }
       return claimed;
     },
+    keyedTypes: (types) => read(() => limited.keyedTypes(types)),
     comeBack: async (id, runId, request) =>
       (await writer()).write((now) => limited.comeBack(id, runId, request, now), 'engine'),
     complete: (completion) => parts.writer().add(completeKind, completion, 'engine'),

@@ -155,10 +155,10 @@ export class LimitRoom {
     return true;
   }
 
-  /** One was taken in fact. */
-  noteTaken(place: Place): void {
+  /** So many were taken in fact. */
+  noteTaken(place: Place, count: number): void {
     for (const bucket of place) {
-      bucket.taken += 1;
+      bucket.taken += count;
     }
   }
 

@@ -21,6 +21,7 @@ export interface InLine {
 /** A line to take from: the jobs of a lane with that key, or those without one. */
 export interface Line extends InLine {
   readonly most: number;
+  readonly place: Place;
   /** How many it has given. */
   got: number;
 }
@@ -162,11 +163,11 @@ export class Search {
 
 /** What to take of keys that are each in one lane: they take turns, one job each, while there is room. */
 export function allot(turns: readonly Turn[], wanted: number, room: LimitRoom): readonly Line[] {
-  const lines = turns.flatMap(({ key, lanes: [lane] }) =>
+  const lines: (Line & { most: number })[] = turns.flatMap(({ key, lanes: [lane] }) =>
     lane === undefined ? [] : [{ lane, key, most: 0, got: 0, place: room.place(lane.type, key) }],
   );
   let left = wanted;
-  for (let round: readonly (typeof lines)[number][] = lines; left > 0 && round.length > 0;) {
+  for (let round: typeof lines = lines; left > 0 && round.length > 0;) {
     round = round.filter((line) => {
       if (left <= 0 || !room.tryTake(line.place)) {
         return false;
@@ -194,9 +195,16 @@ export function linesOf(
         key,
         most: Math.min(each, room.in(room.place(lane.type, key))),
         got: 0,
+        place: room.place(lane.type, key),
       })),
     ),
-    ...[...unkeyed].map((lane) => ({ lane, key: null, most: wanted, got: 0 })),
+    ...[...unkeyed].map((lane) => ({
+      lane,
+      key: null,
+      most: wanted,
+      got: 0,
+      place: room.place(lane.type, ''),
+    })),
   ].filter(({ most }) => most > 0);
 }
 
@@ -236,7 +244,7 @@ export function choose(
         if (chosen.length >= wanted) {
           return chosen;
         }
-        if (room.tryTake(placeOf(next.value, room))) {
+        if (room.tryTake(next.value.line.place)) {
           chosen.push(next.value);
           again.push(line);
           break;
@@ -260,10 +268,6 @@ export function inTurns(jobs: readonly JobEntity[]): readonly JobEntity[] {
     (ranks[rank] ??= []).push(job);
   }
   return ranks.flat();
-}
-
-function placeOf({ line }: Candidate, room: LimitRoom): Place {
-  return room.place(line.lane.type, line.key ?? '');
 }
 
 /** The order in which jobs of a line are taken. */

@@ -12,6 +12,9 @@ export interface LimitState {
   readonly taken: readonly TakenRow[];
 }
 
+/** So long a scope is remembered that nobody declares any more. */
+const SCOPE_KEPT_MS = 86_400_000;
+
 /** Rows of one statement that remembers; few sizes, so that few statements are kept prepared. */
 const SIZES = [64, 8, 1];
 
@@ -29,11 +32,18 @@ export class LimitRows {
     this.#lock = lock;
   }
 
-  /** Locks the scopes until the transaction ends. The first one is the queue's. */
-  *take(scopes: readonly string[], queue: string): Script<LimitState> {
+  /**
+   * Locks the scopes until the transaction ends. The first one is the queue's. Who declares no limit
+   * takes without a lock what nobody remembers to be limited.
+   */
+  *take(
+    scopes: readonly string[],
+    queue: string,
+    { declares, nowMs }: { readonly declares: boolean; readonly nowMs: number },
+  ): Script<LimitState> {
     let rows = yield* this.#locked(scopes, queue);
-    if (rows.length < scopes.length) {
-      yield* declareScopes(this.#t, scopes);
+    if (rows.length < scopes.length && declares) {
+      yield* declareScopes(this.#t, scopes, nowMs);
       rows = yield* this.#locked(scopes, queue);
     }
     return {
@@ -69,7 +79,10 @@ export class LimitRows {
     ]);
   }
 
-  *remember(rows: readonly (TakenRow & { readonly untilMs: number })[]): Script<void> {
+  *remember(
+    rows: readonly (TakenRow & { readonly untilMs: number })[],
+    nowMs: number,
+  ): Script<void> {
     for (let from = 0; from < rows.length;) {
       const size = SIZES.find((each) => rows.length - from >= each) ?? 1;
       const part = rows.slice(from, from + size);
@@ -81,8 +94,7 @@ export class LimitRows {
           scope,
           key,
           JSON.stringify(taken),
-          // The row of a scope stays.
-          key === '' ? null : untilMs,
+          key === '' ? Math.max(untilMs, nowMs + SCOPE_KEPT_MS) : untilMs,
         ]),
       );
       from += size;
@@ -97,7 +109,7 @@ export class LimitRows {
     return rows.length > 0;
   }
 
-  /** Forgets keys of which nothing counts any more. */
+  /** Forgets keys of which nothing counts any more, and scopes that nobody declares any more. */
   *forget(nowMs: number): Script<void> {
     yield* query(`DELETE FROM ${this.#t.limits} WHERE until_ms IS NOT NULL AND until_ms < ?`, [
       nowMs,
@@ -114,16 +126,18 @@ export class LimitRows {
   }
 }
 
-/** Records that there are limits, for processes that do not know them. */
-export function* declareScopes(t: TableNames, scopes: readonly string[]): Script<void> {
+/** Records for a day that there are limits, for processes that do not know them. */
+export function* declareScopes(
+  t: TableNames,
+  scopes: readonly string[],
+  nowMs: number,
+): Script<void> {
   // In one order, so that two who declare do not wait for each other in a circle.
   for (const scope of scopes.toSorted()) {
     yield* query(
-      t.words.insertNew(
-        `INSERT INTO ${t.limits} (scope, limit_key) VALUES (?, '')`,
-        'scope, limit_key',
-      ),
-      [scope],
+      `INSERT INTO ${t.limits} (scope, limit_key, until_ms) VALUES (?, '', ?)
+       ${t.words.replacing('scope, limit_key', ['until_ms'])}`,
+      [scope, nowMs + SCOPE_KEPT_MS],
     );
   }
 }

@@ -28,6 +28,9 @@ export const NONE: LimitedClaim = {
   nextInMs: undefined,
 };
 
+/** What a worker takes jobs of. */
+export type Served = Pick<LimitedRequest, 'types' | 'channels'>;
+
 /** Jobs from before there was a limit that get a key at once. */
 const MOST_ADOPTED = 500;
 
@@ -60,7 +63,8 @@ export abstract class LimitedClaims {
       return NONE;
     }
     const { queue, limits } = request;
-    const state = yield* this.#rows.take(scopesOf(queue, limits), queue);
+    const declares = limits.size > 0;
+    const state = yield* this.#rows.take(scopesOf(queue, limits), queue, { declares, nowMs });
     const lanes = state.isPaused ? [] : yield* this.lanes(request);
     if (lanes.length === 0) {
       return NONE;
@@ -87,7 +91,7 @@ export abstract class LimitedClaims {
       const [now] = yield* query(`SELECT ${this.now}`);
       room.passTime(Number(now?.[0]));
     }
-    yield* this.#rows.remember(room.remembered());
+    yield* this.#rows.remember(room.remembered(), nowMs);
     if (turn !== null && turn !== state.turn) {
       yield* this.#rows.turnTo(queueScope(queue), turn);
     }
@@ -108,7 +112,8 @@ export abstract class LimitedClaims {
     request: Pick<LimitedRequest, 'queue' | 'limits'>,
     nowMs: number,
   ): Script<ChangeResult | 'full' | undefined> {
-    yield* this.#rows.take(scopesOf(request.queue, request.limits), request.queue);
+    const scopes = scopesOf(request.queue, request.limits);
+    yield* this.#rows.take(scopes, request.queue, { declares: true, nowMs });
     const job = yield* this.#scripts.find(id, undefined);
     if (job === undefined || job.runId !== runId || job.status !== 'locked') {
       return undefined;
@@ -138,7 +143,14 @@ export abstract class LimitedClaims {
     return lanes.length > 0 && (yield* this.turns(lanes, null, 1)).length > 0;
   }
 
-  /** Whether rates remember keys of which nothing counts any more. */
+  /** Which of those types have jobs in line that have a key. */
+  *keyedTypes(types: readonly string[]): Script<readonly string[]> {
+    const lanes = yield* this.lanes({ types, channels: '*' });
+    const found = lanes.length === 0 ? [] : yield* this.turns(lanes, null, 1);
+    return [...new Set(found.filter(({ key }) => key !== null).map(({ lane }) => lane.type))];
+  }
+
+  /** Whether anything is remembered of which nothing counts any more. */
   isAnyOver(nowMs: number): Script<boolean> {
     return this.#rows.isAnyOver(nowMs);
   }
@@ -148,7 +160,7 @@ export abstract class LimitedClaims {
     return this.#rows.forget(nowMs);
   }
 
-  protected abstract lanes(request: LimitedRequest): Script<readonly LimitLane[]>;
+  protected abstract lanes(request: Served): Script<readonly LimitLane[]>;
 
   /**
    * The keys that have jobs in line, so many of each lane at the most and behind that one, in their
@@ -242,22 +254,20 @@ export abstract class LimitedClaims {
       const seqs = chosen.map(({ seq }) => seq);
       jobs = seqs.length === 0 ? [] : yield* this.take(seqs, request, room.nowMs);
     }
-    const nameOf = (type: string, channel: string, key: string | null): string =>
-      isSimple ? (key ?? '') : `${type}\n${channel}\n${key}`;
+    const nameOf = (type: string, channel: string, key: string | null): string | null =>
+      isSimple ? key : `${type}\n${channel}\n${key}`;
     const byName = new Map(
       lines.map((line) => [nameOf(line.lane.type, line.lane.channel, line.key), line]),
     );
     for (const { type, channel, limitKey } of jobs) {
-      room.noteTaken(room.place(type, limitKey ?? ''));
-      const line = byName.get(nameOf(type, channel, limitKey));
-      if (line !== undefined) {
-        line.got += 1;
-      }
+      // Every job is of one of the lines that were asked for.
+      (byName.get(nameOf(type, channel, limitKey)) as Line).got += 1;
+    }
+    for (const { place, got } of lines) {
+      room.noteTaken(place, got);
     }
     // A line that gave all it was asked for may have more, for which there may be room.
-    const isMore = lines.some(
-      ({ lane, key, most, got }) => got >= most && room.in(room.place(lane.type, key ?? '')) > 0,
-    );
+    const isMore = lines.some(({ place, most, got }) => got >= most && room.in(place) > 0);
     return { jobs, turn: turn ?? undefined, isMore };
   }
 

@@ -13,6 +13,7 @@ import { readBeside } from '../../typeorm/beside.script.js';
 import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from '../../typeorm/job.columns.js';
 import {
   ACTIVE,
+  bySeq,
   endsAlone,
   heldOfRow,
   JobScripts,
@@ -57,7 +58,7 @@ export class MysqlJobScripts extends JobScripts {
     nowMs: number,
   ): Script<readonly boolean[]> {
     yield* this.#takeOne(completions);
-    const sorted = completions.toSorted((a, b) => a.seq - b.seq);
+    const sorted = bySeq(completions);
     const parts = [
       ...chunks(
         sorted.filter(({ result }) => result === null),

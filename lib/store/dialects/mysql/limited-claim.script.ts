@@ -9,7 +9,7 @@ import {
   type LimitLane,
   type Line,
 } from '../../typeorm/limit-turns.js';
-import { LimitedClaims } from '../../typeorm/limited-claim.script.js';
+import { LimitedClaims, type Served } from '../../typeorm/limited-claim.script.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { query, type Script, type SqlValue } from '../sql.js';
 import { MAY_START, ORDER, type MysqlClaimScript } from './claim.script.js';
@@ -34,7 +34,7 @@ export class MysqlLimitedClaims extends LimitedClaims {
     this.#ready = `FROM ${tables.jobs} FORCE INDEX (${tables.index('jobs_ready')})`;
   }
 
-  protected override *lanes(request: LimitedRequest): Script<readonly LimitLane[]> {
+  protected override *lanes(request: Served): Script<readonly LimitLane[]> {
     const lanes = yield* this.#claims.lanesOf(request, [1, 2]);
     return lanes.map(([type, channel]) => ({ type, line: type, channel }));
   }

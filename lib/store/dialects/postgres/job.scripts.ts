@@ -1,5 +1,5 @@
 import type { Completion, HeldRun, RunLines, RunReport, TransactionRun } from '../../store.js';
-import { ACTIVE, endsAlone, heldOfRow, JobScripts } from '../../typeorm/job.scripts.js';
+import { ACTIVE, bySeq, endsAlone, heldOfRow, JobScripts } from '../../typeorm/job.scripts.js';
 import { READY } from '../../typeorm/ready.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { seqOfId } from '../shared/row-numbers.js';
@@ -46,18 +46,19 @@ export class PostgresJobScripts extends JobScripts {
     completions: readonly Completion[],
     nowMs: number,
   ): Script<readonly boolean[]> {
-    const seqs = numbers(completions.map((each) => each.seq));
+    const ended = bySeq(completions);
+    const seqs = numbers(ended.map((each) => each.seq));
     yield {
       sql: this.#completeSql,
       params: [
         nowMs,
         nowMs,
         seqs,
-        joined(completions.map((each) => each.runId)),
-        numbers(completions.map((each) => each.startedAtMs)),
-        completions.every((each) => each.result === null)
+        joined(ended.map((each) => each.runId)),
+        numbers(ended.map((each) => each.startedAtMs)),
+        ended.every((each) => each.result === null)
           ? null
-          : joined(completions.map((each) => each.result)),
+          : joined(ended.map((each) => each.result)),
       ],
       alone: true,
       fuses: 'ahead',

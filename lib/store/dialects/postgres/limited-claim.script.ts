@@ -10,7 +10,7 @@ import {
   type LimitLane,
   type Line,
 } from '../../typeorm/limit-turns.js';
-import { LimitedClaims } from '../../typeorm/limited-claim.script.js';
+import { LimitedClaims, type Served } from '../../typeorm/limited-claim.script.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { query, type Script } from '../sql.js';
 import { numbers, texts } from './arrays.js';
@@ -36,7 +36,7 @@ export class PostgresLimitedClaims extends LimitedClaims {
     this.#candidates = [this.#candidatesSql(true), this.#candidatesSql(false)];
   }
 
-  protected override *lanes(request: LimitedRequest): Script<readonly LimitLane[]> {
+  protected override *lanes(request: Served): Script<readonly LimitLane[]> {
     const lanes = yield* this.#claims.lanesOf(request, [1, 2]);
     return lanes.map(([type, channel]) => ({ type, line: type, channel }));
   }

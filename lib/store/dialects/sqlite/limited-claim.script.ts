@@ -11,7 +11,7 @@ import {
   type LimitLane,
   type Line,
 } from '../../typeorm/limit-turns.js';
-import { LimitedClaims } from '../../typeorm/limited-claim.script.js';
+import { LimitedClaims, type Served } from '../../typeorm/limited-claim.script.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { query, type Script, type SqlValue } from '../sql.js';
 import { MAY_START, ORDER, type SqliteClaimScript } from './claim.script.js';
@@ -47,7 +47,7 @@ export class SqliteLimitedClaims extends LimitedClaims {
     this.#next = [this.#turnsSql('>='), this.#turnsSql('>')];
   }
 
-  protected override *lanes(request: LimitedRequest): Script<readonly LimitLane[]> {
+  protected override *lanes(request: Served): Script<readonly LimitLane[]> {
     this.#declared = yield* this.#declarations.byNumber();
     const types = new Set(request.types);
     const own = [...this.#declared.values()].filter(({ type }) => types.has(type));
@@ -118,15 +118,19 @@ export class SqliteLimitedClaims extends LimitedClaims {
     nowMs: number,
   ): Script<readonly JobEntity[]> {
     const wanted = lines.reduce((sum, { most }) => sum + most, 0);
-    const jobs: JobEntity[] = [];
+    const seqs: number[] = [];
     for (let from = 0; from < lines.length;) {
       const size = SIZES.find((each) => lines.length - from >= each) ?? 1;
       const params = lines
         .slice(from, from + size)
         .flatMap(({ lane, key, most }): SqlValue[] => [lane.line, lane.channel, key, most]);
-      jobs.push(...(yield* this.#takeOf(this.#linesSql(size), params, request, nowMs)));
+      for (const [seq] of yield* query(this.#linesSql(size), params)) {
+        seqs.push(Number(seq));
+      }
       from += size;
     }
+    // Found first and changed then: each change would else look at the cursors of all lines.
+    const jobs = [...(yield* this.take(seqs, request, nowMs))];
     // A line that gave less has no more, or begins with jobs that have expired.
     if (jobs.length < wanted && (yield* this.#hasExpired(nowMs))) {
       const given = new Map<string | null, number>();
