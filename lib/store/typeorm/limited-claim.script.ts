@@ -260,8 +260,10 @@ export abstract class LimitedClaims {
       lines.map((line) => [nameOf(line.lane.type, line.lane.channel, line.key), line]),
     );
     for (const { type, channel, limitKey } of jobs) {
-      // Every job is of one of the lines that were asked for.
-      (byName.get(nameOf(type, channel, limitKey)) as Line).got += 1;
+      const line = byName.get(nameOf(type, channel, limitKey));
+      if (line !== undefined) {
+        line.got += 1;
+      }
     }
     for (const { place, got } of lines) {
       room.noteTaken(place, got);
