@@ -392,11 +392,12 @@ describe('expiry', () => {
 
   it('leaves a job alone that has started once and waits for its retry', async () => {
     const app = await bootJobs({ types: [FailsOnce] });
-    const expiresAt = new Date(Date.now() + 500);
+    // Late enough for the first start on a busy machine, and over before the second.
+    const expiresAt = new Date(Date.now() + 2500);
     const { id } = await app.jobs.enqueue(FailsOnce, undefined, {
       expiresAt,
       maxRetries: 1,
-      retryDelay: 1000,
+      retryDelay: 2600,
     });
     const job: Job = await waitForEnd(app.jobs, id);
     expect(job).toMatchObject({ status: 'completed', retries: 1 });
