@@ -8,6 +8,8 @@ export { JobEntity, type JobField } from './entities/job.entity.js';
 export { JobExtrasEntity } from './entities/job-extras.entity.js';
 export { JobGroupEntity } from './entities/job-group.entity.js';
 export { JobLogEntity } from './entities/job-log.entity.js';
+export { JobSignalEntity } from './entities/job-signal.entity.js';
+export { JobStepEntity } from './entities/job-step.entity.js';
 export { JobTypeEntity } from './entities/job-type.entity.js';
 export { JobQueueEntity } from './entities/queue.entity.js';
 export { JobRunEntity } from './entities/run.entity.js';
@@ -89,6 +91,7 @@ export type {
   ParamsInput,
   ParamsOf,
   ResultOf,
+  WaitForSignalOptions,
 } from './model/job-type.js';
 export type { JsonObject, JsonValue } from './model/json.js';
 export type { JobProgress } from './model/progress.js';

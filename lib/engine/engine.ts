@@ -1,4 +1,5 @@
 import type { Observable } from 'rxjs';
+import type { JobEntity } from '../entities/job.entity.js';
 import type { JobGroupEntity } from '../entities/job-group.entity.js';
 import { newId } from '../model/id.js';
 import type { JobEvent, JobRun } from '../model/job.js';
@@ -27,6 +28,7 @@ import { Operations } from './operations.js';
 import { PausedQueues } from './paused-queues.js';
 import { QueueRunner } from './queue-runner.js';
 import { RemoteWatch } from './remote-watch.js';
+import { sendSignal, type Sending } from './steps-signal.js';
 import { watchJob } from './watch.js';
 import { within } from './within.js';
 
@@ -245,6 +247,11 @@ export class Engine {
     options: { readonly tenantId?: string; readonly after?: number },
   ): Observable<JobEvent> {
     return watchJob(this.#parts, id, options);
+  }
+
+  /** Sends a job a signal. @throws JobsError */
+  signal(id: string, sending: Sending): Promise<JobEntity> {
+    return sendSignal(this.#parts, id, sending);
   }
 
   /** Takes runs from their workers; what became of them. */

@@ -97,6 +97,12 @@ export class HandlerCall {
         run.settle({ kind: 'timeout' });
         return;
       }
+      const { release } = this.#context;
+      if (release !== undefined) {
+        // It did not let pass what ends the run.
+        run.settle(release);
+        return;
+      }
       result = resultText(value, run.parts.options.limits);
     } catch (error) {
       run.settle({ kind: 'failed', error: run.errorText(error), isRetryable: false });
@@ -136,6 +142,9 @@ export class HandlerCall {
   /** What something thrown means for the run; undefined when it has ended already. Never throws. */
   async meaningOf(thrown: unknown): Promise<Ending | undefined> {
     const run = this.#run;
+    if (this.#context.release !== undefined && run.abortReason?.code !== 'timeout') {
+      return this.#context.release;
+    }
     try {
       return await endingOf(thrown, {
         abortReason: run.abortReason,

@@ -178,7 +178,8 @@ function waitingFor(job: JobEntity, { isPaused, nowMs }: ViewContext): WaitingFo
     }
   }
   if (job.ready === 0 && job.runAtMs > nowMs) {
-    return job.retries > 0 ? 'retry' : 'time';
+    // A run that ends well, to sleep, leaves no error.
+    return job.retries > 0 && job.error !== null ? 'retry' : 'time';
   }
   return isPaused ? 'paused' : 'worker';
 }

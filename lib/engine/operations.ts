@@ -4,6 +4,7 @@ import { isActive, isFinal } from '../model/job-status.js';
 import { toJsonText } from '../model/json-text.js';
 import { effectOf, type JobOperation, type OperationEffect } from '../model/operations.js';
 import { cutText, storableText } from '../model/text.js';
+import { withoutWait } from '../model/extras.js';
 import type { ChangeResult, JobChange } from '../store/store.js';
 import { sweepDeleted } from './duties.js';
 import type { EngineParts } from './engine-parts.js';
@@ -181,6 +182,7 @@ export class Operations {
         runId: null,
         workerId: null,
         runOutcome: null,
+        extras: withoutWait(job.extras),
         expiresAtMs: job.expiresAtMs !== null && job.expiresAtMs <= nowMs ? null : job.expiresAtMs,
         ...this.#details(options.reason),
       },

@@ -1,9 +1,11 @@
 import type { EnqueueOptions } from '../model/enqueue-options.js';
 import type { EnqueuedJob, Job, RetryPolicy } from '../model/job.js';
-import type { JobContext, RescheduleOptions } from '../model/job-type.js';
+import type { Duration } from '../model/duration.js';
+import type { JobContext, RescheduleOptions, WaitForSignalOptions } from '../model/job-type.js';
 import type { JobTypeRef, ParamsInput, ParamsOf, ResultOf } from '../model/job-type.js';
 import type { JsonObject, JsonValue } from '../model/json.js';
 import { toJsonText } from '../model/json-text.js';
+import type { Ending } from '../model/outcome.js';
 import type { JobProgress } from '../model/progress.js';
 import { SteeringSignal } from '../model/signals.js';
 import type { RunReport } from '../store/store.js';
@@ -16,6 +18,7 @@ import type { HandledRun } from './run.js';
 import { etaByTimeout } from './run-clock.js';
 import { checkHolds, leaseLost } from './run-lease.js';
 import { RunTransaction } from './run-transaction.js';
+import { RunSteps } from './steps.js';
 
 /** What a handler is given. Everything that costs is made when it is first asked for. */
 export class RunContext implements JobContext {
@@ -24,6 +27,7 @@ export class RunContext implements JobContext {
   #job: Job | undefined;
   #log: RunLogger | undefined;
   #transaction: RunTransaction | undefined;
+  #steps: RunSteps | undefined;
 
   constructor(run: HandledRun) {
     this.#run = run;
@@ -37,6 +41,11 @@ export class RunContext implements JobContext {
   /** Whether a transaction of this handler is open. */
   get isInTransaction(): boolean {
     return this.#transaction?.joined !== undefined;
+  }
+
+  /** How the run ends, whatever its handler does: its job sleeps, or waits for a signal. */
+  get release(): Ending | undefined {
+    return this.#steps?.release;
   }
 
   get job(): Job {
@@ -173,7 +182,28 @@ export class RunContext implements JobContext {
     options: { complete?: boolean } = {},
   ): Promise<T> {
     this.#transaction ??= new RunTransaction(this.#run, () => this.#log);
-    return this.#transaction.begin(work, options);
+    const remembered = this.#steps === undefined ? undefined : await this.#steps.write();
+    return this.#transaction.begin(work, options, remembered);
+  }
+
+  async step<T>(name: string, fn: () => T | Promise<T>): Promise<T> {
+    return this.#openSteps().step(name, fn);
+  }
+
+  async sleep(duration: Duration): Promise<void> {
+    return this.#openSteps().sleep(duration);
+  }
+
+  async waitForSignal<T = JsonValue>(
+    name: string,
+    options?: WaitForSignalOptions,
+  ): Promise<T | undefined> {
+    return (await this.#openSteps().waitForSignal(name, options)) as T | undefined;
+  }
+
+  #openSteps(): RunSteps {
+    this.#steps ??= new RunSteps(this.#run);
+    return this.#steps;
   }
 
   async #report(report: Partial<RunReport>): Promise<void> {

@@ -8,6 +8,8 @@ import { checkOptionKeys } from './option-keys.js';
 import type { HandledRun } from './run.js';
 import { checkHolds } from './run-lease.js';
 import { resultText } from './run-end.js';
+import type { RememberedWrite } from './steps.js';
+import { inScope, scopeOf } from './steps-scope.js';
 
 const TRANSACTION_KEYS: ReadonlySet<string> = new Set(['complete']);
 
@@ -37,6 +39,7 @@ export class RunTransaction {
   async begin<T>(
     work: (manager: unknown) => Promise<T>,
     options: { complete?: boolean },
+    remembered?: RememberedWrite,
   ): Promise<T> {
     checkOptionKeys(options, TRANSACTION_KEYS);
     const { complete = false } = options;
@@ -51,6 +54,10 @@ export class RunTransaction {
       );
     }
     checkHolds(this.#run, 'its transaction was not begun');
+    if (remembered?.known !== undefined) {
+      // An earlier run has made it, and its step is not done.
+      return remembered.known.value as T;
+    }
     const { over } = this.#run;
     let ended: ChangeResult | undefined;
     const before = {
@@ -72,13 +79,19 @@ export class RunTransaction {
         async (manager, joined) => {
           this.#joined = joined;
           this.#run.progress.join(joined);
-          const value = await work(manager);
+          const step = scopeOf(runId)?.step;
+          const given = await inScope({ runId, step, isInTransaction: true }, () => work(manager));
+          const value =
+            remembered === undefined || complete
+              ? given
+              : ((await remembered.store(joined, given)) as T);
           await this.#run.progress.writeJoined();
           logged = complete ? await this.#logIn(joined) : 0;
           ended = complete ? await this.#completeIn(joined, value) : undefined;
           return value;
         },
       );
+      remembered?.committed();
       if (ended !== undefined) {
         this.#run.settledElsewhere(ended);
       }

@@ -34,6 +34,8 @@ export interface HandledRun extends ServedRun {
     join(joined: JoinedTransaction): void;
     writeJoined(): Promise<void>;
     leave(): void;
+    /** The run has got on, whatever it reports. */
+    moved(): void;
   };
   /** The job as the handler sees it. */
   view(params: unknown): Job;

@@ -3,6 +3,8 @@ import { JobExtrasEntity } from './job-extras.entity.js';
 import { JobEntity } from './job.entity.js';
 import { JobGroupEntity } from './job-group.entity.js';
 import { JobLogEntity } from './job-log.entity.js';
+import { JobSignalEntity } from './job-signal.entity.js';
+import { JobStepEntity } from './job-step.entity.js';
 import { JobTypeEntity } from './job-type.entity.js';
 import { JobQueueEntity } from './queue.entity.js';
 import { JobRunEntity } from './run.entity.js';
@@ -19,4 +21,6 @@ export const JOBS_ENTITIES = [
   JobLogEntity,
   JobExtrasEntity,
   JobDependencyEntity,
+  JobStepEntity,
+  JobSignalEntity,
 ];

@@ -31,6 +31,11 @@ export function hasExtra(extras: number | null, bits: number): boolean {
   return extras !== null && (extras & bits) !== 0;
 }
 
+/** The same bits for a job that waits for no signal. */
+export function withoutWait(extras: number | null): number | null {
+  return extras === null ? null : extras & ~(EXTRA.signal | EXTRA.deadline);
+}
+
 /** Whether a waiting job waits for something that has no time: other jobs, or a signal. */
 export function isHeldBack(extras: number | null, blockedBy: number): boolean {
   return (

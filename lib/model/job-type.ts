@@ -135,6 +135,12 @@ export interface RescheduleOptions {
   readonly params?: JsonValue;
 }
 
+/** What `ctx.waitForSignal` takes. */
+export interface WaitForSignalOptions {
+  /** After that long it gives undefined. @default it waits without end */
+  readonly timeout?: Duration;
+}
+
 /** What a handler is given: its job, its params, and everything it may do while it runs. */
 export interface JobContext<P = unknown, M = unknown> {
   readonly job: Job<P>;
@@ -180,9 +186,27 @@ export interface JobContext<P = unknown, M = unknown> {
   /**
    * One database transaction in which the host's entities are available and `enqueue`,
    * `checkpoint`, `setResult` and `progress` of this context join. With `complete: true` the job
-   * ends, with the returned value as its result, in the same commit.
+   * ends, with the returned value as its result, in the same commit. Inside a step what it returns
+   * must be JSON: it is remembered with the commit, so that no later run makes it again.
    */
   transaction<T>(work: (manager: M) => Promise<T>, options?: { complete?: boolean }): Promise<T>;
+  /**
+   * Calls the function once in the life of the job and remembers its JSON result: later runs get
+   * it back without a call. What it throws is the handler's, and is not remembered.
+   * @throws JobsError `invalid_request` for a name that this run has used before, and for a result
+   *   that is no JSON; `too_large`; `lease_lost`
+   */
+  step<T>(name: string, fn: () => T | Promise<T>): Promise<T>;
+  /** Gives the slot back for that long: it throws, and in the run that comes then it returns. */
+  sleep(duration: Duration): Promise<void>;
+  /**
+   * Gives the slot back until somebody sends the job a signal of that name, and gives its payload;
+   * undefined when the timeout is over first. It throws, and in the run that comes then it returns.
+   */
+  waitForSignal<T = JsonValue>(
+    name: string,
+    options?: WaitForSignalOptions,
+  ): Promise<T | undefined>;
 }
 
 /** One item of `enqueueMany`. */

@@ -1,3 +1,4 @@
+import { EXTRA, hasExtra, withoutWait } from './extras.js';
 import type { RunOutcome } from './job.js';
 import { isFinal, type JobStatus } from './job-status.js';
 import { retryDelayMs, type ResolvedBackoff } from './retry-policy.js';
@@ -19,6 +20,10 @@ export type Ending =
   | { readonly kind: 'stopped' }
   /** `throw new RetryLater(delay)`. */
   | { readonly kind: 'later'; readonly delayMs: number }
+  /** It sleeps until then. */
+  | { readonly kind: 'asleep'; readonly untilMs: number }
+  /** It waits for a signal, until then or without end. */
+  | { readonly kind: 'awaiting'; readonly untilMs: number | undefined }
   | {
       readonly kind: 'rescheduled';
       readonly runAtMs: number | undefined;
@@ -43,6 +48,8 @@ export interface RunState {
   readonly timeoutSec: number;
   readonly lost: number;
   readonly revision: number;
+  /** What stands beside its row. */
+  readonly extras?: number | null;
 }
 
 /** What a job's type says about retries. */
@@ -75,6 +82,7 @@ export interface RunEndColumns {
   retries?: number;
   lost?: number;
   revision?: number;
+  extras?: number | null;
 }
 
 /** What becomes of the job, and how its run goes into the history. */
@@ -93,6 +101,22 @@ export const WORKER_LOST = 'worker lost';
  * rules and the database's time give the columns to write.
  */
 export function decideOutcome(
+  job: RunState,
+  ending: Ending,
+  rules: RetryRules,
+  nowMs: number,
+  random: () => number,
+): Outcome {
+  const outcome = outcomeOf(job, ending, rules, nowMs, random);
+  // What it waited for before this run is over, unless it waits again.
+  return hasExtra(job.extras ?? null, WAIT) && outcome.set.extras === undefined
+    ? { ...outcome, set: { ...outcome.set, extras: withoutWait(job.extras ?? null) } }
+    : outcome;
+}
+
+const WAIT = EXTRA.signal | EXTRA.deadline;
+
+function outcomeOf(
   job: RunState,
   ending: Ending,
   rules: RetryRules,
@@ -151,6 +175,10 @@ function interrupted(
       return again(undefined, null, { revision: job.revision - 1 });
     case 'later':
       return again('released', null, { runAtMs: nowMs + ending.delayMs });
+    case 'asleep':
+      return again('released', null, { error: null, runAtMs: ending.untilMs });
+    case 'awaiting':
+      return again('released', null, awaiting(job, ending.untilMs));
     case 'rescheduled':
       return again('released', null, rescheduled(ending, nowMs));
     case 'lost': {
@@ -201,6 +229,16 @@ function again(
   };
 }
 
+/** For a signal, and for its time if it has one; the run went well so far. */
+function awaiting({ extras }: RunState, untilMs: number | undefined): Partial<RunEndColumns> {
+  const bits = withoutWait(extras ?? null) ?? 0;
+  return {
+    error: null,
+    extras: bits | EXTRA.signal | (untilMs === undefined ? 0 : EXTRA.deadline),
+    ...(untilMs === undefined ? {} : { runAtMs: untilMs }),
+  };
+}
+
 /** The same job again, with a fresh budget. */
 function rescheduled(
   ending: Extract<Ending, { kind: 'rescheduled' }>,
@@ -230,7 +268,9 @@ function suspended(job: RunState, ending: Ending, nowMs: number): Outcome {
       ? rescheduled(ending, nowMs)
       : ending.kind === 'later'
         ? { runAtMs: nowMs + ending.delayMs }
-        : {};
+        : ending.kind === 'asleep'
+          ? { runAtMs: ending.untilMs }
+          : {};
   return { run: 'suspended', runError: error, set: { ...released('suspended'), ...asked } };
 }
 

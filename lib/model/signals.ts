@@ -35,13 +35,13 @@ export class RetryLater extends Error {
   }
 }
 
-/** What `ctx.skip`, `ctx.reschedule` and a completed `ctx.transaction` throw to end the handler. */
+/** What `ctx.skip`, `ctx.reschedule`, `ctx.sleep` and `ctx.waitForSignal` throw to end the handler. */
 export class SteeringSignal extends Error {
   override readonly name: string = 'SteeringSignal';
-  readonly kind: 'skip' | 'reschedule' | 'ended';
+  readonly kind: 'skip' | 'reschedule' | 'release';
   readonly reason: string;
 
-  constructor(kind: 'skip' | 'reschedule' | 'ended', reason: string) {
+  constructor(kind: SteeringSignal['kind'], reason: string) {
     super(reason);
     this.kind = kind;
     this.reason = reason;

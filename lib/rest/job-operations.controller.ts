@@ -2,9 +2,9 @@ import { Inject, Post } from '@nestjs/common';
 import { JobsService } from '../services/jobs.service.js';
 import type { Call } from './call.js';
 import { component, Describe, type Operation } from './operation.js';
-import { FAIL_JOB, JOB_ID, WITH_REASON } from './schemas/requests.js';
+import { FAIL_JOB, JOB_ID, SEND_SIGNAL, SIGNAL_NAME, WITH_REASON } from './schemas/requests.js';
 import { jobToWire, type WireJob } from './wire/job.js';
-import type { FailJobBody, ReasonBody } from './wire/requests.js';
+import type { FailJobBody, ReasonBody, SignalBody } from './wire/requests.js';
 
 function operation(
   verb: string,
@@ -62,5 +62,19 @@ export abstract class JobOperationsController {
     const { result } = call.body;
     const options = { ...call.reasoned(), ...(result === undefined ? {} : { result }) };
     return jobToWire(await this.jobs.fail(call.jobId, options));
+  }
+
+  @Post(':id/signals/:name')
+  @Describe({
+    id: 'signalJob',
+    summary: 'Send a job a signal, which its handler waits for or will wait for',
+    params: { ...JOB_ID, ...SIGNAL_NAME },
+    body: SEND_SIGNAL,
+    answers: [[202, component('Job', 'the job')]],
+    errors: [404, 409, 413, 503],
+  })
+  async signal(call: Call<SignalBody>): Promise<WireJob> {
+    const { payload } = call.body;
+    return jobToWire(await this.jobs.signal(call.jobId, call.param('name'), payload, call.scope));
   }
 }

@@ -203,6 +203,21 @@ export class JobsService {
     );
   }
 
+  /**
+   * Sends a job a signal, which the first `ctx.waitForSignal` of that name receives, now or later;
+   * several are received in their order.
+   *
+   * @throws JobsError `not_found`, `already_ended`, `invalid_request`, `too_large`
+   */
+  async signal(id: string, name: string, payload?: unknown, scope: Scope = {}): Promise<Job> {
+    return this.#after(
+      id,
+      scope,
+      (engine, jobId) => engine.signal(jobId, { name, payload, tenantId: scope.tenantId }),
+      SCOPE_KEYS,
+    );
+  }
+
   /** Deletes a job that no worker holds, its runs and its log. @throws JobsError `not_found`, `job_active` */
   async delete(id: string, scope: Scope = {}): Promise<void> {
     const jobId = checkedId(id);

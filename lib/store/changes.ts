@@ -1,5 +1,6 @@
 import type { JobEntity } from '../entities/job.entity.js';
 import type { RunOutcome } from '../model/job.js';
+import type { SentSignal } from './steps.js';
 
 /** How a run goes into the history. */
 export interface ArchivedRun {
@@ -15,6 +16,8 @@ export interface JobChange {
   /** The run that holds the job ends with this outcome and moves to the history. */
   readonly archiveRun?: ArchivedRun;
   readonly remove?: boolean;
+  /** Is kept for the job, or wakes it. */
+  readonly signal?: SentSignal;
   /** The jobs that wait for one that is removed are removed with it. */
   readonly cascade?: boolean;
 }

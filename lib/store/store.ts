@@ -13,6 +13,7 @@ import type {
 } from './claims.js';
 import type { Failure, InsertResult, JobDraft, KeyHolder } from './drafts.js';
 import type { HistoryStore } from './history.js';
+import type { StepStore } from './steps.js';
 import type { JoinedTransaction, TransactionRun } from './transaction.js';
 
 export type { CatalogStore, WorkerQuery } from './catalog.js';
@@ -45,6 +46,17 @@ export type {
   RunningQuery,
   RunningRuns,
 } from './history.js';
+export type {
+  SentSignal,
+  StepKey,
+  StepKind,
+  StepMemory,
+  StepRecord,
+  StepRun,
+  StepStore,
+  StepWait,
+  Waited,
+} from './steps.js';
 export type { JoinedTransaction, TransactionRun } from './transaction.js';
 
 /** A run that this worker holds, as the database sees it. */
@@ -202,6 +214,7 @@ export interface Store {
   readonly jobs: JobStore;
   readonly history: HistoryStore;
   readonly catalog: CatalogStore;
+  readonly steps: StepStore;
   /**
    * Connects and brings the schema up to date.
    * @throws JobsError `schema_mismatch` for a newer (or, when only checking, older) schema,

@@ -3,6 +3,7 @@ import type { ChangeResult, Decide } from './changes.js';
 import type { RunReport } from './claims.js';
 import type { Failure, InsertResult, JobDraft, KeyHolder } from './drafts.js';
 import type { RunLines } from './history.js';
+import type { StepRecord } from './steps.js';
 
 /** Whose transaction it is, and when it may last no longer. */
 export interface TransactionRun {
@@ -21,6 +22,8 @@ export interface JoinedTransaction {
   ): Promise<readonly InsertResult[]>;
   report(report: RunReport): Promise<boolean>;
   log(batch: readonly RunLines[]): Promise<void>;
+  /** Stores what a run has done; false when it holds its job no more. */
+  remember(record: StepRecord): Promise<boolean>;
   change(id: string, decide: Decide): Promise<ChangeResult | undefined>;
   /** Called after the outermost commit; never after a roll-back. */
   onCommit(listener: () => void): void;

@@ -310,6 +310,7 @@ describe.each(SERVERS)('hostile requests on %s', (server) => {
       '/jobs/batch',
       `/jobs/${id}/cancel`,
       `/jobs/${id}/fail`,
+      `/jobs/${id}/signals/x`,
       '/jobs/x/retry',
       '/queues/default/pause/',
       '/queues/x/pause',

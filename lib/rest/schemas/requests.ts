@@ -96,6 +96,14 @@ export const WITH_REASON = objectOf({ reason: REASON });
 /** The body of `POST /jobs/:id/fail`. */
 export const FAIL_JOB = objectOf({ reason: REASON, result: ANY_JSON });
 
+/** What is signalled, in the path. */
+export const SIGNAL_NAME = { name: text(1, 100) };
+
+/** The body of `POST /jobs/:id/signals/:name`. */
+export const SEND_SIGNAL = objectOf({
+  payload: described(ANY_JSON, 'what the handler is given; null by default'),
+});
+
 const orderField = `-?(${ORDER_FIELDS.join('|')})`;
 
 /** A list separated by commas. */

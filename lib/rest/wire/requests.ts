@@ -54,6 +54,11 @@ export interface FailJobBody extends ReasonBody {
   readonly result?: JsonValue;
 }
 
+/** As `SEND_SIGNAL` has it. */
+export interface SignalBody {
+  readonly payload?: JsonValue;
+}
+
 /** As `READ_LOGS` has it. */
 export interface LogsQuery {
   readonly after?: number;

@@ -1,5 +1,6 @@
 import type { TableNames } from '../typeorm/table-names.js';
 import { changesOfJobs, viewOfJobs } from './0001-initial.js';
+import { stepTables } from './steps.tables.js';
 import {
   createTable,
   mysqlTables,
@@ -48,6 +49,7 @@ function tables(t: TableNames, words: TableWords): readonly string[] {
       [t.extras, EXTRAS],
       [t.dependencies, DEPENDENCIES],
       [t.untold, UNTOLD],
+      ...stepTables(t),
     ] as const
   ).flatMap(([name, spec]) => createTable(words, name, spec, (index) => t.index(index)));
 }

@@ -4,6 +4,7 @@ import type { ChangeResult } from '../store.js';
 import { Dependencies } from './dependencies.script.js';
 import { News, newsOf, type Changed, type ChangeOther } from './news.js';
 import { removeBeside } from './purge.script.js';
+import { Signals } from './signal.consequences.js';
 import type { TableNames } from './table-names.js';
 
 /**
@@ -14,9 +15,11 @@ export class Consequences {
   readonly dependencies: Dependencies;
 
   readonly #t: TableNames;
+  readonly #signals: Signals;
 
   constructor(tables: TableNames, change: ChangeOther) {
     this.#t = tables;
+    this.#signals = new Signals(tables);
     this.dependencies = new Dependencies(tables, change);
   }
 
@@ -31,6 +34,7 @@ export class Consequences {
     if (change.remove === true) {
       yield* removeBeside(this.#t, [before.seq]);
     } else {
+      yield* this.#signals.changed(changed, nowMs);
       yield* this.dependencies.changed(changed, news, nowMs);
     }
     if (given !== undefined) {

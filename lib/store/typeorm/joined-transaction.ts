@@ -14,6 +14,7 @@ import type { JoinedTransaction, RunLines } from '../store.js';
 import type { Inserts } from './inserts.js';
 import type { JobScripts } from './job.scripts.js';
 import { relatedInserts } from './related-inserts.js';
+import { StepScripts } from './step.scripts.js';
 import type { TableNames } from './table-names.js';
 
 interface Waiting {
@@ -91,6 +92,7 @@ export function joinTransaction(
   const dataSource = dataSourceOf(manager);
   const runner = manager.queryRunner ?? dataSource.createQueryRunner();
   const related = relatedInserts(tables, inserts, scripts);
+  const steps = new StepScripts(tables, scripts);
   const run = <T>(script: TimedScript<T>): Promise<T> => runOnRunner(runner, script);
   return {
     async insert(draft) {
@@ -118,6 +120,7 @@ export function joinTransaction(
       return held === true;
     },
     log: (batch) => run(() => log(batch)),
+    remember: (record) => run((now) => steps.remember(record, now)),
     change: (id, decide) => run((now) => scripts.change(id, decide, undefined, now)),
     onCommit: (listener) => commits.after(runner, dataSource, listener),
   };

@@ -18,7 +18,7 @@ import {
   type ServerExecutor,
 } from '../dialects/shared/server-session.js';
 import { query } from '../dialects/sql.js';
-import type { CatalogStore, HistoryStore, JobStore, RunLines } from '../store.js';
+import type { CatalogStore, HistoryStore, JobStore, RunLines, StepStore } from '../store.js';
 import { Writer } from '../writer.js';
 import { catalogStore } from './catalog.store.js';
 import { CountScripts } from './count.scripts.js';
@@ -31,6 +31,8 @@ import { relatedInserts } from './related-inserts.js';
 import { readersOf, ServerStore, type Lane } from './server-store.js';
 import type { StoreOptions } from './schema.js';
 import type { TableNames } from './table-names.js';
+import { StepScripts } from './step.scripts.js';
+import { stepStore } from './step.store.js';
 import { tablesOf } from './tables-of.js';
 
 const SESSIONS: ServerDialect = {
@@ -56,6 +58,7 @@ export class MysqlStore extends ServerStore {
   readonly jobs: JobStore;
   readonly history: HistoryStore;
   readonly catalog: CatalogStore;
+  readonly steps: StepStore;
   /** The poll says it. */
   readonly floorMs = 3000;
   readonly #options: StoreOptions;
@@ -117,6 +120,7 @@ export class MysqlStore extends ServerStore {
       aside,
     });
     this.history = historyStore(this.#tables, session, work, (batch) => this.#scripts.log(batch));
+    this.steps = stepStore(new StepScripts(this.#tables, this.#scripts), session, work);
     this.catalog = catalogStore(this.#tables, session, aside);
   }
 

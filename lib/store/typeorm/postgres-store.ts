@@ -28,7 +28,7 @@ import {
   settings,
 } from '../dialects/postgres/words.js';
 import { query } from '../dialects/sql.js';
-import type { CatalogStore, HistoryStore, JobStore, RunLines } from '../store.js';
+import type { CatalogStore, HistoryStore, JobStore, RunLines, StepStore } from '../store.js';
 import { Writer } from '../writer.js';
 import { catalogStore } from './catalog.store.js';
 import { CountScripts } from './count.scripts.js';
@@ -42,6 +42,8 @@ import { readersOf, ServerStore, type Lane } from './server-store.js';
 import { POSTGRES_SCHEMA } from './postgres-schema.js';
 import { prepareSchema, type StoreOptions } from './schema.js';
 import type { TableNames } from './table-names.js';
+import { StepScripts } from './step.scripts.js';
+import { stepStore } from './step.store.js';
 import { tablesOf } from './tables-of.js';
 
 const SESSIONS: ServerDialect = {
@@ -77,6 +79,7 @@ export class PostgresStore extends ServerStore {
   readonly jobs: JobStore;
   readonly history: HistoryStore;
   readonly catalog: CatalogStore;
+  readonly steps: StepStore;
   /** Notifications say it; while none can come, hints are given without them. */
   readonly floorMs = 5000;
   caveat: string | undefined;
@@ -148,6 +151,7 @@ export class PostgresStore extends ServerStore {
     });
     this.jobs = noting(jobs, front, () => this.clock.estimateMs());
     this.history = historyStore(this.#tables, session, work, (batch) => this.#scripts.log(batch));
+    this.steps = stepStore(new StepScripts(this.#tables, this.#scripts), session, work);
     this.catalog = catalogStore(this.#tables, session, aside);
   }
 

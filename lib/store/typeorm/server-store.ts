@@ -13,6 +13,7 @@ import type {
   HistoryStore,
   JobStore,
   JoinedTransaction,
+  StepStore,
   Store,
   TransactionRun,
 } from '../store.js';
@@ -56,6 +57,7 @@ export abstract class ServerStore implements Store {
   abstract readonly jobs: JobStore;
   abstract readonly history: HistoryStore;
   abstract readonly catalog: CatalogStore;
+  abstract readonly steps: StepStore;
   abstract readonly floorMs: number;
   readonly clock = new ServerClock();
   protected readonly host: DataSource;

@@ -9,6 +9,7 @@ import type {
   JobStore,
   JoinedTransaction,
   RunLines,
+  StepStore,
   Store,
   TransactionRun,
 } from '../store.js';
@@ -30,6 +31,8 @@ import { ListScripts } from './list.script.js';
 import { relatedInserts } from './related-inserts.js';
 import { RemoteChanges } from './remote-changes.js';
 import { prepareSchema, retryBusy, type StoreOptions } from './schema.js';
+import { StepScripts } from './step.scripts.js';
+import { stepStore } from './step.store.js';
 import { tablesOf } from './tables-of.js';
 
 /**
@@ -49,6 +52,7 @@ export class SqliteStore implements Store {
   readonly jobs: JobStore;
   readonly history: HistoryStore;
   readonly catalog: CatalogStore;
+  readonly steps: StepStore;
   readonly floorMs = 500;
   readonly clock = new DatabaseClock();
   readonly #host: DataSource;
@@ -105,6 +109,7 @@ export class SqliteStore implements Store {
       },
     };
     this.history = historyStore(this.#tables, session, writer);
+    this.steps = stepStore(new StepScripts(this.#tables, this.#scripts), session, writer);
     const catalog = catalogStore(this.#tables, session, writer);
     this.catalog = {
       ...catalog,

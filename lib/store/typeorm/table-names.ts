@@ -71,6 +71,8 @@ export interface TableNames {
   readonly extras: string;
   readonly dependencies: string;
   readonly untold: string;
+  readonly steps: string;
+  readonly signals: string;
   readonly migrations: string;
   readonly words: SqlWords;
   /** The quoted name of an index; unique in the schema, so it carries the prefix too. */
@@ -163,6 +165,8 @@ export function tableNames(
     extras: quoted('job_extras'),
     dependencies: quoted('job_dependencies'),
     untold: quoted('job_untold'),
+    steps: quoted('job_steps'),
+    signals: quoted('job_signals'),
     migrations: quoted('job_migrations'),
     index: (name) => identifier(named(`ix_${name}`)),
     isOfTenant: words.ofTenant,
