@@ -39,7 +39,14 @@ export type {
   RetentionOptions,
 } from './jobs.options.js';
 export { getQueueWorkerToken } from './jobs.tokens.js';
-export type { JobDependency, OnFailure } from './model/dependencies.js';
+export type {
+  DependencyOutcome,
+  Dependent,
+  FailureCause,
+  JobDependencies,
+  JobDependency,
+  OnFailure,
+} from './model/dependencies.js';
 export type { Duration } from './model/duration.js';
 export type { DependsOn, EnqueueManyOutcome, EnqueueOptions } from './model/enqueue-options.js';
 export {
@@ -49,6 +56,7 @@ export {
   type JobsErrorCode,
   type JobsErrorOptions,
 } from './model/errors.js';
+export type { EnqueuedFlow, FlowJob, JobFlow } from './model/flow.js';
 export type { ConcurrencyLimit, LimitBy, LimitedJob, LimitKey, RateLimit } from './model/limits.js';
 export {
   LOG_LEVELS,

@@ -60,6 +60,11 @@ await check('02-progress: shows progress to both readers and exits', async () =>
   expect(/^progress\$ .*default:scan/m.test(output), output);
   expect(/^SSE .*event: progress/m.test(output), output);
 });
+await check('05-dependencies: runs a flow, and says why another one failed', async () => {
+  const output = await run('npm', ['start', '--silent', '--', '05-dependencies'], { cwd: root });
+  expect(/^Berlin and Oslo: completed billed 100$/m.test(output), output);
+  expect(/^ {2}because default:sum failed, because default:orders failed$/m.test(output), output);
+});
 await check('06-many-machines: goes on when a worker is killed, and exits', async () => {
   const output = await run('npm', ['start', '--silent', '--', '06-many-machines'], { cwd: root });
   expect(/^GET \/workers .* [1-3] running$/m.test(output), output);

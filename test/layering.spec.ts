@@ -38,7 +38,7 @@ const layers: Readonly<Record<string, Rule>> = {
   params: { may: ['node', 'model', 'ajv', 'ajv-formats', ...validation] },
   logs: { may: ['node', 'model', 'rotating-file-stream'] },
   'store/store.ts': { may: [], types: ['entities', 'model', ...words, 'store/transaction.ts'] },
-  'store/claims.ts': { may: [], types: ['entities', 'model'] },
+  'store/claims.ts': { may: [], types: ['entities', 'model', 'store/changes.ts'] },
   'store/drafts.ts': { may: [], types: ['entities', 'model', 'store/changes.ts'] },
   'store/changes.ts': { may: [], types: ['entities', 'model', 'store/steps.ts'] },
   'store/history.ts': { may: [], types: ['entities'] },

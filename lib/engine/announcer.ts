@@ -101,6 +101,9 @@ export class Announcer {
     if (!this.#to.isWorking()) {
       return;
     }
+    if (freed.length > 0) {
+      this.#to.store.jobs.readied();
+    }
     for (const { type, queue, isDue } of freed) {
       if (isDue) {
         this.#to.wakeQueue(this.#to.handlers.get(type)?.queue ?? queue);

@@ -218,10 +218,19 @@ export function requestHash(typeId: string, received: JsonValue): string {
     .digest('hex');
 }
 
+/** What a request may say without terms of its own. */
+const NO_TERMS: ReadonlySet<string> = new Set([
+  'type',
+  'params',
+  'idempotencyKey',
+  'manager',
+  'dependsOn',
+]);
+
 /** Whether a request asks for anything but its type's defaults. */
 function hasTerms(options: object): boolean {
   for (const key in options) {
-    if (key !== 'type' && key !== 'params' && key !== 'idempotencyKey' && key !== 'manager') {
+    if (!NO_TERMS.has(key)) {
       return true;
     }
   }

@@ -5,6 +5,7 @@ import { isJobsError, JobsError } from '../model/errors.js';
 import type { EnqueuedJob, Job } from '../model/job.js';
 import type {
   Created,
+  DraftDependency,
   Failure,
   InsertResult,
   JoinedTransaction,
@@ -27,6 +28,13 @@ export interface EnqueueOrigin {
   readonly joined?: JoinedTransaction | undefined;
   /** Throws when whoever enqueues may not any more; asked right before a job is stored. */
   readonly check?: () => void;
+}
+
+/** What only the engine itself may say about an enqueue of many. */
+export interface ManyOrigin {
+  /** What items wait for among the others, by their places. */
+  readonly among?: readonly (readonly DraftDependency[])[];
+  readonly tries?: number;
 }
 
 /** What the enqueuer needs of the engine. */
@@ -88,7 +96,7 @@ export class Enqueuer {
     items: readonly EnqueueItem[],
     onConflict: 'fail' | 'ignore',
     manager: unknown,
-    tries = 1,
+    { among = [], tries = 1 }: ManyOrigin = {},
   ): Promise<EnqueueManyOutcome[]> {
     // Once one job of a call brings its id along all do, so that their order is the call's.
     const withId = this.#isAnySeen(items);
@@ -97,6 +105,7 @@ export class Enqueuer {
     const accepted: Prepared[] = [];
     /** Where the accepted ones stand in the call. */
     const indexes: number[] = [];
+    const places = new Map<number, number>();
     for (let index = 0; index < items.length; index += 1) {
       const item = items[index] as EnqueueItem;
       try {
@@ -110,8 +119,16 @@ export class Enqueuer {
           outcomes[index] = { outcome: 'replayed', job: replayed };
           continue;
         }
-        const preparing = this.#drafts.prepare(type, item.params, item, { withId });
+        const preparing = this.#drafts.prepare(type, item.params, item, {
+          withId,
+          among: among[index]?.map(({ on, onFailure }) => ({
+            // One that was there before, or one that is stored with it.
+            on: outcomes[Number(on)]?.job?.id ?? places.get(Number(on)) ?? on,
+            onFailure,
+          })),
+        });
         const prepared = preparing instanceof Promise ? await preparing : preparing;
+        places.set(index, accepted.length);
         accepted.push(prepared);
         indexes.push(index);
       } catch (error) {
@@ -124,7 +141,7 @@ export class Enqueuer {
     const results = await this.#insertAll(accepted, indexes, onConflict, joined);
     if (results[0]?.outcome === 'id_taken') {
       refuseAfter(tries);
-      return this.enqueueMany(items, onConflict, manager, tries + 1);
+      return this.enqueueMany(items, onConflict, manager, { among, tries: tries + 1 });
     }
     for (let at = 0; at < accepted.length; at += 1) {
       const prepared = accepted[at];

@@ -18,6 +18,8 @@ import { storeCompletion, storeEnding, type EndingRun } from './run-settlement.j
 import { isContinued, recall } from './run-start.js';
 import { StallWatch, type StallingRun } from './stall.js';
 
+const NO_PARENTS: ReadonlyMap<string, JobEntity> = new Map();
+
 /** What an execution asks of the queue that runs it. */
 export interface ExecutionHost {
   /** The handler's slot is free. */
@@ -41,6 +43,7 @@ export class Execution implements CalledRun, TimedRun, EndingRun, StallingRun {
   readonly runId: string;
   readonly parts: EngineParts;
   readonly progress: ProgressRecorder;
+  parents: ReadonlyMap<string, JobEntity> = NO_PARENTS;
   /** Until when it surely holds its job, by the monotonic clock here. */
   heldUntil = Infinity;
   #host: ExecutionHost;

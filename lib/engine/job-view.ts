@@ -185,7 +185,7 @@ function waitingFor(job: JobEntity, { isPaused, nowMs }: ViewContext): WaitingFo
 }
 
 /** What a job depends on, as `job_extras` has it. */
-function dependsOnOf({ beside }: JobEntity): readonly JobDependency[] {
+export function dependsOnOf({ beside }: JobEntity): readonly JobDependency[] {
   if (beside === undefined || beside.dependsOn === null) {
     return NO_DEPENDENCIES;
   }

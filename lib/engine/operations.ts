@@ -260,12 +260,19 @@ export class Operations {
     return result.after;
   }
 
-  async delete(id: string, options: OperationOptions): Promise<void> {
-    const { before } = await this.#operate(id, 'delete', options, () => ({
+  /** With `cascade` also, transitively, the jobs that wait for it. */
+  async delete(
+    id: string,
+    options: OperationOptions & { readonly cascade?: boolean },
+  ): Promise<void> {
+    const { before, others = [] } = await this.#operate(id, 'delete', options, () => ({
       set: {},
       remove: true,
+      cascade: options.cascade === true,
     }));
-    this.#parts.bus.removed(before.id);
+    for (const removed of [before, ...others.map((each) => each.before)]) {
+      this.#parts.bus.removed(removed.id);
+    }
     void sweepDeleted(this.#parts);
   }
 

@@ -1,4 +1,5 @@
 import type { EnqueueOptions } from '../model/enqueue-options.js';
+import type { DependencyOutcome } from '../model/dependencies.js';
 import type { EnqueuedJob, Job, RetryPolicy } from '../model/job.js';
 import type { Duration } from '../model/duration.js';
 import type { JobContext, RescheduleOptions, WaitForSignalOptions } from '../model/job-type.js';
@@ -9,6 +10,7 @@ import type { Ending } from '../model/outcome.js';
 import type { JobProgress } from '../model/progress.js';
 import { SteeringSignal } from '../model/signals.js';
 import type { RunReport } from '../store/store.js';
+import { outcomesOf } from './dependency-view.js';
 import { badField } from './enqueue-checks.js';
 import { RunLogger } from './log-writer.js';
 import { checkOptionKeys, ENQUEUE_KEYS } from './option-keys.js';
@@ -25,6 +27,7 @@ export class RunContext implements JobContext {
   readonly #run: HandledRun;
   #params: { readonly value: unknown } | undefined;
   #job: Job | undefined;
+  #dependencies: readonly DependencyOutcome[] | undefined;
   #log: RunLogger | undefined;
   #transaction: RunTransaction | undefined;
   #steps: RunSteps | undefined;
@@ -72,6 +75,11 @@ export class RunContext implements JobContext {
   get state(): JsonValue {
     const { state } = this.#run.job;
     return state === null ? null : (JSON.parse(state) as JsonValue);
+  }
+
+  get dependencies(): readonly DependencyOutcome[] {
+    this.#dependencies ??= outcomesOf(this.#run.job, this.#run.parents);
+    return this.#dependencies;
   }
 
   get meta(): JsonObject {

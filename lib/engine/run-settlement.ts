@@ -1,5 +1,5 @@
 import type { JobEntity } from '../entities/job.entity.js';
-import { CONCERNS_OTHERS, hasExtra } from '../model/extras.js';
+import { EXTRA, hasExtra, SETTLED_ALONE } from '../model/extras.js';
 import { isFinal } from '../model/job-status.js';
 import type { Ending } from '../model/outcome.js';
 import type { RunLogger } from './log-writer.js';
@@ -40,29 +40,36 @@ export async function storeEnding(run: EndingRun, ending: Ending): Promise<void>
 
 function complete(run: EndingRun, result: string | null): void {
   const { job, parts, runId } = run;
-  if (hasExtra(job.extras, CONCERNS_OTHERS)) {
+  if (hasExtra(job.extras, SETTLED_ALONE)) {
     void storeEnding(run, { kind: 'completed', result });
     return;
   }
-  parts.store.jobs
-    .complete({ seq: job.seq, runId, startedAtMs: job.startedAtMs ?? 0, result })
-    .then(
-      (won) => {
-        if (!won) {
-          // Somebody changed the status meanwhile: decide by what is stored now.
-          void storeEnding(run, { kind: 'completed', result });
-          return;
+  const completion = { seq: job.seq, runId, startedAtMs: job.startedAtMs ?? 0, result };
+  const stored = hasExtra(job.extras, EXTRA.dependents)
+    ? parts.store.jobs.completeRelated(completion).then(({ won, news }) => {
+        if (news !== undefined) {
+          parts.told(news);
         }
-        const from = job.status;
-        noteCompleted(job, result, parts.store.estimateNowMs());
-        parts.changed(job, from);
-        run.ended();
-      },
-      (error: unknown) => {
-        run.unsettled(error);
-        run.ended();
-      },
-    );
+        return won;
+      })
+    : parts.store.jobs.complete(completion);
+  stored.then(
+    (won) => {
+      if (!won) {
+        // Somebody changed the status meanwhile: decide by what is stored now.
+        void storeEnding(run, { kind: 'completed', result });
+        return;
+      }
+      const from = job.status;
+      noteCompleted(job, result, parts.store.estimateNowMs());
+      parts.changed(job, from);
+      run.ended();
+    },
+    (error: unknown) => {
+      run.unsettled(error);
+      run.ended();
+    },
+  );
 }
 
 /** Stores how a run ended, unless it is over for the database already. @throws JobsError */

@@ -9,16 +9,44 @@ export function isContinued({ sequence, extras }: JobEntity): boolean {
   return sequence > FIRST_CLAIM_SEQUENCE || extras !== null;
 }
 
-/** Reads what an earlier run left, which a claim does not return. */
-export async function recall({ job, parts, runId }: ServedRun): Promise<void> {
+/** Reads what an earlier run left, and what stands beside the row, which a claim does not return. */
+export async function recall(run: ServedRun): Promise<void> {
+  const { job } = run;
+  if (job.sequence > FIRST_CLAIM_SEQUENCE) {
+    await recallRun(run);
+  }
+  if (job.extras !== null) {
+    await recallBeside(run);
+  }
+}
+
+async function recallRun({ job, parts, runId }: ServedRun): Promise<void> {
   try {
     const stored = await parts.store.jobs.find(job.id);
     if (stored?.job.runId === runId) {
-      const { details, error, result, beside } = stored.job;
-      Object.assign(job, { details, error, result, beside });
+      const { details, error, result } = stored.job;
+      Object.assign(job, { details, error, result });
     }
   } catch (error) {
     parts.logger.debug(`Job ${job.id} runs without its earlier error: ${String(error)}`);
+  }
+}
+
+const AGAIN_MS = 250;
+
+/** Its handler counts on it: while it cannot be read it is not called, unless the run is over. */
+async function recallBeside(run: ServedRun): Promise<void> {
+  const { job, parts } = run;
+  while (!run.isSettled) {
+    try {
+      const { beside, parents } = await parts.store.history.beside(job);
+      job.beside = beside;
+      run.parents = parents;
+      return;
+    } catch (error) {
+      parts.logger.debug(`What job ${job.id} depends on cannot be read yet: ${String(error)}`);
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
   }
 }
 

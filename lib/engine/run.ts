@@ -15,6 +15,8 @@ export interface ServedRun {
   readonly signal: AbortSignal;
   /** Whether the run is over, so that nothing of it may be written. */
   readonly isSettled: boolean;
+  /** The jobs that it depended on, by id, as they have ended; read before the handler is called. */
+  parents: ReadonlyMap<string, JobEntity>;
   /** Milliseconds the handler has been at work; 0 before it is called. */
   readonly elapsedMs: number;
   /** Takes note of a status that was stored. */

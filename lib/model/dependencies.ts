@@ -1,3 +1,6 @@
+import type { JobStatus } from './job-status.js';
+import type { JsonValue } from './json.js';
+
 /** What may become of a job when one that it depends on ends without completing. */
 export const ON_FAILURE = ['fail', 'cancel', 'run'] as const;
 
@@ -14,3 +17,38 @@ export interface JobDependency {
 
 /** What a job's dependencies make of it, the worst counting: it runs, is canceled, fails. */
 export const VERDICT = { run: 0, cancel: 1, fail: 2 } as const satisfies Record<OnFailure, number>;
+
+/** A job that another one depends on, and how it has ended, if it has. */
+export interface DependencyOutcome extends JobDependency {
+  /** Null when it was deleted. */
+  readonly type: string | null;
+  readonly status: JobStatus | null;
+  readonly result: JsonValue;
+  readonly error: string | null;
+}
+
+/** A job that depends on another one. */
+export interface Dependent {
+  readonly id: string;
+  readonly type: string;
+  readonly status: JobStatus;
+  readonly onFailure: JobDependency['onFailure'];
+}
+
+/** Why a job did not run, or what it ran in spite of: a job that did not complete, and why that did not. */
+export interface FailureCause {
+  readonly id: string;
+  readonly type: string;
+  readonly status: JobStatus;
+  readonly error: string | null;
+  readonly causes: readonly FailureCause[];
+}
+
+/** What a job has to do with others. */
+export interface JobDependencies {
+  readonly dependsOn: readonly DependencyOutcome[];
+  /** The first 1,000, in the order in which they were enqueued. */
+  readonly dependents: readonly Dependent[];
+  /** Of all jobs it depends on, directly or not, those that did not complete. */
+  readonly causes: readonly FailureCause[];
+}

@@ -23,7 +23,10 @@ export const EXTRA = {
   deadline: 256,
 } as const;
 
-/** The end of a job with one of these concerns others, so that it is settled by itself. */
+/** The end of a job with one of these says something about others, and is settled by itself. */
+export const SETTLED_ALONE = EXTRA.hook | EXTRA.schedule;
+
+/** The end of a job with one of these concerns others. */
 export const CONCERNS_OTHERS = EXTRA.dependents | EXTRA.hook | EXTRA.schedule;
 
 /** Whether a job has any of so many extras. */

@@ -1,4 +1,5 @@
 import type { Observable } from 'rxjs';
+import type { DependencyOutcome } from './dependencies.js';
 import type { Duration } from './duration.js';
 import type { EnqueueOptions } from './enqueue-options.js';
 import type { EnqueuedJob, InitializingJob, Job, RetryPolicy } from './job.js';
@@ -154,6 +155,8 @@ export interface JobContext<P = unknown, M = unknown> {
   /** The checkpoint, as last saved; null when there is none. */
   readonly state: JsonValue;
   readonly meta: JsonObject;
+  /** The jobs that it depends on, in the order in which they were named, with how each has ended. */
+  readonly dependencies: readonly DependencyOutcome[];
   /**
    * Reports progress: a fraction 0–1, or counts. Writes are throttled; the last one is always kept.
    * @throws JobsError `invalid_progress`; the stored value is unchanged

@@ -4,7 +4,7 @@ import type { Call } from './call.js';
 import { problemOf } from './problem.js';
 import { BATCH_JOBS } from './schemas/requests.js';
 import { jobToWire } from './wire/job.js';
-import type { CreateJobsBody } from './wire/requests.js';
+import type { CreateFlowBody, CreateJobsBody } from './wire/requests.js';
 
 /** The largest batch, in bytes. */
 export const BATCH_BYTES = 5 * 1024 * 1024;
@@ -18,6 +18,36 @@ export function acceptBatch(call: Call<CreateJobsBody>): CreateJobsBody {
     throw tooLarge(`more than ${BATCH_BYTES} bytes`);
   }
   return call.body;
+}
+
+/**
+ * A flow is `{ jobs: { key: job } }`, or the map itself. A map with a single job that is called `jobs`
+ * has a type there.
+ */
+export function flowBody(body: unknown): unknown {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    return body;
+  }
+  const { jobs, ...others } = body as { readonly jobs?: unknown };
+  const isWrapped =
+    typeof jobs === 'object' &&
+    jobs !== null &&
+    !Array.isArray(jobs) &&
+    typeof (jobs as { readonly type?: unknown }).type !== 'string' &&
+    Object.keys(others).length === 0;
+  return isWrapped ? body : { jobs: body };
+}
+
+/** @throws JobsError `too_large` for more than one call may bring */
+export function acceptFlow(call: Call<CreateFlowBody>): CreateFlowBody['jobs'] {
+  const count = Object.keys(call.body.jobs).length;
+  if (count > BATCH_JOBS) {
+    throw tooLarge(`${count} jobs, and ${BATCH_JOBS} are allowed`);
+  }
+  if (bytesOf(call) > BATCH_BYTES) {
+    throw tooLarge(`more than ${BATCH_BYTES} bytes`);
+  }
+  return call.body.jobs;
 }
 
 function tooLarge(what: string): JobsError {

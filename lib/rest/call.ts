@@ -128,7 +128,8 @@ export class Call<B = unknown, Q = unknown> {
     // An operation without a reason may come without a body; hosts' parsers leave it empty.
     const isAbsent = body === undefined || body === null || body === '';
     const isOptional = operation.body.required === undefined;
-    return checked(operation.body, isAbsent && isOptional ? {} : body, 'body');
+    const given = isAbsent && isOptional ? {} : body;
+    return checked(operation.body, operation.reads?.(given) ?? given, 'body');
   }
 }
 

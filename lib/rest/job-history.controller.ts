@@ -8,6 +8,7 @@ import { EventStream, type StreamEvent } from './event-stream.js';
 import { LAST_EVENT_ID, lastEventId } from './last-event-id.js';
 import { component, Describe } from './operation.js';
 import { JOB_ID, READ_LOGS } from './schemas/requests.js';
+import { dependenciesToWire } from './wire/dependencies.js';
 import { eventToWire, logLineToWire, runToWire } from './wire/job.js';
 import type { LogsQuery } from './wire/requests.js';
 
@@ -32,6 +33,18 @@ export abstract class JobHistoryController {
   async runs(call: Call): Promise<object> {
     const runs = await this.jobs.runs(call.jobId, call.scope);
     return { runs: runs.map((run) => runToWire(run)) };
+  }
+
+  @Get(':id/dependencies')
+  @Describe({
+    id: 'listJobDependencies',
+    summary: 'What a job depends on, and what depends on it',
+    params: JOB_ID,
+    answers: [[200, component('JobDependencies', 'the jobs, and why it was not run')]],
+    errors: [404, 503],
+  })
+  async dependencies(call: Call): Promise<object> {
+    return dependenciesToWire(await this.jobs.dependencies(call.jobId, call.scope));
   }
 
   @Get(':id/logs')

@@ -1,14 +1,16 @@
 import { Delete, Get, Inject, Patch, Post } from '@nestjs/common';
 import { isJobsError } from '../model/errors.js';
 import { JobsService } from '../services/jobs.service.js';
-import { acceptBatch, outcomeToWire } from './batch.js';
+import { acceptBatch, acceptFlow, flowBody, outcomeToWire } from './batch.js';
 import type { Call } from './call.js';
 import { Closing } from './closing.js';
 import { IDEMPOTENCY_KEY, refuseIdempotencyKey, withIdempotencyKey } from './idempotency-key.js';
 import { component, Describe } from './operation.js';
 import {
+  CREATE_FLOW,
   CREATE_JOB,
   CREATE_JOBS,
+  DELETE_JOB,
   JOB_ID,
   LIST_JOBS,
   UPDATE_JOB,
@@ -19,6 +21,7 @@ import {
   enqueueOptions,
   jobPatch,
   jobQuery,
+  type CreateFlowBody,
   type CreateJobBody,
   type CreateJobsBody,
   type ListJobsQuery,
@@ -74,6 +77,36 @@ export abstract class JobsController {
     return { jobs: outcomes.map(outcomeToWire) };
   }
 
+  @Post('flow')
+  @Describe({
+    id: 'createFlow',
+    summary: 'Enqueue a graph of jobs that depend on each other',
+    description: 'All in one transaction. The map of jobs may also be the body itself.',
+    body: CREATE_FLOW,
+    reads: flowBody,
+    answers: [[202, component('JobFlow', 'the jobs by their keys')]],
+    errors: [409, 413, 503],
+  })
+  async createFlow(call: Call<CreateFlowBody>): Promise<object> {
+    refuseIdempotencyKey(call.singleHeader('Idempotency-Key'));
+    const flow = acceptFlow(call);
+    const jobs = await this.jobs.enqueueFlow(
+      Object.fromEntries(
+        Object.entries(flow).map(([key, body]) => [
+          key,
+          {
+            ...enqueueOptions(body, call.caller, `${key}.`),
+            type: body.type,
+            params: body.params,
+          },
+        ]),
+      ),
+    );
+    return {
+      jobs: Object.fromEntries(Object.entries(jobs).map(([key, job]) => [key, jobToWire(job)])),
+    };
+  }
+
   @Get()
   @Describe({
     id: 'listJobs',
@@ -125,11 +158,12 @@ export abstract class JobsController {
     id: 'deleteJob',
     summary: 'Delete a job that is not at work',
     params: JOB_ID,
+    query: DELETE_JOB,
     answers: [[204, { description: 'deleted' }]],
     errors: [404, 409, 423, 503],
   })
-  async delete(call: Call): Promise<void> {
-    await this.jobs.delete(call.jobId, call.scope);
+  async delete(call: Call<unknown, { cascade?: 'true' | 'false' }>): Promise<void> {
+    await this.jobs.delete(call.jobId, { ...call.scope, cascade: call.query.cascade === 'true' });
   }
 
   @Get(':id/wait')

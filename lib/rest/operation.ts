@@ -18,6 +18,8 @@ export interface Operation {
   /** Parameters of the path. */
   readonly params?: Readonly<Record<string, JsonSchema>>;
   readonly body?: ObjectSchema;
+  /** What the body is read as before it is checked. */
+  readonly reads?: (body: unknown) => unknown;
   readonly query?: ObjectSchema;
   /** Request headers that are read. */
   readonly headers?: Readonly<Record<string, JsonSchema>>;

@@ -10,6 +10,8 @@ export const SCOPE_KEYS: ReadonlySet<string> = new Set(['tenantId']);
 /** What the options of an operation have. */
 export const REASON_KEYS: ReadonlySet<string> = new Set(TEXTS);
 export const FAIL_KEYS: ReadonlySet<string> = new Set([...TEXTS, 'result']);
+export const DELETE_KEYS: ReadonlySet<string> = new Set(['tenantId', 'cascade']);
+export const FLOW_KEYS: ReadonlySet<string> = new Set(['manager']);
 export const WAIT_KEYS: ReadonlySet<string> = new Set(['tenantId', 'timeout', 'signal']);
 export const WATCH_KEYS: ReadonlySet<string> = new Set(['tenantId', 'after']);
 export const LOG_KEYS: ReadonlySet<string> = new Set([

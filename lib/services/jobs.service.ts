@@ -1,13 +1,17 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { defer, from, type Observable, switchMap } from 'rxjs';
 import { Engine } from '../engine/engine.js';
+import { dependenciesView } from '../engine/dependency-view.js';
+import { atKey, planFlow } from '../engine/flow.js';
 import { jobOf, runsOf } from '../engine/job-view.js';
 import type { JobPatch } from '../engine/operations.js';
 import { checkOptionKeys, PATCH_KEYS } from '../engine/option-keys.js';
 import { waitForEnd } from '../engine/wait.js';
 import type { JobEntity } from '../entities/job.entity.js';
+import type { JobDependencies } from '../model/dependencies.js';
 import type { Duration } from '../model/duration.js';
 import type { EnqueueManyOutcome, EnqueueOptions } from '../model/enqueue-options.js';
+import type { EnqueuedFlow, JobFlow } from '../model/flow.js';
 import type { EnqueueItem } from '../model/job-type.js';
 import { JobsError, notFound } from '../model/errors.js';
 import {
@@ -34,7 +38,9 @@ import {
   checkOptions,
   checkSignal,
   checkText,
+  DELETE_KEYS,
   FAIL_KEYS,
+  FLOW_KEYS,
   LOG_KEYS,
   MANY_KEYS,
   REASON_KEYS,
@@ -93,6 +99,37 @@ export class JobsService {
     const onConflict = checkedConflict(options.onConflict);
     await this.#opened();
     return this.#engine.enqueuer.enqueueMany(items, onConflict, options.manager);
+  }
+
+  /**
+   * Stores a whole graph of jobs in one transaction. `dependsOn` of each names others of the flow by
+   * their keys, or jobs that are there by id.
+   *
+   * @throws JobsError as `enqueue`, with fields that begin with the key; `invalid_request` for a
+   *   circle, `unknown_dependency`
+   */
+  async enqueueFlow<F extends JobFlow>(
+    flow: F,
+    options: { readonly manager?: EntityManager } = {},
+  ): Promise<EnqueuedFlow<F>> {
+    checkOptions(options, FLOW_KEYS);
+    const { keys, items, among } = planFlow(flow);
+    await this.#opened();
+    const stored = await this.#engine.enqueuer
+      .enqueueMany(items, 'fail', options.manager, { among })
+      .catch((error: unknown) => {
+        throw atKey(error, keys);
+      });
+    const jobs = Object.fromEntries(keys.map((key, at) => [key, stored[at]?.job]));
+    // Each item of a call that stores all of them has its job.
+    return jobs as EnqueuedFlow<F>;
+  }
+
+  /** What a job depends on, what depends on it, and why it was not run. @throws JobsError `not_found` */
+  async dependencies(id: string, scope: Scope = {}): Promise<JobDependencies> {
+    checkOptions(scope, SCOPE_KEYS);
+    const { job } = await this.#find(id, scope.tenantId);
+    return dependenciesView(job, await this.#engine.store.history.related(job));
   }
 
   /** @throws JobsError `not_found`, `invalid_request` for what is no id, as all that take one */
@@ -218,12 +255,18 @@ export class JobsService {
     );
   }
 
-  /** Deletes a job that no worker holds, its runs and its log. @throws JobsError `not_found`, `job_active` */
-  async delete(id: string, scope: Scope = {}): Promise<void> {
+  /**
+   * Deletes a job that no worker holds, its runs and its log; with `cascade` also, transitively, the
+   * jobs that wait for it.
+   *
+   * @throws JobsError `not_found`, `job_active`, `has_dependents` while jobs that have not ended
+   *   depend on it
+   */
+  async delete(id: string, options: Scope & { readonly cascade?: boolean } = {}): Promise<void> {
     const jobId = checkedId(id);
-    checkOptions(scope, SCOPE_KEYS);
+    checkOptions(options, DELETE_KEYS);
     await this.#opened();
-    await this.#engine.operations.delete(jobId, scope);
+    await this.#engine.operations.delete(jobId, options);
   }
 
   /**

@@ -1,5 +1,6 @@
 import type { JobEntity } from '../entities/job.entity.js';
 import type { Ceiling } from '../model/limits.js';
+import type { ChangeResult } from './changes.js';
 
 /** What one queue of one worker asks for. */
 export interface ClaimRequest {
@@ -60,6 +61,12 @@ export interface Completion {
   readonly startedAtMs: number;
   /** JSON text, or null to keep what `setResult` stored. */
   readonly result: string | null;
+}
+
+/** What became of a completion of a job that others wait for, and what it has led to. */
+export interface RelatedCompletion {
+  readonly won: boolean;
+  readonly news?: Pick<ChangeResult, 'others' | 'freed' | 'isMore'>;
 }
 
 /** What a running handler reports; what is undefined stays as it is. */

@@ -1,3 +1,5 @@
+import type { JobExtrasEntity } from '../entities/job-extras.entity.js';
+import type { JobEntity } from '../entities/job.entity.js';
 import type { JobLogEntity } from '../entities/job-log.entity.js';
 import type { JobRunEntity } from '../entities/run.entity.js';
 
@@ -46,6 +48,17 @@ export interface RunningRuns {
   readonly next: number | undefined;
 }
 
+/** Jobs that one has to do with. */
+export interface RelatedJobs {
+  /**
+   * By id: those that it depends on, and of those that did not complete again those that they depend
+   * on, up to a thousand in all.
+   */
+  readonly ancestors: ReadonlyMap<string, JobEntity>;
+  /** Those that depend on it, the first thousand. */
+  readonly dependents: readonly JobEntity[];
+}
+
 /** The history of runs, and logs. */
 export interface HistoryStore {
   /** Runs that ended and left their job not final, oldest first. */
@@ -54,6 +67,12 @@ export interface HistoryStore {
   heldRuns(workerIds: readonly string[], most: number): Promise<ReadonlyMap<string, HeldRuns>>;
   /** Runs that workers hold. */
   running(query: RunningQuery): Promise<RunningRuns>;
+  /** What stands beside a job's row, and the jobs that it depends on, by id. */
+  beside(job: JobEntity): Promise<{
+    readonly beside: JobExtrasEntity | undefined;
+    readonly parents: ReadonlyMap<string, JobEntity>;
+  }>;
+  related(job: JobEntity): Promise<RelatedJobs>;
   /** Stores lines, before the ends of runs that share the transaction. */
   log(batch: readonly RunLines[]): Promise<void>;
   lines(

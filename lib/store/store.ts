@@ -9,6 +9,7 @@ import type {
   Limited,
   LimitedClaim,
   LimitedRequest,
+  RelatedCompletion,
   RunReport,
 } from './claims.js';
 import type { Failure, InsertResult, JobDraft, KeyHolder } from './drafts.js';
@@ -24,6 +25,7 @@ export type {
   LimitedClaim,
   LimitedRequest,
   LimitedType,
+  RelatedCompletion,
   RunReport,
   SearchPoint,
 } from './claims.js';
@@ -42,6 +44,7 @@ export type {
   HeldRuns,
   HistoryStore,
   LogLine,
+  RelatedJobs,
   RunLines,
   RunningQuery,
   RunningRuns,
@@ -136,6 +139,8 @@ export interface JobStore {
   comeBack(id: string, runId: string, limits: Limited): Promise<ChangeResult | 'full' | undefined>;
   /** Ends runs as completed; false for those that are not running under that run any more. */
   complete(completion: Completion): Promise<boolean>;
+  /** The same for runs of jobs that others wait for, who are told. */
+  completeRelated(completion: Completion): Promise<RelatedCompletion>;
   /** Writes what a handler reports; false when the run holds its job no more. */
   report(report: RunReport): Promise<boolean>;
   /** Reads, decides and writes as one compare-and-set; undefined when there is no such job. */
@@ -163,6 +168,8 @@ export interface JobStore {
     /** Of jobs whose end concerns others. */
     readonly results: readonly ChangeResult[];
   }>;
+  /** Jobs that waited for others have come to stand in line, where they were enqueued. */
+  readied(): void;
   /** Tells jobs that others have ended, where one transaction had too many to tell. */
   tellDependents(): Promise<Pick<ChangeResult, 'others' | 'freed' | 'isMore'>>;
   /** Makes due jobs ready; says how many, and how long until the next one is due. */

@@ -137,3 +137,291 @@ describe('a job that depends on others', () => {
     expect(await app.jobs.get(child.id)).toMatchObject({ status: 'completed', revision: 1 });
   });
 });
+
+@JobType({ group: 'default', name: 'sum' })
+class Sum implements JobHandler {
+  execute(ctx: JobContext): unknown {
+    return ctx.dependencies.map(({ id, type, status, result, error }) => ({
+      id,
+      type,
+      status,
+      result,
+      error,
+    }));
+  }
+}
+
+describe('the handler of such a job', () => {
+  it('reads how those that it waited for have ended, in the order in which they were named', async () => {
+    const app = await bootJobs({ types: [Step, Sum] });
+    const done = await app.jobs.enqueue(Step);
+    const broken = await app.jobs.enqueue(Step, { fails: true });
+    const dependsOn = [{ id: broken.id, onFailure: 'run' as const }, done.id];
+    const { result } = await app.run(Sum, {}, { dependsOn });
+    expect(result).toEqual([
+      {
+        id: broken.id,
+        type: 'default:step',
+        status: 'failed',
+        result: null,
+        error: expect.stringContaining('step broke') as string,
+      },
+      { id: done.id, type: 'default:step', status: 'completed', result: 'done', error: null },
+    ]);
+  });
+});
+
+describe('a flow', () => {
+  it('is stored as a whole, and runs in its order', async () => {
+    const app = await bootJobs({ types: [Step, Sum] });
+    const flow = await app.jobs.enqueueFlow({
+      // Named before those that it waits for.
+      last: { type: Sum, dependsOn: ['left', 'right'] },
+      first: { type: Step },
+      left: { type: Step, dependsOn: ['first'] },
+      right: { type: Step, dependsOn: [{ id: 'first', onFailure: 'run' }] },
+    });
+    expect(flow.first).toMatchObject({ waitingFor: 'worker', outcome: 'created' });
+    expect(flow.last.dependsOn.map(({ id }) => id)).toEqual([flow.left.id, flow.right.id]);
+    const last = await waitForEnd(app.jobs, flow.last.id);
+    expect(last.result).toMatchObject([{ result: 'done' }, { result: 'done' }]);
+  });
+
+  it('is refused as a whole for a circle, an unknown job or bad params of one', async () => {
+    const app = await bootJobs({ types: [Step] });
+    const circle = await refusal(
+      app.jobs.enqueueFlow({
+        a: { type: Step, dependsOn: ['c'] },
+        b: { type: Step, dependsOn: ['a'] },
+        c: { type: Step, dependsOn: ['b'] },
+        other: { type: Step },
+      }),
+    );
+    expect(circle).toMatchObject({ code: 'invalid_request', status: 400 });
+    expect(circle.message).toMatch(/a → c → b → a/);
+    const itself = await refusal(
+      app.jobs.enqueueFlow({ a: { type: Step, dependsOn: ['a'] }, b: { type: Step } }),
+    );
+    expect(itself.message).toMatch(/a → a/);
+    const unknown = await refusal(
+      app.jobs.enqueueFlow({ a: { type: Step }, b: { type: Step, dependsOn: ['a', 'nobody'] } }),
+    );
+    expect(unknown).toMatchObject({ code: 'unknown_dependency', members: { key: 'b' } });
+    const untyped = await refusal(
+      app.jobs.enqueueFlow({ a: { type: Step }, b: { type: 'default:none', dependsOn: ['a'] } }),
+    );
+    expect(untyped).toMatchObject({ code: 'unknown_type', members: { key: 'b' } });
+    expect((await app.jobs.list()).total).toBe(0);
+  });
+
+  it('waits for a job of it that was there before, under its key, and for one that has ended', async () => {
+    const app = await bootJobs({ types: [Step, Sum] });
+    const before = await app.run(Step, {}, { idempotencyKey: 'once' });
+    const flow = await app.jobs.enqueueFlow({
+      once: { type: Step, idempotencyKey: 'once' },
+      after: { type: Sum, dependsOn: ['once'] },
+    });
+    expect(flow.once).toMatchObject({ id: before.id, outcome: 'replayed' });
+    expect((await waitForEnd(app.jobs, flow.after.id)).result).toMatchObject([{ id: before.id }]);
+  });
+
+  it('of ten thousand jobs is stored in one call and runs to its end', async () => {
+    const app = await bootJobs({ types: [Step], options: { queues: { default: 50 } } });
+    const width = 100;
+    const flow = await app.jobs.enqueueFlow(
+      Object.fromEntries(
+        Array.from({ length: 10_000 }, (_, at) => [
+          `j${at}`,
+          {
+            type: Step,
+            // A hundred chains that meet in the middle.
+            dependsOn: at < width ? [] : at === 5000 ? ['j4999', 'j4901'] : [`j${at - width}`],
+          },
+        ]),
+      ),
+    );
+    const last = await app.jobs.wait(flow['j9999']?.id ?? '', { timeout: '90s' });
+    expect(last.status).toBe('completed');
+  }, 120_000);
+});
+
+describe('why a job was not run', () => {
+  it('is told down to the first that failed, however far away', async () => {
+    const app = await bootJobs({ types: [Step] });
+    const flow = await app.jobs.enqueueFlow({
+      top: { type: Step, params: { fails: true } },
+      left: { type: Step, dependsOn: ['top'] },
+      right: { type: Step, dependsOn: ['top'] },
+      bottom: { type: Step, dependsOn: ['left', 'right'] },
+    });
+    await waitForEnd(app.jobs, flow.bottom.id);
+    const { dependsOn, dependents, causes } = await app.jobs.dependencies(flow.bottom.id);
+    expect(dependsOn.map(({ id, status }) => ({ id, status }))).toEqual([
+      { id: flow.left.id, status: 'failed' },
+      { id: flow.right.id, status: 'failed' },
+    ]);
+    expect(dependents).toEqual([]);
+    const top = { id: flow.top.id, status: 'failed', causes: [] };
+    expect(causes).toMatchObject([
+      { id: flow.left.id, causes: [top] },
+      { id: flow.right.id, causes: [top] },
+    ]);
+    expect((await app.jobs.dependencies(flow.top.id)).dependents).toMatchObject([
+      { id: flow.left.id, status: 'failed', onFailure: 'fail' },
+      { id: flow.right.id, status: 'failed', onFailure: 'fail' },
+    ]);
+  });
+});
+
+describe('a job that others wait for', () => {
+  it('is not deleted without them', async () => {
+    const app = await bootJobs({ types: [Step] });
+    const later = { runAt: new Date(Date.now() + 3_600_000) };
+    const parent = await app.jobs.enqueue(Step, {}, later);
+    const child = await app.jobs.enqueue(Step, {}, { dependsOn: [parent.id] });
+    const grandchild = await app.jobs.enqueue(Step, {}, { dependsOn: [child.id] });
+    const other = await app.jobs.enqueue(Step, {}, later);
+    const refused = await refusal(app.jobs.delete(parent.id));
+    expect(refused).toMatchObject({
+      code: 'has_dependents',
+      status: 409,
+      members: { job_id: child.id },
+    });
+    await app.jobs.delete(parent.id, { cascade: true });
+    for (const { id } of [parent, child, grandchild]) {
+      expect(await refusal(app.jobs.get(id))).toMatchObject({ code: 'not_found' });
+    }
+    expect((await app.jobs.list()).jobs.map(({ id }) => id)).toEqual([other.id]);
+    for (const table of ['job_extras', 'job_dependencies']) {
+      expect(await app.sql(`SELECT * FROM ${table}`)).toEqual([]);
+    }
+  });
+
+  it('is not deleted with one that is at work', async () => {
+    const app = await bootJobs({ types: [Gated, Step] });
+    const parent = await app.run(Step);
+    const child = await app.jobs.enqueue(Gated, {}, { dependsOn: [parent.id] });
+    await gate.entry(child.id);
+    expect(await refusal(app.jobs.delete(parent.id, { cascade: true }))).toMatchObject({
+      code: 'job_active',
+      status: 423,
+    });
+    (await gate.entry(child.id)).release();
+    await waitForEnd(app.jobs, child.id);
+    await app.jobs.delete(parent.id);
+  });
+
+  it('outlives its retention until they have ended', async () => {
+    const app = await bootJobs({
+      types: [Gated, Step],
+      options: { retention: { completed: '1ms' } },
+    });
+    const parent = await app.jobs.enqueue(Step);
+    const child = await app.jobs.enqueue(Gated, {}, { dependsOn: [parent.id] });
+    const entry = await gate.entry(child.id);
+    expect(entry.ctx.dependencies).toMatchObject([{ id: parent.id, status: 'completed' }]);
+    expect(await app.jobs.get(parent.id)).toMatchObject({ status: 'completed' });
+    entry.release();
+  });
+});
+
+@JobType({ group: 'compute', name: 'stubborn', suspendable: true, timeout: '50ms' })
+class Stubborn implements JobHandler {
+  execute(ctx: JobContext): Promise<unknown> {
+    return gate.obey(ctx);
+  }
+}
+
+@JobType({ group: 'compute', name: 'pausing', suspendable: true })
+class Pausing implements JobHandler {
+  execute(ctx: JobContext): Promise<unknown> {
+    return gate.obey(ctx);
+  }
+}
+
+describe('nobody waits for ever', () => {
+  it('when the job that is waited for times out', async () => {
+    const app = await bootJobs({ types: [Stubborn, Step] });
+    const parent = await app.jobs.enqueue(Stubborn);
+    const child = await app.jobs.enqueue(Step, {}, { dependsOn: [parent.id] });
+    expect((await waitForEnd(app.jobs, child.id)).error).toContain('timeout');
+  });
+
+  it('when it is canceled while it is suspended', async () => {
+    const app = await bootJobs({ types: [Pausing, Step] });
+    const parent = await app.jobs.enqueue(Pausing);
+    const child = await app.jobs.enqueue(Step, {}, { dependsOn: [parent.id] });
+    await gate.entry(parent.id);
+    await app.jobs.suspend(parent.id);
+    await waitForStatus(app.jobs, parent.id, 'suspended');
+    expect((await app.jobs.get(child.id)).status).toBe('waiting');
+    await app.jobs.cancel(parent.id);
+    expect((await waitForEnd(app.jobs, child.id)).error).toContain('canceled');
+  });
+
+  it('when it expires before it starts', async () => {
+    const app = await bootJobs({ types: [Step] });
+    const parent = await app.jobs.enqueue(
+      Step,
+      {},
+      { runAt: new Date(Date.now() + 3_600_000), expiresAt: new Date(Date.now() + 50) },
+    );
+    const child = await app.jobs.enqueue(Step, {}, { dependsOn: [parent.id] });
+    // A skipped one counts as done.
+    expect((await waitForEnd(app.jobs, child.id)).status).toBe('completed');
+  });
+
+  it('when it is skipped or canceled with a whole queue', async () => {
+    const app = await bootJobs({ types: [Pausing, Step] });
+    await app.queues.pause('compute');
+    const parent = await app.jobs.enqueue(Pausing);
+    const child = await app.jobs.enqueue(Step, {}, { dependsOn: [parent.id] });
+    await app.queues.cancelWaiting('compute');
+    expect((await waitForEnd(app.jobs, child.id)).status).toBe('failed');
+  });
+
+  it('when it ends in a transaction of its own', async () => {
+    const app = await bootJobs({ types: [Transacting, Step] });
+    const parent = await app.jobs.enqueue(Transacting);
+    const child = await app.jobs.enqueue(Step, {}, { dependsOn: [parent.id] });
+    (await gate.entry(parent.id)).release();
+    expect((await waitForEnd(app.jobs, child.id)).status).toBe('completed');
+  });
+
+  it('when it ends at the very moment at which others begin to wait for it', async () => {
+    const app = await bootJobs({ types: [Step], options: { queues: { default: 20 } } });
+    for (let round = 0; round < 10; round += 1) {
+      const parent = await app.jobs.enqueue(Step);
+      const children = await Promise.all(
+        Array.from({ length: 50 }, () => app.jobs.enqueue(Step, {}, { dependsOn: [parent.id] })),
+      );
+      for (const { id } of children) {
+        expect((await waitForEnd(app.jobs, id)).status).toBe('completed');
+      }
+    }
+  });
+
+  it('when a thousand wait for one that fails, and others for them', async () => {
+    const app = await bootJobs({ types: [Gated, Step], options: { queues: { compute: 5 } } });
+    const parent = await app.jobs.enqueue(Gated, { fails: true });
+    const children = await app.jobs.enqueueMany(
+      Array.from({ length: 1000 }, () => ({ type: Step, dependsOn: [parent.id] })),
+    );
+    const last = await app.jobs.enqueue(
+      Step,
+      {},
+      { dependsOn: children.slice(0, 900).map(({ job }) => job?.id ?? '') },
+    );
+    (await gate.entry(parent.id)).release();
+    expect((await app.jobs.wait(last.id, { timeout: '30s' })).status).toBe('failed');
+    expect((await app.jobs.list({ status: ['failed'] })).total).toBe(1002);
+  }, 60_000);
+});
+
+@JobType({ group: 'compute', name: 'transacting' })
+class Transacting implements JobHandler {
+  async execute(ctx: JobContext): Promise<void> {
+    await gate.hold(ctx);
+    await ctx.transaction(async () => Promise.resolve('kept'), { complete: true });
+  }
+}

@@ -184,7 +184,15 @@ describe.each(SERVERS)('the wire on %s, behind a prefix and a version', (server)
       ['GET', '/queues/none', undefined, 404, 'not_found'],
       ['POST', '/queues/none/pause', undefined, 404, 'not_found'],
       ['POST', `/jobs/${id}/retry`, undefined, 409, 'illegal_transition'],
-      ['DELETE', `/jobs/${id}?cascade=true`, undefined, 400, 'invalid_request'],
+      ['DELETE', `/jobs/${id}?cascade=1`, undefined, 400, 'invalid_request'],
+      [
+        'POST',
+        '/jobs/flow',
+        { a: { type: 'default:noop', depends_on: ['a'] } },
+        400,
+        'invalid_request',
+      ],
+      ['GET', `/jobs/${newId()}/dependencies`, undefined, 404, 'not_found'],
       ['DELETE', `/jobs/${running}`, undefined, 423, 'job_active'],
     ];
     for (const [method, path, body, status, code] of refused) {
@@ -197,7 +205,7 @@ describe.each(SERVERS)('the wire on %s, behind a prefix and a version', (server)
       );
       expect(answer.headers['retry-after'] !== undefined).toBe(status === 423);
     }
-    for (const path of ['/schedules', '/webhooks', `/jobs/${id}/dependencies`]) {
+    for (const path of ['/schedules', '/webhooks']) {
       expect([path, (await host.get(`${at}${path}`)).status]).toEqual([path, 404]);
     }
     const unknown = newId();

@@ -58,6 +58,7 @@ describe.each(SERVERS)('the OpenAPI document on %s', (server) => {
       'POST /jobs': 'createJob',
       'GET /jobs': 'listJobs',
       'POST /jobs/batch': 'createJobs',
+      'POST /jobs/flow': 'createFlow',
       'GET /jobs/{id}': 'getJob',
       'PATCH /jobs/{id}': 'updateJob',
       'DELETE /jobs/{id}': 'deleteJob',
@@ -70,6 +71,7 @@ describe.each(SERVERS)('the OpenAPI document on %s', (server) => {
       'POST /jobs/{id}/fail': 'failJob',
       'POST /jobs/{id}/signals/{name}': 'signalJob',
       'GET /jobs/{id}/runs': 'listJobRuns',
+      'GET /jobs/{id}/dependencies': 'listJobDependencies',
       'GET /jobs/{id}/logs': 'readJobLogs',
       'GET /jobs/{id}/events': 'watchJob',
       'GET /job-types': 'listJobTypes',
@@ -114,6 +116,7 @@ describe.each(SERVERS)('the OpenAPI document on %s', (server) => {
     const expected: Record<string, number[]> = {
       'POST /jobs': [202, 200, ...create],
       'POST /jobs/batch': [202, ...create],
+      'POST /jobs/flow': [202, ...create],
       'GET /jobs': [200, ...common, 503],
       'GET /jobs/{id}': [200, ...job],
       'PATCH /jobs/{id}': [200, ...operation],
@@ -127,6 +130,7 @@ describe.each(SERVERS)('the OpenAPI document on %s', (server) => {
       'POST /jobs/{id}/fail': [202, ...operation, 413],
       'POST /jobs/{id}/signals/{name}': [202, ...job, 409, 413],
       'GET /jobs/{id}/runs': [200, ...job],
+      'GET /jobs/{id}/dependencies': [200, ...job],
       'GET /jobs/{id}/logs': [200, ...job],
       'GET /jobs/{id}/events': [200, 204, ...job],
       'GET /job-types': [200, ...common],
@@ -160,7 +164,7 @@ describe.each(SERVERS)('the OpenAPI document on %s', (server) => {
   it('shows nothing of what comes later', async () => {
     const document = await documented({ server });
     const shown = JSON.stringify(document);
-    const later = ['unique', 'status_hook', 'schedule_id', 'cascade', 'check_in'];
+    const later = ['unique', 'status_hook', 'schedule_id', 'check_in'];
     for (const name of [...later, 'actor', 'lease_token']) {
       expect(shown).not.toContain(name);
     }

@@ -1,3 +1,4 @@
+import { ON_FAILURE } from '../../model/dependencies.js';
 import { JOB_STATUSES } from '../../model/job-status.js';
 import { LOG_LEVELS } from '../../model/job.js';
 import {
@@ -19,6 +20,8 @@ const STATUS: JsonSchema = { type: 'string', enum: JOB_STATUSES };
 const OBJECT: JsonSchema = { type: 'object', additionalProperties: true };
 const FRACTION: JsonSchema = { type: 'number', minimum: 0, maximum: 1 };
 const SCHEMA: JsonSchema = described(OBJECT, 'a JSON Schema, enforced as it stands');
+
+const ON_FAILURES: JsonSchema = { type: 'string', enum: ON_FAILURE };
 
 /** Without the members whose behaviour is not part of this version: answers hold them empty. */
 const JOB = answerOf({
@@ -65,6 +68,11 @@ const JOB = answerOf({
   meta: OBJECT,
   cancel_requested_at: nullable(INSTANT),
   upstream_job_id: nullable(UUID),
+  depends_on: {
+    type: 'array',
+    items: answerOf({ id: UUID, on_failure: ON_FAILURES }),
+    description: 'the jobs that it waits for, or has waited for',
+  },
   expires_at: nullable(INSTANT),
 });
 
@@ -118,6 +126,35 @@ export const COMPONENTS: Readonly<Record<ComponentName, JsonSchema>> = {
         required: ['outcome'],
       },
     },
+  }),
+  JobFlow: answerOf({
+    jobs: { type: 'object', additionalProperties: ref('Job'), description: 'by their keys' },
+  }),
+  JobDependencies: answerOf({
+    depends_on: {
+      type: 'array',
+      items: answerOf({
+        id: UUID,
+        on_failure: ON_FAILURES,
+        type: nullable(described(TEXT, 'null when it was deleted')),
+        status: nullable(STATUS),
+        result: ANY_JSON,
+        error: nullable(TEXT),
+      }),
+    },
+    dependents: {
+      type: 'array',
+      items: answerOf({ id: UUID, type: TEXT, status: STATUS, on_failure: ON_FAILURES }),
+      description: 'the first 1,000',
+    },
+    causes: { type: 'array', items: ref('JobFailureCause') },
+  }),
+  JobFailureCause: answerOf({
+    id: UUID,
+    type: TEXT,
+    status: STATUS,
+    error: nullable(TEXT),
+    causes: { type: 'array', items: ref('JobFailureCause') },
   }),
   JobEvent: {
     type: 'object',

@@ -80,6 +80,48 @@ export const CREATE_JOBS = objectOf(
   ['jobs'],
 );
 
+/** One job of a flow. */
+const FLOW_JOB = objectOf(
+  {
+    ...CREATE_JOB.properties,
+    depends_on: {
+      type: 'array',
+      maxItems: 1000,
+      items: {
+        anyOf: [
+          text(1, 255),
+          objectOf({ id: text(1, 255), on_failure: DEPENDENCY.properties['on_failure'] ?? {} }, [
+            'id',
+          ]),
+        ],
+      },
+      description: 'keys of this flow, or ids of jobs that are there',
+    },
+  },
+  ['type'],
+);
+
+/** The body of `POST /jobs/flow`. */
+export const CREATE_FLOW = objectOf(
+  {
+    jobs: {
+      type: 'object',
+      additionalProperties: FLOW_JOB,
+      description: `a job for each key, at most ${BATCH_JOBS}, 5 MB in all`,
+    },
+  },
+  ['jobs'],
+);
+
+/** The parameters of `DELETE /jobs/:id`. */
+export const DELETE_JOB = objectOf({
+  cascade: {
+    type: 'string',
+    enum: ['true', 'false'],
+    description: 'also delete, transitively, the jobs that wait for it',
+  },
+});
+
 /** The body of `PATCH /jobs/:id`. */
 export const UPDATE_JOB = objectOf({
   priority: PRIORITY,

@@ -34,6 +34,11 @@ export interface CreateJobsBody {
   readonly on_conflict?: 'fail' | 'ignore';
 }
 
+/** As `CREATE_FLOW` has it. */
+export interface CreateFlowBody {
+  readonly jobs: Readonly<Record<string, CreateJobBody>>;
+}
+
 /** As `UPDATE_JOB` has it. */
 export interface UpdateJobBody {
   readonly priority?: number;

@@ -59,6 +59,16 @@ export function* queryAlone(sql: string, params: readonly SqlValue[]): Script<re
   return yield { sql, params, alone: true };
 }
 
+/** A script as a part of a transaction: none of its statements runs alone. */
+export function* together<T>(script: Script<T>): Script<T> {
+  let step = script.next();
+  while (step.done !== true) {
+    const { sql, params }: Statement = step.value;
+    step = script.next(yield { sql, params });
+  }
+  return step.value;
+}
+
 /** Runs a script on a driver that answers at once. */
 export function runScript<T>(
   script: Script<T>,

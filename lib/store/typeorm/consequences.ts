@@ -52,9 +52,11 @@ export class Consequences {
   }
 
   /** What has to be right before a job is removed. @throws JobsError `has_dependents`, `job_active` */
-  *beforeRemoval(job: JobEntity, cascades: boolean, nowMs: number): Script<void> {
-    if (job.extras !== null) {
-      yield* this.dependencies.beforeRemoval(job, cascades, nowMs);
-    }
+  *beforeRemoval(
+    job: JobEntity,
+    cascades: boolean,
+    nowMs: number,
+  ): Script<readonly ChangeResult[]> {
+    return job.extras === null ? [] : yield* this.dependencies.beforeRemoval(job, cascades, nowMs);
   }
 }

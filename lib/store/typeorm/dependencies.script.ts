@@ -7,7 +7,7 @@ import { cutText } from '../../model/text.js';
 import { CHANGES_SQL, query, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { CreatedJob } from '../job-of-draft.js';
-import type { JobChange } from '../store.js';
+import type { ChangeResult, JobChange } from '../store.js';
 import { readBeside } from './beside.script.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import { News, type Changed, type ChangeOther } from './news.js';
@@ -16,6 +16,7 @@ import type { TableNames } from './table-names.js';
 
 /** Dependents of one job that one step tells: those that run, and those that end with it. */
 const FREED_AT_ONCE = 5000;
+const PARENTS_AT_ONCE = 500;
 const ENDED_AT_ONCE = 200;
 /** Jobs that one transaction tells of, one by one; the rest is told in the next. */
 const MOST_TOLD = 500;
@@ -24,7 +25,7 @@ const MOST_NAMED = 5;
 const ERROR_BYTES = 2000;
 
 /** Whether a job that ended so has done what its dependents wait for. */
-function isDone(status: JobStatus): boolean {
+export function isDone(status: JobStatus): boolean {
   return status === 'completed' || status === 'skipped';
 }
 
@@ -131,14 +132,18 @@ export class Dependencies {
   }
 
   /** @throws JobsError `has_dependents`, `job_active` */
-  *beforeRemoval(job: JobEntity, cascades: boolean, nowMs: number): Script<void> {
+  *beforeRemoval(
+    job: JobEntity,
+    cascades: boolean,
+    nowMs: number,
+  ): Script<readonly ChangeResult[]> {
     if (!hasExtra(job.extras, EXTRA.dependents)) {
-      return;
+      return [];
     }
     const waiting = (yield* this.dependents(job.seq)).filter(({ status }) => !isFinal(status));
     const [first] = waiting;
     if (first === undefined) {
-      return;
+      return [];
     }
     if (!cascades) {
       throw new JobsError(
@@ -155,10 +160,20 @@ export class Dependencies {
         { retryAfterSec: 1, members: { job_id: active.id } },
       );
     }
+    const removed: ChangeResult[] = [];
     for (const { id } of waiting) {
       // One that is gone by now was taken along by another of them.
-      yield* this.#change(id, () => ({ set: {}, remove: true, cascade: true }), nowMs, new News());
+      const result = yield* this.#change(
+        id,
+        () => ({ set: {}, remove: true, cascade: true }),
+        nowMs,
+        new News(),
+      );
+      if (result !== undefined) {
+        removed.push(result, ...(result.others ?? []));
+      }
     }
+    return removed;
   }
 
   /** The jobs that wait, or have waited, for one. */
@@ -174,21 +189,32 @@ export class Dependencies {
     );
   }
 
-  /** The jobs that some depend on, by id. */
-  *parentsOf(jobs: readonly JobEntity[]): Script<ReadonlyMap<string, JobEntity>> {
-    const ids = new Set(jobs.flatMap((job) => dependenciesOf(job).map(({ id }) => id)));
-    const rows = yield* query(
-      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq ${this.#t.words.amongNumbers}`,
-      [JSON.stringify([...ids].map((id) => seqOfId(id) ?? -1))],
-    );
-    const parents = yield* readBeside(this.#t, rows.map(jobOfRow));
-    return new Map(parents.map((job) => [job.id, job]));
+  /** Tells the dependents of jobs that have completed, of all of them at once. */
+  *tellDone(seqs: readonly number[], news: News, nowMs: number): Script<void> {
+    const { words, dependencies } = this.#t;
+    for (let at = 0; at < seqs.length; at += PARENTS_AT_ONCE) {
+      const those = JSON.stringify(seqs.slice(at, at + PARENTS_AT_ONCE));
+      const edges = yield* query(
+        `SELECT child_seq FROM ${dependencies} WHERE parent_seq ${words.amongNumbers} AND told = 0`,
+        [those],
+      );
+      if (edges.length > 0) {
+        yield* query(
+          `UPDATE ${dependencies} SET told = 1 WHERE parent_seq ${words.amongNumbers} AND told = 0`,
+          [those],
+        );
+        const children = edges.map(([child]) => Number(child));
+        yield* this.#countDown(children, VERDICT.run);
+        yield* this.#goOnWith(children, news, nowMs);
+      }
+    }
+    yield* this.tellAll(news, nowMs);
   }
 
   /** False when there are more dependents than one step tells. */
   *#tell({ seq, status }: JobEntity, news: News, nowMs: number): Script<boolean> {
     const most = isDone(status) ? FREED_AT_ONCE : ENDED_AT_ONCE;
-    const { words, dependencies, extras } = this.#t;
+    const { words, dependencies } = this.#t;
     const edges = yield* query(
       `SELECT child_seq, on_failure FROM ${dependencies}
        WHERE parent_seq = ? AND told = 0 ORDER BY child_seq LIMIT ${most}`,
@@ -203,32 +229,24 @@ export class Dependencies {
       [seq, children],
     );
     for (const [verdict, those] of byVerdict(status, edges)) {
-      yield* query(
-        `UPDATE ${extras} SET blocked_by = blocked_by - 1,
-           verdict = CASE WHEN verdict < ? THEN ? ELSE verdict END
-         WHERE seq ${words.amongNumbers}`,
-        [verdict, verdict, JSON.stringify(those)],
-      );
+      yield* this.#countDown(those, verdict);
     }
-    const open = yield* query(
-      `SELECT seq, verdict FROM ${extras}
-       WHERE seq ${words.amongNumbers} AND blocked_by = 0 ${words.latest}`,
-      [children],
+    yield* this.#goOnWith(
+      edges.map(([child]) => Number(child)),
+      news,
+      nowMs,
     );
-    const [free, doomed] = [0, 1].map((side) =>
-      open
-        .filter((row) => (Number(row[1]) > VERDICT.run ? 1 : 0) === side)
-        .map(([at]) => Number(at)),
-    );
-    yield* this.#free(free ?? [], news, nowMs);
-    if (doomed !== undefined && doomed.length > 0) {
-      const rows = yield* query(
-        `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq ${words.amongNumbers} AND status = 'waiting'`,
-        [JSON.stringify(doomed)],
-      );
-      yield* this.#end(yield* readBeside(this.#t, rows.map(jobOfRow)), news, nowMs);
-    }
     return edges.length < most;
+  }
+
+  /** What these jobs depend on, by id. */
+  *#parentsOf(jobs: readonly JobEntity[]): Script<ReadonlyMap<string, JobEntity>> {
+    const ids = new Set(jobs.flatMap((job) => dependenciesOf(job).map(({ id }) => id)));
+    const rows = yield* query(
+      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq ${this.#t.words.amongNumbers}`,
+      [JSON.stringify([...ids].map((id) => seqOfId(id) ?? -1))],
+    );
+    return new Map(rows.map(jobOfRow).map((job) => [job.id, job]));
   }
 
   /** A job as it is stored by now. */
@@ -237,6 +255,54 @@ export class Dependencies {
       job.seq,
     ]);
     return (yield* readBeside(this.#t, rows.map(jobOfRow)))[0] ?? job;
+  }
+
+  /** Jobs that were waited for have ended: one for each time that a dependent is named. */
+  *#countDown(children: readonly number[], verdict: number): Script<void> {
+    const counts = new Map<number, number>();
+    for (const child of children) {
+      counts.set(child, (counts.get(child) ?? 0) + 1);
+    }
+    const byCount = new Map<number, number[]>();
+    for (const [child, count] of counts) {
+      const those = byCount.get(count);
+      if (those === undefined) {
+        byCount.set(count, [child]);
+      } else {
+        those.push(child);
+      }
+    }
+    for (const [count, those] of byCount) {
+      yield* query(
+        `UPDATE ${this.#t.extras} SET blocked_by = blocked_by - ?,
+           verdict = CASE WHEN verdict < ? THEN ? ELSE verdict END
+         WHERE seq ${this.#t.words.amongNumbers}`,
+        [count, verdict, verdict, JSON.stringify(those)],
+      );
+    }
+  }
+
+  /** Those of the jobs that wait for nobody any more go on, or end. */
+  *#goOnWith(children: readonly number[], news: News, nowMs: number): Script<void> {
+    const { words, jobs, extras } = this.#t;
+    const open = yield* query(
+      `SELECT seq, verdict FROM ${extras}
+       WHERE seq ${words.amongNumbers} AND blocked_by = 0 ${words.latest}`,
+      [JSON.stringify(children)],
+    );
+    const free: number[] = [];
+    const doomed: number[] = [];
+    for (const [seq, verdict] of open) {
+      (Number(verdict) > VERDICT.run ? doomed : free).push(Number(seq));
+    }
+    yield* this.#free(free, news, nowMs);
+    if (doomed.length > 0) {
+      const rows = yield* query(
+        `SELECT ${ALL_JOB_COLUMNS} FROM ${jobs} WHERE seq ${words.amongNumbers} AND status = 'waiting'`,
+        [JSON.stringify(doomed)],
+      );
+      yield* this.#end(yield* readBeside(this.#t, rows.map(jobOfRow)), news, nowMs);
+    }
   }
 
   /** Nothing holds these jobs back any more. */
@@ -270,7 +336,7 @@ export class Dependencies {
 
   /** Jobs that wait in vain: they fail, or are canceled, and say because of which. */
   *#end(jobs: readonly JobEntity[], news: News, nowMs: number): Script<void> {
-    const parents = yield* this.parentsOf(jobs);
+    const parents = yield* this.#parentsOf(jobs);
     for (const job of jobs) {
       const reason = reasonOf(job, parents);
       const result = yield* this.#change(

@@ -8,6 +8,7 @@ import type { Writer } from '../writer.js';
 import { runningRuns, runOfRow } from './interrupt.scripts.js';
 import { ACTIVE } from './job.scripts.js';
 import { readsOf } from './reads.js';
+import { besideAndParents, relatedJobs } from './related-jobs.js';
 import type { TableNames } from './table-names.js';
 
 /** Builds the history's part of the store. */
@@ -33,6 +34,8 @@ export function historyStore(
     runs: (jobId) => read(() => runs(tables, jobId), 'search'),
     heldRuns: (workerIds, most) => read(() => heldRuns(tables, workerIds, most), 'search'),
     running: (wanted) => read((nowMs) => runningRuns(tables, wanted, nowMs), 'search'),
+    beside: (job) => read(() => besideAndParents(tables, job)),
+    related: (job) => read(() => relatedJobs(tables, job), 'search'),
     log: async (batch) => writer().add(logKind, batch, 'engine'),
     lines: (jobId, request) => read(() => lines(tables, jobId, request), 'search'),
   };

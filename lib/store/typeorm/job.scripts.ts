@@ -1,7 +1,7 @@
 import { JobEntity, type JobField } from '../../entities/job.entity.js';
-import { CHANGES_SQL, query, type Script, type SqlValue } from '../dialects/sql.js';
+import { CHANGES_SQL, query, together, type Script, type SqlValue } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
-import { CONCERNS_OTHERS, isHeldBack } from '../../model/extras.js';
+import { CONCERNS_OTHERS, isHeldBack, SETTLED_ALONE } from '../../model/extras.js';
 import { readyAs } from '../job-of-draft.js';
 import type {
   ArchivedRun,
@@ -10,12 +10,13 @@ import type {
   Decide,
   HeldRun,
   JobChange,
+  RelatedCompletion,
   RunReport,
 } from '../store.js';
 import { readBeside } from './beside.script.js';
 import { Consequences } from './consequences.js';
 import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from './job.columns.js';
-import type { News } from './news.js';
+import { News } from './news.js';
 import { removeDeleted } from './purge.script.js';
 import { READY } from './ready.js';
 import type { TableNames } from './table-names.js';
@@ -24,14 +25,15 @@ import type { TableNames } from './table-names.js';
 export const ACTIVE = "('running', 'canceling', 'suspending', 'locked')";
 
 /** The end of a run concerns nobody else, so that many can be ended at once. */
-export function endsAlone(extras = 'extras'): string {
-  return `(${extras} IS NULL OR ${extras} & ${CONCERNS_OTHERS} = 0)`;
+export function endsAlone(extras = 'extras', bits = CONCERNS_OTHERS): string {
+  return `(${extras} IS NULL OR ${extras} & ${bits} = 0)`;
 }
 
 /** The statements on the path of a job, for SQLite. */
 export class JobScripts {
   readonly #t: TableNames;
   readonly #completeSql: string;
+  readonly #completeRelatedSql: string;
   readonly #reportSql: string;
   /** What else happens when a job has changed, in the same transaction. */
   readonly consequences: Consequences;
@@ -41,19 +43,47 @@ export class JobScripts {
     this.consequences = new Consequences(tables, (id, decide, nowMs, news) =>
       this.change(id, decide, undefined, nowMs, news),
     );
-    this.#completeSql = this.#completeStatement();
+    this.#completeSql = this.#completeStatement(CONCERNS_OTHERS);
+    this.#completeRelatedSql = this.#completeStatement(SETTLED_ALONE);
     this.#reportSql = this.#reportStatement();
   }
 
-  /** Ends runs as completed; true for each that was still running under its run. */
-  *complete(completions: readonly Completion[], nowMs: number): Script<readonly boolean[]> {
+  /**
+   * Ends runs as completed, and tells the jobs that wait for theirs; whether each was still running
+   * under its run.
+   */
+  *completeRelated(
+    completions: readonly Completion[],
+    nowMs: number,
+  ): Script<readonly RelatedCompletion[]> {
+    const won = yield* together(this.complete(completions, nowMs, true));
+    const news = new News();
+    yield* this.consequences.dependencies.tellDone(
+      completions.flatMap(({ seq }, at) => (won[at] === true ? [seq] : [])),
+      news,
+      nowMs,
+    );
+    // What they have led to is told once.
+    return won.map((each, at) => (at === 0 ? { won: each, news } : { won: each }));
+  }
+
+  /**
+   * Ends runs as completed; true for each that was still running under its run. `isRelated`: also
+   * those of jobs that others wait for.
+   */
+  *complete(
+    completions: readonly Completion[],
+    nowMs: number,
+    isRelated = false,
+  ): Script<readonly boolean[]> {
     const ended = bySeq(completions).map((each) => [
       each.seq,
       each.runId,
       each.startedAtMs,
       each.result,
     ]);
-    yield* query(this.#completeSql, [nowMs, nowMs, JSON.stringify(ended)]);
+    const sql = isRelated ? this.#completeRelatedSql : this.#completeSql;
+    yield* query(sql, [nowMs, nowMs, JSON.stringify(ended)]);
     // Counting is cheaper than RETURNING; only when somebody lost is it asked who.
     const changed = yield* query(CHANGES_SQL);
     if (changed[0]?.[0] === completions.length) {
@@ -113,15 +143,18 @@ export class JobScripts {
       if (change === undefined) {
         return { before, after: before, changed: false };
       }
-      if (change.remove === true) {
-        yield* this.consequences.beforeRemoval(before, change.cascade === true, nowMs);
-      }
+      const cascades = change.cascade === true;
+      const removed =
+        change.remove === true
+          ? yield* this.consequences.beforeRemoval(before, cascades, nowMs)
+          : [];
       const after =
         change.remove === true
           ? yield* this.#remove(before)
           : yield* this.#apply(before, change, nowMs);
       if (after !== undefined) {
-        return yield* this.consequences.of({ before, after, change }, nowMs, news);
+        const result = yield* this.consequences.of({ before, after, change }, nowMs, news);
+        return removed.length === 0 ? result : { ...result, others: removed };
       }
     }
   }
@@ -252,7 +285,7 @@ export class JobScripts {
     return job;
   }
 
-  #completeStatement(): string {
+  #completeStatement(bits: number): string {
     return `UPDATE ${this.#t.rows} SET
         status = 'completed', sequence = sequence + 1, finished_at_ms = ?, updated_at_ms = ?,
         lease_until_ms = NULL, eta_ms = NULL, progress = 1, error = NULL,
@@ -261,7 +294,7 @@ export class JobScripts {
       FROM (SELECT value ->> 0 AS seq, value ->> 1 AS run_id, value ->> 2 AS started_at_ms, value ->> 3 AS result
             FROM json_each(?)) AS ended
       WHERE ${this.#t.rows}.seq = ended.seq AND ${this.#t.rows}.run_id = ended.run_id
-        AND ${this.#t.rows}.status = 'running' AND ${endsAlone(`${this.#t.rows}.extras`)}`;
+        AND ${this.#t.rows}.status = 'running' AND ${endsAlone(`${this.#t.rows}.extras`, bits)}`;
   }
 
   #reportStatement(): string {

@@ -9,6 +9,7 @@ import type {
   JobStore,
   LimitedClaim,
   LimitedRequest,
+  RelatedCompletion,
   RunReport,
 } from '../store.js';
 import type { BatchKind } from '../write-batch.js';
@@ -116,6 +117,13 @@ export function jobStore(parts: JobStoreParts): JobStore {
     orderOf: (completion) => completion.seq,
     script: (completions, now) => scripts.complete(completions, now),
   };
+  const completeRelatedKind: BatchKind<Completion, RelatedCompletion> = {
+    name: 'complete related',
+    rank: 31,
+    maxItems: 500,
+    orderOf: (completion) => completion.seq,
+    script: (completions, now) => scripts.completeRelated(completions, now),
+  };
   const claimKind: BatchKind<ClaimRequest, Awaited<ReturnType<JobStore['claim']>>> = {
     name: 'claim',
     rank: 90,
@@ -208,6 +216,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
     comeBack: async (id, runId, request) =>
       (await writer()).write((now) => limited.comeBack(id, runId, request, now), 'engine'),
     complete: (completion) => parts.writer().add(completeKind, completion, 'engine'),
+    completeRelated: (completion) => parts.writer().add(completeRelatedKind, completion, 'engine'),
     report: (report) => parts.writer().add(reportKind, report, 'engine'),
     change: async (id, decide, tenantId) =>
       (await asideWriter()).write((now) => scripts.change(id, decide, tenantId, now), 'caller'),
@@ -231,6 +240,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
       (await read((now) => duties.isAnyOverdue(now)))
         ? (await writer()).write((now) => duties.expire(limit, scripts, now), 'engine')
         : { jobs: [], results: [] },
+    readied: () => undefined,
     tellDependents: async () =>
       (await read(() => scripts.consequences.dependencies.isAnyUntold()))
         ? (await asideWriter()).write((now) => scripts.consequences.goOn(now), 'engine')

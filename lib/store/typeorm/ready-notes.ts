@@ -15,17 +15,10 @@ export function noting(jobs: JobStore, front: ReadyFront, nowMs: () => number): 
       front.stored({ type, channel, priority, runAtMs }, nowMs());
     }
   };
-  /** Jobs that waited for others stand where they were enqueued. */
-  const freed = (result: Pick<ChangeResult, 'freed'> | undefined): void => {
-    if (result?.freed !== undefined) {
-      front.doubt();
-    }
-  };
   const changed = (result: ChangeResult | undefined): ChangeResult | undefined => {
     if (result?.after.ready === 1) {
       front.stored(result.after, nowMs());
     }
-    freed(result);
     return result;
   };
   return {
@@ -48,11 +41,7 @@ export function noting(jobs: JobStore, front: ReadyFront, nowMs: () => number): 
     },
     change: async (id, decide, tenantId) => changed(await jobs.change(id, decide, tenantId)),
     settle: async (id, decide) => changed(await jobs.settle(id, decide)),
-    tellDependents: async () => {
-      const result = await jobs.tellDependents();
-      freed(result);
-      return result;
-    },
+    readied: () => front.doubt(),
     promote: async (limit) => {
       const result = await jobs.promote(limit);
       if (result.promoted > 0) {

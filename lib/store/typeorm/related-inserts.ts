@@ -1,4 +1,4 @@
-import type { Script, Statement } from '../dialects/sql.js';
+import { together, type Script } from '../dialects/sql.js';
 import { besideOf, CreatedJob } from '../job-of-draft.js';
 import type { Failure, InsertResult, JobDraft, KeyHolder, Refusal } from '../store.js';
 import { insertExtras } from './beside.script.js';
@@ -106,14 +106,4 @@ export function relatedInserts(
 
 function isFailure(refusal: Refusal): refusal is Failure {
   return refusal.outcome === 'unknown_dependency' || refusal.outcome === 'duplicate';
-}
-
-/** A script as a part of a transaction: none of its statements runs alone. */
-function* together<T>(script: Script<T>): Script<T> {
-  let step = script.next();
-  while (step.done !== true) {
-    const { sql, params }: Statement = step.value;
-    step = script.next(yield { sql, params });
-  }
-  return step.value;
 }

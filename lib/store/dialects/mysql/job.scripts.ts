@@ -1,4 +1,5 @@
 import { JobEntity, type JobField } from '../../../entities/job.entity.js';
+import { CONCERNS_OTHERS, SETTLED_ALONE } from '../../../model/extras.js';
 import type {
   ChangeResult,
   Completion,
@@ -56,6 +57,7 @@ export class MysqlJobScripts extends JobScripts {
   override *complete(
     completions: readonly Completion[],
     nowMs: number,
+    isRelated = false,
   ): Script<readonly boolean[]> {
     yield* this.#takeOne(completions);
     const sorted = bySeq(completions);
@@ -73,7 +75,7 @@ export class MysqlJobScripts extends JobScripts {
     ];
     let changed = 0;
     for (const part of parts) {
-      const sql = this.#completion(part, nowMs);
+      const sql = this.#completion(part, nowMs, isRelated ? SETTLED_ALONE : CONCERNS_OTHERS);
       yield parts.length === 1 && completions.length > 1
         ? { sql, params: [], alone: true }
         : { sql, params: [] };
@@ -142,14 +144,17 @@ export class MysqlJobScripts extends JobScripts {
       return { before, after: before, changed: false };
     }
     let after = before;
+    let removed: readonly ChangeResult[] = [];
     if (change.remove === true) {
-      yield* this.consequences.beforeRemoval(before, change.cascade === true, nowMs);
+      const cascades = change.cascade === true;
+      removed = yield* this.consequences.beforeRemoval(before, cascades, nowMs);
       yield* query(`DELETE FROM ${this.#t.jobs} WHERE seq = ?`, [before.seq]);
       yield* removeDeleted(this.#t, before.id);
     } else {
       after = yield* this.#set(before, change, nowMs);
     }
-    return yield* this.consequences.of({ before, after, change }, nowMs, news);
+    const result = yield* this.consequences.of({ before, after, change }, nowMs, news);
+    return removed.length === 0 ? result : { ...result, others: removed };
   }
 
   override *oneLockAtATime(): Script<void> {
@@ -236,7 +241,7 @@ export class MysqlJobScripts extends JobScripts {
     }
   }
 
-  #completion(part: readonly Completion[], nowMs: number): string {
+  #completion(part: readonly Completion[], nowMs: number, bits: number): string {
     const runs = part.map(({ seq, runId }) => `(${seq},${literal(runId)})`).join(',');
     // Pairs alone lead MariaDB to no row.
     const seqs = list(part.map(({ seq }) => seq));
@@ -244,7 +249,8 @@ export class MysqlJobScripts extends JobScripts {
         status = 'completed', sequence = sequence + 1, finished_at_ms = ${nowMs}, updated_at_ms = ${nowMs},
         lease_until_ms = NULL, eta_ms = NULL, progress = 1, error = NULL,
         started_at_ms = COALESCE(started_at_ms, ${starts(part)})${results(part)}
-      WHERE seq IN ${seqs} AND (seq, run_id) IN (${runs}) AND status = 'running' AND ${endsAlone()}`;
+      WHERE seq IN ${seqs} AND (seq, run_id) IN (${runs}) AND status = 'running'
+        AND ${endsAlone('extras', bits)}`;
   }
 
   /** Those of the rows that nobody has locked and that still meet the condition, locked. */

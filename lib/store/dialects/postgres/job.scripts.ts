@@ -1,3 +1,4 @@
+import { CONCERNS_OTHERS, SETTLED_ALONE } from '../../../model/extras.js';
 import type { Completion, HeldRun, RunLines, RunReport, TransactionRun } from '../../store.js';
 import { ACTIVE, bySeq, endsAlone, heldOfRow, JobScripts } from '../../typeorm/job.scripts.js';
 import { READY } from '../../typeorm/ready.js';
@@ -10,6 +11,7 @@ import { JOINED, joined, numbers, texts } from './arrays.js';
 export class PostgresJobScripts extends JobScripts {
   readonly #t: TableNames;
   readonly #completeSql: string;
+  readonly #completeRelatedSql: string;
   readonly #renewSql: string;
   readonly #reportSql: string;
 
@@ -17,14 +19,16 @@ export class PostgresJobScripts extends JobScripts {
     super(tables);
     this.#t = tables;
     const { jobs } = tables;
-    this.#completeSql = `UPDATE ${jobs} AS job SET
+    const completing = (bits: number): string => `UPDATE ${jobs} AS job SET
         status = 'completed', sequence = sequence + 1, finished_at_ms = ?, updated_at_ms = ?,
         lease_until_ms = NULL, eta_ms = NULL, progress = 1, error = NULL,
         started_at_ms = COALESCE(job.started_at_ms, ended.started_at_ms),
         result = COALESCE(ended.result, job.result)
       FROM unnest(?::bigint[], ${JOINED}, ?::bigint[], ${JOINED}) AS ended (seq, run_id, started_at_ms, result)
       WHERE job.seq = ended.seq AND job.run_id = ended.run_id AND job.status = 'running'
-        AND ${endsAlone('job.extras')}`;
+        AND ${endsAlone('job.extras', bits)}`;
+    this.#completeSql = completing(CONCERNS_OTHERS);
+    this.#completeRelatedSql = completing(SETTLED_ALONE);
     // A job that a transaction of the application holds must not keep the others from living on.
     this.#renewSql = `UPDATE ${jobs} SET lease_until_ms = ?
       WHERE seq = ANY(ARRAY(
@@ -45,11 +49,12 @@ export class PostgresJobScripts extends JobScripts {
   override *complete(
     completions: readonly Completion[],
     nowMs: number,
+    isRelated = false,
   ): Script<readonly boolean[]> {
     const ended = bySeq(completions);
     const seqs = numbers(ended.map((each) => each.seq));
     yield {
-      sql: this.#completeSql,
+      sql: isRelated ? this.#completeRelatedSql : this.#completeSql,
       params: [
         nowMs,
         nowMs,

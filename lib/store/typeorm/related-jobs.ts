@@ -1,0 +1,67 @@
+import type { JobExtrasEntity } from '../../entities/job-extras.entity.js';
+import { JobEntity } from '../../entities/job.entity.js';
+import { isFinal } from '../../model/job-status.js';
+import { query, type Script } from '../dialects/sql.js';
+import { seqOfId } from '../dialects/shared/row-numbers.js';
+import type { RelatedJobs } from '../store.js';
+import { readBeside } from './beside.script.js';
+import { dependenciesOf, isDone } from './dependencies.script.js';
+import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
+import type { TableNames } from './table-names.js';
+
+const MOST = 1000;
+
+/** The jobs that some depend on, by id. */
+function* parentsOf(
+  t: TableNames,
+  jobs: readonly JobEntity[],
+): Script<ReadonlyMap<string, JobEntity>> {
+  const ids = new Set(jobs.flatMap((job) => dependenciesOf(job).map(({ id }) => id)));
+  if (ids.size === 0) {
+    return new Map();
+  }
+  const rows = yield* query(
+    `SELECT ${ALL_JOB_COLUMNS} FROM ${t.jobs} WHERE seq ${t.words.amongNumbers}`,
+    [JSON.stringify([...ids].map((id) => seqOfId(id) ?? -1))],
+  );
+  const parents = yield* readBeside(t, rows.map(jobOfRow));
+  return new Map(parents.map((job) => [job.id, job]));
+}
+
+/** What stands beside a job's row, and the jobs that it depends on as far as they can be told of. */
+export function* besideAndParents(
+  t: TableNames,
+  job: JobEntity,
+): Script<{ beside: JobExtrasEntity | undefined; parents: ReadonlyMap<string, JobEntity> }> {
+  const [found] = yield* readBeside(t, [Object.assign(new JobEntity(), job)]);
+  const ids = found === undefined ? [] : dependenciesOf(found).map(({ id }) => id);
+  const rows =
+    ids.length === 0
+      ? []
+      : yield* query(`SELECT ${ALL_JOB_COLUMNS} FROM ${t.jobs} WHERE seq ${t.words.amongNumbers}`, [
+          JSON.stringify(ids.map((id) => seqOfId(id) ?? -1)),
+        ]);
+  const parents = rows.map(jobOfRow).map((parent) => [parent.id, parent] as const);
+  return { beside: found?.beside, parents: new Map(parents) };
+}
+
+/** What a job has to do with others, level by level as far as failures lead. */
+export function* relatedJobs(t: TableNames, job: JobEntity): Script<RelatedJobs> {
+  const ancestors = new Map<string, JobEntity>();
+  let level: readonly JobEntity[] = [job];
+  while (level.length > 0 && ancestors.size < MOST) {
+    const found = [...(yield* parentsOf(t, level)).values()].filter(({ id }) => !ancestors.has(id));
+    found.forEach((each) => ancestors.set(each.id, each));
+    level = found.filter(({ status }) => isFinal(status) && !isDone(status));
+  }
+  const rows = yield* query(
+    `SELECT ${ALL_JOB_COLUMNS} FROM ${t.jobs} WHERE seq IN (SELECT child_seq FROM (
+       SELECT child_seq FROM ${t.dependencies} WHERE parent_seq = ? ORDER BY child_seq LIMIT ${MOST}) AS first)`,
+    [job.seq],
+  );
+  const dependents = yield* readBeside(
+    t,
+    rows.map(jobOfRow).toSorted((a, b) => a.seq - b.seq),
+  );
+  return { ancestors, dependents };
+}
