@@ -13,7 +13,10 @@ export default defineConfig({
     name: 'faults',
     include: ['test/faults/**/*.spec.ts'],
     // Only at full length.
-    exclude: process.env['JOBS_TEST_FULL'] === '1' ? [] : ['test/faults/high-availability.spec.ts'],
+    exclude:
+      process.env['JOBS_TEST_FULL'] === '1'
+        ? []
+        : ['high-availability', 'shutdown'].map((name) => `test/faults/${name}.spec.ts`),
     globalSetup: ['scripts/test-setup.mjs'],
     setupFiles: ['test/support/set-up.ts'],
     env: { JOBS_TEST_FIXTURES: path.join(root, 'test/processes/fixtures') },

@@ -141,6 +141,7 @@ const expected: Expectations = {
   fromMs: T0 - 10,
   toMs: T0 + 2000,
   leaseMs: LEASE,
+  refusesNothing: true,
   limits: [
     { name: 'three of a type', most: 3, keyOf: ({ type }) => type },
     { name: 'two in a time', most: 2, perMs: 12.8, keyOf: ({ type }) => type },
@@ -305,6 +306,16 @@ const CORRUPTIONS: readonly (readonly [Rule, string, (history: Sound) => unknown
     'an outcome is the run’s own',
     'a completed job whose last run failed',
     (h) => at(h, 0, { run_outcome: 'failed' }),
+  ],
+  [
+    'a job ends as its handler does',
+    'a job that failed by the fault of another one',
+    (h) => at(h, 0, { params: JSON.stringify({ token: 'one', ends: 'failed' }) }),
+  ],
+  [
+    'nobody is refused',
+    'a caller that was told of a lock',
+    (h) => say(h, note(1, 1, { what: 'refused', token: 'one', code: 'database_unavailable' })),
   ],
   [
     'a cancel that was granted holds',

@@ -16,6 +16,7 @@ type Check = (each: Case) => Iterable<string>;
 
 const CHECKS: Readonly<Record<Rule, Check>> = {
   'acknowledged jobs are there and ended': checkAcknowledged,
+  'nobody is refused': checkRefusals,
   'nothing is stored twice': checkStoredOnce,
   'a key names one job': checkKeys,
   'runs are counted without gaps': checkCounts,
@@ -26,6 +27,7 @@ const CHECKS: Readonly<Record<Rule, Check>> = {
   'handlers overlap only after a lost lease': checkHandlers,
   'one outcome a run': checkOutcomes,
   'an outcome is the run’s own': checkOwnOutcome,
+  'a job ends as its handler does': checkEnds,
   'a cancel that was granted holds': checkCancels,
   'times are the database’s': checkTimes,
   'limits hold': ({ jobs, holds, expected }) => checkLimits(jobs, holds, expected.limits ?? []),
@@ -53,6 +55,12 @@ function* checkAcknowledged({ notes, byId }: Case): Iterable<string> {
     } else if (!FINAL.includes(job.status)) {
       yield `job ${id} (${token}) was acknowledged and is still ${job.status}`;
     }
+  }
+}
+
+function* checkRefusals({ notes, expected }: Case): Iterable<string> {
+  for (const { token, code } of expected.refusesNothing === true ? notesOf(notes, 'refused') : []) {
+    yield `${token} was refused: ${code}`;
   }
 }
 
@@ -121,8 +129,11 @@ function namesOf(runs: readonly { readonly revision: number; readonly runId: str
   return runs.map(({ revision, runId }) => `${revision} ${runId}`).join(', ');
 }
 
-/** What the handlers did, by the machine's clock: they know of no lease, and only a lost one explains two at once. */
-function* checkHandlers({ notes, spans }: Case): Iterable<string> {
+/**
+ * What the handlers did, by the machine's clock: they know of no lease, and only a lost one explains two at
+ * once. One that is to misbehave may linger for ever when its run has ended.
+ */
+function* checkHandlers({ notes, spans, byId }: Case): Iterable<string> {
   const died = new Map(notesOf(notes, 'died').map(({ pid, at }) => [pid, at]));
   const ends = new Map(notesOf(notes, 'end').map((note) => [keyOf(note), note.at]));
   for (const [id, starts] of groupBy(notesOf(notes, 'start'), ({ job }) => job)) {
@@ -137,7 +148,9 @@ function* checkHandlers({ notes, spans }: Case): Iterable<string> {
     if (new Set(calls.map(({ attempt }) => attempt)).size < calls.length) {
       yield `a run of ${id} was begun twice: ${calls.map(({ attempt }) => attempt).join(', ')}`;
     }
-    for (const [before, after] of pairs(calls)) {
+    const job = byId.get(id);
+    const lingers = job !== undefined && paramsOf(job).how !== undefined;
+    for (const [before, after] of lingers ? [] : pairs(calls)) {
       const outcome = own.find((span) => span.revision === before.attempt)?.outcome;
       if (after.from < before.to && outcome !== 'lost') {
         yield `the handler of ${id} began run ${after.attempt} while run ${before.attempt} (${outcome ?? 'unknown'}) was at work`;
@@ -195,6 +208,16 @@ function* checkOwnOutcome({ jobs, notes, spans }: Case): Iterable<string> {
   }
 }
 
+/** Where the params say so; a cancel may have been quicker. */
+function* checkEnds({ jobs }: Case): Iterable<string> {
+  for (const job of jobs) {
+    const { ends } = paramsOf(job);
+    if (ends !== undefined && ![ends, 'canceled'].includes(job.status)) {
+      yield `job ${job.job_id} is ${job.status}, and was to be ${ends}`;
+    }
+  }
+}
+
 function* checkCancels({ notes, byId }: Case): Iterable<string> {
   for (const { job: id, status } of notesOf(notes, 'canceled')) {
     const job = byId.get(id);
@@ -236,6 +259,15 @@ function timeText(at: number | null | undefined): string {
 }
 
 function tokenOf(job: JobRow): string {
-  const params = JSON.parse(job.params) as { readonly token?: string } | null;
-  return params?.token ?? '(no token)';
+  return paramsOf(job).token ?? '(no token)';
+}
+
+interface Params {
+  readonly token?: string;
+  readonly how?: string;
+  readonly ends?: string;
+}
+
+function paramsOf(job: JobRow): Params {
+  return JSON.parse(job.params) as Params;
 }

@@ -107,6 +107,8 @@ export interface Expectations {
   /** What a claim gives. */
   readonly leaseMs: number;
   readonly limits?: readonly Limit[];
+  /** Whether no caller may be told that something could not be done. */
+  readonly refusesNothing?: boolean;
 }
 
 /** Something that must not be. */
@@ -117,6 +119,7 @@ export interface Violation {
 
 export const RULES = [
   'acknowledged jobs are there and ended',
+  'nobody is refused',
   'nothing is stored twice',
   'a key names one job',
   'runs are counted without gaps',
@@ -127,6 +130,7 @@ export const RULES = [
   'handlers overlap only after a lost lease',
   'one outcome a run',
   'an outcome is the run’s own',
+  'a job ends as its handler does',
   'a cancel that was granted holds',
   'times are the database’s',
   'limits hold',

@@ -19,7 +19,7 @@ import { everyOrder, someOrders } from './support/stepping.js';
 const LEASE_MS = 60_000;
 /** Every order of each pair, with --full and where a broken build must be caught; else so many by chance. */
 const isEvery = isFull || process.env['JOBS_TEST_ORDERS'] === 'every';
-const SOME = 15;
+const SOME = 8;
 
 /** Where the job stands when two meet over it. */
 type Situation = 'waiting' | 'running' | 'abandoned';

@@ -1,4 +1,7 @@
+import { rmSync, statSync } from 'node:fs';
+import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import Sqlite from 'better-sqlite3';
 import type { Cluster, Item } from './support/cluster.js';
 import type { FaultDatabase, Kind } from './support/fault-database.js';
 import type { FaultProxy } from './support/fault-proxy.js';
@@ -36,6 +39,9 @@ export interface Scenario {
   };
   /** Jobs are those of so many tenants in turn. */
   readonly tenants?: number;
+  /** How often a job may be lost; else as often as you like. */
+  readonly maxLost?: number;
+  readonly refusesNothing?: true;
   item?(n: number, random: () => number): Partial<Item['params']>;
   /** What happens, again and again. */
   strike(victims: Victims): Promise<void>;
@@ -45,6 +51,7 @@ const ALL: readonly Kind[] = ['sqlite', 'postgres', 'mariadb'];
 const SERVERS: readonly Kind[] = ['postgres', 'mariadb'];
 const DAY_MS = 86_400_000;
 const LEASE_MS = 2000;
+const LARGEST_WAL = 64 * 1024 ** 2;
 
 const usual = { leaseMs: LEASE_MS, workers: 3 };
 
@@ -151,10 +158,82 @@ export const SCENARIOS: readonly Scenario[] = [
     jobs: isFull ? 300 : 60,
     seconds: isFull ? 30 : 3,
     leaseMs: 1000,
-    item: (n) => (n % (isFull ? 5 : 12) === 0 ? { blockMs: 1000 * (1 + ((n / 12) % 5)) } : {}),
+    item: (n) => (n % BLOCKED_EVERY === 0 ? blocks(1 + ((n / BLOCKED_EVERY) % 5)) : {}),
     strike: () => pause(100),
   },
+  {
+    ...usual,
+    name: 'handlers do what they should not',
+    kinds: isFull ? ALL : ['sqlite'],
+    jobs: isFull ? 840 : 84,
+    seconds: isFull ? 30 : 3,
+    // Whoever is at work beside one that ends the process is lost with it, but seldom so often.
+    maxLost: isFull ? 6 : 3,
+    item: misbehaves,
+    strike: () => pause(100),
+  },
+  {
+    ...usual,
+    name: 'eight processes work and others read and copy the file',
+    kinds: ['sqlite'],
+    jobs: isFull ? 20_000 : 400,
+    workers: isFull ? 8 : 4,
+    seconds: isFull ? 90 : 4,
+    // So that nobody is lost only because all want the processor.
+    leaseMs: 30_000,
+    refusesNothing: true,
+    strike: ({ database }) => readOn(database),
+  },
 ];
+
+/** Every so many jobs one blocks the event loop, for one to five leases of a second. */
+const BLOCKED_EVERY = isFull ? 5 : 12;
+
+/** When the loop is free again, and the run has been lost, the next one is still at work. */
+function blocks(leases: number): Partial<Item['params']> {
+  return { blockMs: leases * 1000, ms: leases * 1000 };
+}
+
+/** Every so many jobs one misbehaves. */
+const BAD_EVERY = isFull ? 20 : 12;
+
+/** What handlers do that should not, and what becomes of their jobs: see the fixture. */
+const MISBEHAVIOURS: readonly (readonly [how: string, ends: string])[] = [
+  ['ends the process', 'failed'],
+  ['never returns', 'timeout'],
+  ['throws nothing', 'failed'],
+  ['throws a circle', 'failed'],
+  ['forgets a rejection', 'failed'],
+  ['returns too much', 'failed'],
+  ['returns what is no JSON', 'failed'],
+];
+
+function misbehaves(n: number): Partial<Item['params']> {
+  const at = n / BAD_EVERY;
+  const [how, ends] = MISBEHAVIOURS[at % MISBEHAVIOURS.length] ?? [];
+  return how === undefined || ends === undefined ? { ends: 'completed', ms: 20 } : { how, ends };
+}
+
+/** Others read the file, and copy it, as long as they like. */
+async function readOn({ folder, file }: Victims['database']): Promise<void> {
+  const reader = new Sqlite(file ?? '', { readonly: true });
+  try {
+    const copy = path.join(folder, 'copy.db');
+    await reader.backup(copy);
+    rmSync(copy);
+    reader.exec('BEGIN');
+    reader.prepare('SELECT count(*) FROM jobs').get();
+    // What is written from here on cannot leave the log while this goes on.
+    await pause(isFull ? 5000 : 700);
+    reader.exec('COMMIT');
+  } finally {
+    reader.close();
+  }
+  const { size } = statSync(`${file}-wal`);
+  if (size > LARGEST_WAL) {
+    throw new Error(`The write-ahead log has ${size} bytes.`);
+  }
+}
 
 async function restart({ server, kind }: Victims['database'], random: () => number): Promise<void> {
   const inOrder = kind === 'postgres' ? 'SIGINT' : 'SIGTERM';

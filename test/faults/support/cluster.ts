@@ -14,10 +14,15 @@ export interface Item {
   readonly token: string;
   readonly keyed: boolean;
   readonly tenant?: string;
+  readonly timeout?: number;
   readonly params: {
     readonly ms?: number;
     readonly fails?: number;
     readonly blockMs?: number;
+    /** What its handler does instead, see the fixture. */
+    readonly how?: string;
+    /** The status that it must end with. */
+    readonly ends?: string;
   };
 }
 

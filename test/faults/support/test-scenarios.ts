@@ -12,6 +12,7 @@ import { FaultProxy } from './fault-proxy.js';
 const PATIENCE_MS = 280_000;
 
 const CAPACITY = 8;
+const TIMEOUT_MS = 300;
 
 /**
  * The scenarios of one kind of database, a test each. With sqlite3 the processes are those of the other
@@ -48,7 +49,7 @@ async function run(scenario: Scenario, database: FaultDatabase, seed: number): P
     random,
     workers: scenario.workers,
     options: {
-      lease: { duration: scenario.leaseMs, sweep: '200ms', maxLost: 1000 },
+      lease: { duration: scenario.leaseMs, sweep: '200ms', maxLost: scenario.maxLost ?? 1000 },
       queues: {
         default: {
           capacity: CAPACITY,
@@ -68,8 +69,12 @@ async function run(scenario: Scenario, database: FaultDatabase, seed: number): P
       scenario.cancels === true && strikeUntil(over, () => cancel(cluster, random)),
     ]);
     await cluster.rest();
-    const { leaseMs } = scenario;
-    const violations = await cluster.judge({ leaseMs, limits: limitsOf(scenario) });
+    const { leaseMs, refusesNothing = false } = scenario;
+    const violations = await cluster.judge({
+      leaseMs,
+      refusesNothing,
+      limits: limitsOf(scenario),
+    });
     expect(violations, violations.slice(0, 20).join('\n')).toEqual([]);
     expect(cluster.acknowledged.length).toBeGreaterThan(scenario.jobs / 3);
   } catch (error) {
@@ -96,16 +101,20 @@ function itemsOf(scenario: Scenario, random: () => number): readonly Item[] {
   const { jobs, item, seconds, workers, tenants = 0, limits } = scenario;
   const places = limits === undefined ? workers * CAPACITY : limits.concurrency.limit * tenants;
   const meanMs = (seconds * 1000 * places * 0.6) / jobs;
-  return Array.from({ length: jobs }, (_, n) => ({
-    token: `t${n}`,
-    keyed: random() < 0.5,
-    ...(tenants === 0 ? {} : { tenant: `tenant-${n % tenants}` }),
-    params: {
-      ms: Math.floor(random() * 2 * meanMs),
-      ...(random() < 0.1 ? { fails: 1 + Math.floor(random() * 2) } : {}),
-      ...item?.(n, random),
-    },
-  }));
+  return Array.from({ length: jobs }, (_, n) => {
+    const own = item?.(n, random);
+    return {
+      token: `t${n}`,
+      keyed: random() < 0.5,
+      ...(tenants === 0 ? {} : { tenant: `tenant-${n % tenants}` }),
+      ...(own?.ends === 'timeout' ? { timeout: TIMEOUT_MS } : {}),
+      params: {
+        ms: Math.floor(random() * 2 * meanMs),
+        ...(random() < 0.1 ? { fails: 1 + Math.floor(random() * 2) } : {}),
+        ...own,
+      },
+    };
+  });
 }
 
 async function strikeUntil(over: number, strike: () => Promise<void>): Promise<void> {
