@@ -189,6 +189,11 @@ export const BUILDS = [
         from: 'if (this.#buffer.isOver) {',
         to: 'if (false) {',
       },
+      {
+        file: 'lib/engine/execution.ts',
+        from: 'this.#abortReason !== undefined || !this.surelyHolds',
+        to: 'this.#abortReason !== undefined',
+      },
     ],
     caughtBy: [on('nest12', KILL, 'that were claimed before')],
   },

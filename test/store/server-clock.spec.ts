@@ -48,6 +48,14 @@ describe('the clock of a server', () => {
     expect(Math.abs(clock.estimateMs() - SERVER_MS - by)).toBeLessThan(5);
   });
 
+  it('is not ahead of the server where the clock of this machine is', () => {
+    vi.spyOn(Date, 'now').mockReturnValue(SERVER_MS + 24 * HOUR);
+    const clock = new ServerClock();
+    here += 80;
+    clock.observe(SERVER_MS, here - 80);
+    expect(clock.estimateMs()).toBe(SERVER_MS);
+  });
+
   it('never goes back by a little, whatever it is told', () => {
     const clock = new ServerClock();
     let latest = 0;

@@ -23,7 +23,10 @@ export class ServerClock {
    */
   observe(serverMs: number, askedAt: number): number {
     const here = performance.now();
-    this.#base = Math.min(Math.max(this.#base, serverMs - here), serverMs + 1 - askedAt);
+    // An estimate that cannot be right, as the first one where this machine's clock is wrong, is put
+    // behind the server's clock: ahead of it, a lease would be over too soon.
+    this.#base =
+      this.#base > serverMs + 1 - askedAt ? serverMs - here : Math.max(this.#base, serverMs - here);
     this.#observedAt = here;
     return this.#onward(serverMs + this.shiftMs);
   }
