@@ -33,10 +33,6 @@ export class JobExtrasEntity {
   @Column({ name: 'schedule_id', type: 'text', nullable: true })
   scheduleId: string | null;
 
-  /** The name of the signal that it waits for. */
-  @Column({ name: 'awaits', type: 'text', nullable: true })
-  awaits: string | null;
-
   @Column({ name: 'check_in', type: 'text', nullable: true })
   checkIn: string | null;
 

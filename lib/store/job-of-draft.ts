@@ -71,7 +71,6 @@ export function besideOf(
   beside.uniqueClaim = uniqueClaim === null ? null : JSON.stringify(uniqueClaim);
   beside.statusHook = statusHook;
   beside.scheduleId = scheduleId;
-  beside.awaits = null;
   beside.checkIn = null;
   beside.checkInAtMs = null;
   return beside;

@@ -21,7 +21,6 @@ const EXTRAS: TableSpec = {
     unique_claim: { kind: 'text', nullable: true },
     status_hook: { kind: 'text', nullable: true },
     schedule_id: { kind: 'id', nullable: true },
-    awaits: { kind: ['varied', 255], nullable: true },
     check_in: { kind: 'text', nullable: true },
     check_in_at_ms: { kind: 'number', nullable: true },
   },

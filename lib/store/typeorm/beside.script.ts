@@ -43,7 +43,6 @@ const EXTRAS = {
   unique_claim: 'text',
   status_hook: 'text',
   schedule_id: 'text',
-  awaits: 'text',
   check_in: 'text',
   check_in_at_ms: 'number',
 } as const;
@@ -60,9 +59,8 @@ function extrasOfRow(row: Row): JobExtrasEntity {
   extras.uniqueClaim = row[5] as string | null;
   extras.statusHook = row[6] as string | null;
   extras.scheduleId = row[7] as string | null;
-  extras.awaits = row[8] as string | null;
-  extras.checkIn = row[9] as string | null;
-  extras.checkInAtMs = row[10] as number | null;
+  extras.checkIn = row[8] as string | null;
+  extras.checkInAtMs = row[9] as number | null;
   return extras;
 }
 
@@ -77,7 +75,6 @@ function valuesOfExtras(extras: JobExtrasEntity): readonly (string | number | nu
     extras.uniqueClaim,
     extras.statusHook,
     extras.scheduleId,
-    extras.awaits,
     extras.checkIn,
     extras.checkInAtMs,
   ];
