@@ -3,7 +3,7 @@ import ts from 'typescript';
 import { expect, it } from 'vitest';
 
 // After a deliberate change: npx vitest run --project nest12 test/public-api -u
-it('exports what the snapshot says', async () => {
+it('exports what the snapshot says', { timeout: 60_000 }, async () => {
   const api = `# The public API\n\nKept by \`test/public-api.spec.ts\`.\n\n\`\`\`ts\n${publicApi()}\n\`\`\`\n`;
   await expect(api).toMatchFileSnapshot('./public-api.snapshot.md');
 });
