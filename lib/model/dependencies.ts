@@ -4,7 +4,7 @@ import type { JsonValue } from './json.js';
 /** What may become of a job when one that it depends on ends without completing. */
 export const ON_FAILURE = ['fail', 'cancel', 'run'] as const;
 
-/** One of {@link ON_FAILURE}. */
+/** What becomes of a job when one that it depends on ends without completing. */
 export type OnFailure = (typeof ON_FAILURE)[number];
 
 /** A job that another one depends on; a skipped one counts as done. */

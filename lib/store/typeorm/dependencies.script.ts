@@ -1,14 +1,14 @@
 import type { JobEntity } from '../../entities/job.entity.js';
-import { VERDICT, type JobDependency, type OnFailure } from '../../model/dependencies.js';
+import { VERDICT } from '../../model/dependencies.js';
 import { JobsError } from '../../model/errors.js';
 import { EXTRA, hasExtra } from '../../model/extras.js';
-import { isFinal, type JobStatus } from '../../model/job-status.js';
-import { cutText } from '../../model/text.js';
+import { isFinal } from '../../model/job-status.js';
 import { CHANGES_SQL, query, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { CreatedJob } from '../job-of-draft.js';
-import type { ChangeResult, JobChange } from '../store.js';
+import type { ChangeResult } from '../store.js';
 import { readBeside } from './beside.script.js';
+import { byVerdict, dependenciesOf, endOf, isDone, reasonOf } from './dependency-verdict.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import { News, type Changed, type ChangeOther } from './news.js';
 import { READY } from './ready.js';
@@ -20,14 +20,6 @@ const PARENTS_AT_ONCE = 500;
 const ENDED_AT_ONCE = 200;
 /** Jobs that one transaction tells of, one by one; the rest is told in the next. */
 const MOST_TOLD = 500;
-/** An error text names the first so many of the jobs that did not complete. */
-const MOST_NAMED = 5;
-const ERROR_BYTES = 2000;
-
-/** Whether a job that ended so has done what its dependents wait for. */
-export function isDone(status: JobStatus): boolean {
-  return status === 'completed' || status === 'skipped';
-}
 
 /**
  * Jobs that wait for others. A count in `job_extras` says how many of them are not final yet, and a
@@ -352,57 +344,4 @@ export class Dependencies {
       }
     }
   }
-}
-
-/** What a job depends on. */
-export function dependenciesOf({ beside }: JobEntity): readonly JobDependency[] {
-  const stored = JSON.parse(beside?.dependsOn ?? '[]') as {
-    readonly id: string;
-    readonly on_failure: OnFailure;
-  }[];
-  return stored.map(({ id, on_failure: onFailure }) => ({ id, onFailure }));
-}
-
-/** Dependents by what follows for them from a job that ended so. */
-export function byVerdict(
-  status: JobStatus,
-  edges: readonly (readonly [child: unknown, onFailure: unknown] | readonly unknown[])[],
-): ReadonlyMap<number, readonly number[]> {
-  const groups = new Map<number, number[]>();
-  for (const [child, onFailure] of edges) {
-    const verdict = isDone(status) ? VERDICT.run : VERDICT[onFailure as OnFailure];
-    groups.set(verdict, [...(groups.get(verdict) ?? []), Number(child)]);
-  }
-  return groups;
-}
-
-function endOf(job: JobEntity, reason: string, nowMs: number): JobChange {
-  const ends = job.beside?.verdict === VERDICT.cancel ? 'canceled' : 'failed';
-  return {
-    set: {
-      status: ends,
-      finishedAtMs: nowMs,
-      leaseUntilMs: null,
-      etaMs: null,
-      lockedBy: null,
-      details: reason,
-      ...(ends === 'failed' ? { error: reason } : {}),
-    },
-  };
-}
-
-function reasonOf(job: JobEntity, parents: ReadonlyMap<string, JobEntity>): string {
-  const failed = dependenciesOf(job).flatMap(({ id, onFailure }) => {
-    const parent = parents.get(id);
-    return parent === undefined || onFailure === 'run' || isDone(parent.status) ? [] : [parent];
-  });
-  const named = failed
-    .slice(0, MOST_NAMED)
-    .map(({ id, type, status, error }) => {
-      const why = error === null ? '' : `: ${error.split('\n', 1)[0] ?? ''}`;
-      return `${id} (${type}) ended as ${status}${why}`;
-    })
-    .join('; ');
-  const more = failed.length > MOST_NAMED ? `; and ${failed.length - MOST_NAMED} more` : '';
-  return cutText(`What it depends on did not complete: ${named}${more}`, ERROR_BYTES);
 }

@@ -5,7 +5,7 @@ import { query, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { RelatedJobs } from '../store.js';
 import { readBeside } from './beside.script.js';
-import { dependenciesOf, isDone } from './dependencies.script.js';
+import { dependenciesOf, isDone } from './dependency-verdict.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import type { TableNames } from './table-names.js';
 
