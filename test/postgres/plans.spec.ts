@@ -72,6 +72,7 @@ interface Plan {
   readonly 'Node Type': string;
   readonly 'Relation Name'?: string;
   readonly 'Index Name'?: string;
+  readonly 'Actual Rows': number;
   readonly 'Shared Hit Blocks': number;
   readonly 'Shared Read Blocks': number;
   readonly Plans?: readonly Plan[];
@@ -315,6 +316,24 @@ describe.each(BELIEFS)('with statistics $from', ({ steps }) => {
       expect(blocks(plan)).toBeLessThan(20);
     },
   );
+
+  it('the usual one is one statement, which the end of a batch shares, and goes by the same indexes', async () => {
+    const atOnce = firstOf(limited.claimAtOnce(withLimits, now + 1e6));
+    await writing.query(
+      `INSERT INTO job_limits (scope, limit_key, turn)
+       VALUES ('queue:default', '', 'key'), ('type:default:limited', '', 'key')`,
+    );
+    const plan = await planOf(writing, fuse(firstOf(jobs.complete([completion], now)), atOnce));
+    await writing.query('DELETE FROM job_limits');
+    expect(nodes(plan).map((node) => node['Actual Rows'])).toContain(withLimits.limit);
+    expect(waysToJobs(plan)).toEqual([
+      'ix_jobs_at_work',
+      'ix_jobs_ready',
+      'ix_jobs_turns',
+      'jobs_pkey',
+    ]);
+    expect(blocks(plan)).toBeLessThan(500);
+  });
 
   it('an empty claim looks at a handful of pages', async () => {
     const plan = await planOf(writing, firstOf(claims.claim(elsewhere, now)));

@@ -150,6 +150,18 @@ export function jobStore(parts: JobStoreParts): JobStore {
     },
   };
   const quietLimitedKind = { ...limitedKind, isQuiet: true };
+  const atOnceKind: BatchKind<LimitedRequest, LimitedClaim | undefined> = {
+    name: 'claim within limits at once',
+    rank: 91,
+    maxItems: 1,
+    *script(requests, now) {
+      const claimed = [];
+      for (const request of requests) {
+        claimed.push(yield* limited.claimAtOnce(request, now));
+      }
+      return claimed;
+    },
+  };
   const read = readsOf(parts.session);
   const looks = parts.gathersLooks === true ? new KeyLooks(read, lists) : undefined;
   const turns = new Turns();
@@ -200,7 +212,10 @@ export function jobStore(parts: JobStoreParts): JobStore {
     },
     claimWithin: async (request) => {
       if (!request.onlyIfReady) {
-        return parts.writer().add(limitedKind, request, 'engine');
+        const atOnce = limited.maySuit(request)
+          ? await parts.writer().add(atOnceKind, request, 'engine')
+          : undefined;
+        return atOnce ?? parts.writer().add(limitedKind, request, 'engine');
       }
       if (!(await read(() => limited.hasReady(request)))) {
         return NONE;

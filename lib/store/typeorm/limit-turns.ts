@@ -46,7 +46,7 @@ export interface Turn {
 }
 
 /** The most keys that a claim takes from at once, and the fewest that it looks at. */
-const MOST_KEYS = 64;
+export const MOST_KEYS = 64;
 const FEWEST_KEYS = 8;
 /** Keys at their limit that a claim passes over; the next one goes on behind them. */
 const MOST_PASSED = 2000;

@@ -72,11 +72,12 @@ export class LimitRows {
     }));
   }
 
-  *turnTo(scope: string, turn: string): Script<void> {
-    yield* query(`UPDATE ${this.#t.limits} SET turn = ? WHERE scope = ? AND limit_key = ''`, [
-      turn,
-      scope,
-    ]);
+  /** Where the next claim begins. Whoever puts jobs to work says so, so that the rows tell of it. */
+  *turnTo(scopes: readonly string[], turn: string | null): Script<void> {
+    yield* query(
+      `UPDATE ${this.#t.limits} SET turn = ? WHERE limit_key = '' AND scope ${this.#t.words.amongTexts}`,
+      [turn, JSON.stringify(scopes)],
+    );
   }
 
   *remember(

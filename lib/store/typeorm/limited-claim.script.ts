@@ -58,13 +58,24 @@ export abstract class LimitedClaims {
     this.#scripts = scripts;
   }
 
+  /** Whether the claim may be tried by `claimAtOnce` first. */
+  maySuit(_request: LimitedRequest): boolean {
+    return false;
+  }
+
+  /** As one statement; nothing where it has to be done step by step. */
+  *claimAtOnce(request: LimitedRequest, nowMs: number): Script<LimitedClaim | undefined> {
+    return yield* this.claim(request, nowMs);
+  }
+
   *claim(request: LimitedRequest, nowMs: number): Script<LimitedClaim> {
     if (request.limit <= 0) {
       return NONE;
     }
     const { queue, limits } = request;
     const declares = limits.size > 0;
-    const state = yield* this.#rows.take(scopesOf(queue, limits), queue, { declares, nowMs });
+    const scopes = scopesOf(queue, limits);
+    const state = yield* this.#rows.take(scopes, queue, { declares, nowMs });
     const lanes = state.isPaused ? [] : yield* this.lanes(request);
     if (lanes.length === 0) {
       return NONE;
@@ -92,8 +103,8 @@ export abstract class LimitedClaims {
       room.passTime(Number(now?.[0]));
     }
     yield* this.#rows.remember(room.remembered(), nowMs);
-    if (turn !== null && turn !== state.turn) {
-      yield* this.#rows.turnTo(queueScope(queue), turn);
+    if (turn !== state.turn || (turn !== null && jobs.length > 0)) {
+      yield* this.#rows.turnTo(scopes, turn);
     }
     return {
       jobs: inTurns(jobs),
@@ -113,7 +124,7 @@ export abstract class LimitedClaims {
     nowMs: number,
   ): Script<ChangeResult | 'full' | undefined> {
     const scopes = scopesOf(request.queue, request.limits);
-    yield* this.#rows.take(scopes, request.queue, { declares: true, nowMs });
+    const { turn } = yield* this.#rows.take(scopes, request.queue, { declares: true, nowMs });
     const job = yield* this.#scripts.find(id, undefined);
     if (job === undefined || job.runId !== runId || job.status !== 'locked') {
       return undefined;
@@ -125,6 +136,7 @@ export abstract class LimitedClaims {
     if (isFull && job.lockedBy === null) {
       return 'full';
     }
+    yield* this.#rows.turnTo(scopes, turn);
     const result = yield* this.#scripts.change(
       id,
       (stored) =>
@@ -335,7 +347,8 @@ function isOfWork({ perMs }: Ceiling): boolean {
   return perMs === undefined;
 }
 
-function scopesOf(queue: string, limits: LimitedRequest['limits']): readonly string[] {
+/** The scopes of a claim, its queue's first. */
+export function scopesOf(queue: string, limits: LimitedRequest['limits']): readonly string[] {
   const types = [...limits]
     .filter(([type, { ceilings }]) => ceilings.some(({ scope }) => scope === typeScope(type)))
     .map(([type]) => typeScope(type));

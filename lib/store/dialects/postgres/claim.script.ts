@@ -35,13 +35,7 @@ export class PostgresClaimScript extends ClaimScript {
     this.#front = front;
     const { jobs, queues } = tables;
     const open = `NOT EXISTS (SELECT 1 FROM ${queues} WHERE name = ? AND paused = 1)`;
-    const set = `UPDATE ${jobs} SET
-        status = 'running', ready = 0, sequence = sequence + 1, revision = revision + 1,
-        run_id = ?::text || right(job_id, 12), worker_id = ?,
-        lease_until_ms = ?, updated_at_ms = ?, started_at_ms = ?,
-        eta_ms = CASE WHEN timeout_sec > 0 THEN ?::bigint + floor(timeout_sec * 1000)::bigint END
-      WHERE seq = ANY(ARRAY(SELECT seq FROM taken)) AND status = 'waiting'
-      RETURNING ${CLAIMED}`;
+    const set = taking(jobs);
     // One range of the ready index, read in its own order until enough rows are locked.
     this.#one = `WITH taken AS MATERIALIZED (
         SELECT seq FROM ${jobs} WHERE ready = 1 AND type = ? AND channel = ? AND ${MAY_START} AND ${open}
@@ -105,7 +99,7 @@ export class PostgresClaimScript extends ClaimScript {
   }
 
   override *claim(request: ClaimRequest, nowMs: number): Script<readonly JobEntity[]> {
-    const { limit, starts } = request;
+    const { limit } = request;
     const lanes = limit <= 0 ? [] : yield* this.lanes(request);
     const [first] = lanes;
     if (first === undefined) {
@@ -114,15 +108,7 @@ export class PostgresClaimScript extends ClaimScript {
     // A run's id is this claim's own prefix and the random end of the job's id.
     const prefix = newId(nowMs).slice(0, 24);
     const [soleType] = lanes.every((lane) => lane[0] === first[0]) ? first : [''];
-    const changes = [
-      prefix,
-      request.workerId,
-      nowMs + request.leaseMs,
-      nowMs,
-      starts ? nowMs : null,
-      starts ? nowMs : null,
-      soleType,
-    ];
+    const changes = changesOf(request, nowMs, prefix, soleType);
     const ranges = this.#front?.rangesOf(request, lanes);
     const { sql, params } =
       ranges === undefined
@@ -211,17 +197,7 @@ export class PostgresClaimScript extends ClaimScript {
     nowMs: number,
   ): Script<readonly JobEntity[]> {
     const prefix = newId(nowMs).slice(0, 24);
-    const startMs = request.starts ? nowMs : null;
-    const rows = yield* query(sql, [
-      ...params,
-      prefix,
-      request.workerId,
-      nowMs + request.leaseMs,
-      nowMs,
-      startMs,
-      startMs,
-      '',
-    ]);
+    const rows = yield* query(sql, [...params, ...changesOf(request, nowMs, prefix, '')]);
     return rows.map((row) => {
       const job = claimedJob(row, { request, nowMs, prefix, soleType: '' });
       job.limitKey = row[29] as string | null;
@@ -236,4 +212,26 @@ export class PostgresClaimScript extends ClaimScript {
     const rows = yield* query(this.#lanes(ready), [texts(types)]);
     return rows.map((row): Lane => [String(row[0]), String(row[1])]);
   }
+}
+
+/** Makes the jobs that were `taken` run, and returns them. */
+export function taking(jobs: string): string {
+  return `UPDATE ${jobs} SET
+      status = 'running', ready = 0, sequence = sequence + 1, revision = revision + 1,
+      run_id = ?::text || right(job_id, 12), worker_id = ?,
+      lease_until_ms = ?, updated_at_ms = ?, started_at_ms = ?,
+      eta_ms = CASE WHEN timeout_sec > 0 THEN ?::bigint + floor(timeout_sec * 1000)::bigint END
+    WHERE seq = ANY(ARRAY(SELECT seq FROM taken)) AND status = 'waiting'
+    RETURNING ${CLAIMED}`;
+}
+
+/** What that is told. */
+export function changesOf(
+  { workerId, leaseMs, starts }: ClaimRequest,
+  nowMs: number,
+  prefix: string,
+  soleType: string,
+): readonly SqlValue[] {
+  const startMs = starts ? nowMs : null;
+  return [prefix, workerId, nowMs + leaseMs, nowMs, startMs, startMs, soleType];
 }

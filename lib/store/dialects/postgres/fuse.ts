@@ -19,7 +19,7 @@ function textOf(ahead: string, behind: string): string {
   }
   let text = known.get(behind);
   if (text === undefined) {
-    text = `WITH ended AS (${ahead} RETURNING 1), ${behind.slice('WITH '.length)}, (SELECT count(*) FROM ended)`;
+    text = `${behind.replace(/^WITH (RECURSIVE )?/, (given) => `${given}ended AS (${ahead} RETURNING 1), `)}, (SELECT count(*) FROM ended)`;
     known.set(behind, text);
   }
   return text;

@@ -1,19 +1,21 @@
 import type { JobEntity } from '../../../entities/job.entity.js';
 import { BEHIND_PARTS, limitKeyOf } from '../../../model/limits.js';
-import type { LimitedRequest } from '../../store.js';
+import type { LimitedClaim, LimitedRequest } from '../../store.js';
 import type { JobScripts } from '../../typeorm/job.scripts.js';
 import { atWorkOf, type AtWork, type LimitRoom } from '../../typeorm/limit-room.js';
 import {
   candidateOf,
+  inTurns,
   type Candidate,
   type InLine,
   type LimitLane,
   type Line,
 } from '../../typeorm/limit-turns.js';
-import { LimitedClaims, type Served } from '../../typeorm/limited-claim.script.js';
+import { LimitedClaims, NONE, type Served } from '../../typeorm/limited-claim.script.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { query, type Script } from '../sql.js';
 import { numbers, texts } from './arrays.js';
+import { ClaimAtOnce } from './claim-at-once.js';
 import { MAY_START, ORDER, type PostgresClaimScript } from './claim.script.js';
 import { POSTGRES_NOW } from './words.js';
 
@@ -29,11 +31,41 @@ export class PostgresLimitedClaims extends LimitedClaims {
   readonly #turns: readonly [from: string, behind: string];
   readonly #candidates: readonly [keyed: string, unkeyed: string];
 
+  readonly #atOnce: ClaimAtOnce;
+  /** Queues whose last claim gave all that was wanted. */
+  readonly #plentiful = new Set<string>();
+
   constructor(tables: TableNames, scripts: JobScripts, claims: PostgresClaimScript) {
     super(tables, scripts, 'FOR UPDATE');
+    this.#atOnce = new ClaimAtOnce(tables);
     this.#claims = claims;
     this.#turns = [this.#turnsSql('>='), this.#turnsSql('>')];
     this.#candidates = [this.#candidatesSql(true), this.#candidatesSql(false)];
+  }
+
+  override maySuit(request: LimitedRequest): boolean {
+    return this.#plentiful.has(request.queue) && this.#atOnce.suits(request);
+  }
+
+  override *claimAtOnce(request: LimitedRequest, nowMs: number): Script<LimitedClaim | undefined> {
+    const jobs = yield* this.#atOnce.claim(request, nowMs);
+    this.#note(request, jobs);
+    // Whether there is more, and what limits hold back, is for the next one to find out.
+    return jobs.length === 0 ? undefined : { ...NONE, jobs: inTurns(jobs), isMore: true };
+  }
+
+  override *claim(request: LimitedRequest, nowMs: number): Script<LimitedClaim> {
+    const claimed = yield* super.claim(request, nowMs);
+    this.#note(request, claimed.jobs);
+    return claimed;
+  }
+
+  #note({ queue, limit }: LimitedRequest, { length }: readonly JobEntity[]): void {
+    if (length >= limit) {
+      this.#plentiful.add(queue);
+    } else {
+      this.#plentiful.delete(queue);
+    }
   }
 
   protected override *lanes(request: Served): Script<readonly LimitLane[]> {

@@ -18,6 +18,8 @@ import { MAY_START, ORDER, type SqliteClaimScript } from './claim.script.js';
 import type { Declaration, Declarations } from './declarations.js';
 import { PRESENT } from './sqlite-clock.js';
 
+const AMONG = 'SELECT value FROM json_each(?)';
+
 /** Lines of one statement: each size is a text of its own that stays prepared. */
 const SIZES = [64, 16, 4, 1];
 
@@ -118,19 +120,18 @@ export class SqliteLimitedClaims extends LimitedClaims {
     nowMs: number,
   ): Script<readonly JobEntity[]> {
     const wanted = lines.reduce((sum, { most }) => sum + most, 0);
-    const seqs: number[] = [];
+    const jobs: JobEntity[] = [];
     for (let from = 0; from < lines.length;) {
       const size = SIZES.find((each) => lines.length - from >= each) ?? 1;
       const params = lines
         .slice(from, from + size)
         .flatMap(({ lane, key, most }): SqlValue[] => [lane.line, lane.channel, key, most]);
-      for (const [seq] of yield* query(this.#linesSql(size), params)) {
-        seqs.push(Number(seq));
-      }
+      // Found first and changed then: each change would else look at the cursors of all lines.
+      const found = yield* query(this.#linesSql(size), params);
+      const seqs = found[0]?.[0] ?? '[]';
+      jobs.push(...(yield* this.#takeOf(AMONG, [seqs], request, nowMs)));
       from += size;
     }
-    // Found first and changed then: each change would else look at the cursors of all lines.
-    const jobs = [...(yield* this.take(seqs, request, nowMs))];
     // A line that gave less has no more, or begins with jobs that have expired.
     if (jobs.length < wanted && (yield* this.#hasExpired(nowMs))) {
       const given = new Map<string | null, number>();
@@ -158,7 +159,7 @@ export class SqliteLimitedClaims extends LimitedClaims {
     request: LimitedRequest,
     nowMs: number,
   ): Script<readonly JobEntity[]> {
-    return this.#takeOf('SELECT value FROM json_each(?)', [JSON.stringify(seqs)], request, nowMs);
+    return this.#takeOf(AMONG, [JSON.stringify(seqs)], request, nowMs);
   }
 
   protected override *unkeyed(
@@ -215,7 +216,7 @@ export class SqliteLimitedClaims extends LimitedClaims {
     if (sql === undefined) {
       const line = `SELECT seq FROM (SELECT seq FROM ${this.t.rows}
         WHERE ready = 2 AND declaration = ? AND channel = ? AND limit_key = ? ${ORDER} LIMIT ? + 0)`;
-      sql = Array.from({ length: lines }, () => line).join('\n UNION ALL ');
+      sql = `SELECT json_group_array(seq) FROM (${Array.from({ length: lines }, () => line).join('\n UNION ALL ')})`;
       this.#lines.set(lines, sql);
     }
     return sql;
