@@ -1,4 +1,6 @@
 export { JobType } from './decorators/job-type.decorator.js';
+export { JobCron, type CronTime, type JobCronOptions } from './decorators/job-cron.decorator.js';
+export { JobSchedule, type JobScheduleOptions } from './decorators/job-schedule.decorator.js';
 export { InjectQueueWorker } from './decorators/inject.decorators.js';
 export { currentJobContext } from './engine/run-storage.js';
 export type { JobPatch } from './engine/operations.js';
@@ -10,6 +12,7 @@ export { JobGroupEntity } from './entities/job-group.entity.js';
 export { JobLogEntity } from './entities/job-log.entity.js';
 export { JobSignalEntity } from './entities/job-signal.entity.js';
 export { JobStepEntity } from './entities/job-step.entity.js';
+export { JobScheduleEntity } from './entities/job-schedule.entity.js';
 export { JobTypeEntity } from './entities/job-type.entity.js';
 export { JobQueueEntity } from './entities/queue.entity.js';
 export { JobRunEntity } from './entities/run.entity.js';
@@ -106,6 +109,18 @@ export type { JobProgress } from './model/progress.js';
 export type { JobPage, JobQuery, LogQuery, OrderField } from './model/query.js';
 export type { Backoff, BackoffType } from './model/retry-policy.js';
 export {
+  SCHEDULE_MISFIRES,
+  SCHEDULE_OVERLAPS,
+  type Schedule,
+  type ScheduleInput,
+  type ScheduleJobOptions,
+  type ScheduleMisfire,
+  type ScheduleOverlap,
+  type ScheduleTiming,
+  type UpsertedSchedule,
+} from './model/schedule.js';
+export { CronExpression } from './model/schedule-expressions.js';
+export {
   JobAbortError,
   RetryLater,
   UnrecoverableJobError,
@@ -115,6 +130,11 @@ export { CatalogService, type JobGroupInfo, type JobTypeInfo } from './services/
 export { JobsService } from './services/jobs.service.js';
 export { QueueWorker } from './services/queue-worker.js';
 export { QueuesService, type QueueInfo } from './services/queues.service.js';
+export {
+  SchedulesService,
+  type DeleteScheduleOptions,
+  type UpsertScheduleOptions,
+} from './services/schedules.service.js';
 export type { ReasonOptions, Scope } from './services/scope.js';
 export {
   StatsService,

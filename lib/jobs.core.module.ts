@@ -16,13 +16,21 @@ import { CatalogService, type Catalog } from './services/catalog.service.js';
 import { JobsService } from './services/jobs.service.js';
 import { QueueWorker } from './services/queue-worker.js';
 import { QueuesService } from './services/queues.service.js';
+import { SchedulesService } from './services/schedules.service.js';
 import { StatsService } from './services/stats.service.js';
 import { WorkersService } from './services/workers.service.js';
 import { isInMemory } from './store/typeorm/engine-connection.js';
 import { storeOf } from './store/typeorm/store-of.js';
 import { VERSION } from './version.js';
 
-const SERVICES = [JobsService, CatalogService, QueuesService, WorkersService, StatsService];
+const SERVICES = [
+  JobsService,
+  CatalogService,
+  QueuesService,
+  SchedulesService,
+  WorkersService,
+  StatsService,
+];
 
 /** What the core is made from. */
 export interface CoreParts {
@@ -139,6 +147,7 @@ async function engineOf(
     handlers: catalog.handlers,
     limitsOf: (queue) => catalog.limits.get(queue),
     groups: () => catalog.groups.values(),
+    declaredSchedules: () => catalog.schedules,
     explore: () => explorer.explore(),
     logger,
     sink: await sinkOf(options, logger),
@@ -167,6 +176,7 @@ function catalogOf(options: ResolvedOptions): Catalog {
     queues,
     limits,
     pending: [],
+    schedules: [],
     isClosed: false,
     addGroup(group) {
       const name = checkName(group.name, 'The name of a group');

@@ -7,6 +7,7 @@ import {
   type ContextId,
 } from '@nestjs/core';
 import { jobTypeOf } from './decorators/job-type.decorator.js';
+import { cronMethods, refuseSchedules, schedulesOfType } from './jobs.schedule-explorer.js';
 import type { AnyHandler, RegisteredType } from './engine/handlers.js';
 import { enhancerClasses, HandlerEnhancers, hasEnhancers } from './jobs.enhancers.js';
 import { checkName, count, description, flag, invalid } from './jobs.option-checks.js';
@@ -83,8 +84,12 @@ export class JobsExplorer {
         const declared = jobTypeOf(handlerClass);
         if (handlerClass !== undefined && declared !== undefined) {
           await this.#register(declared, handlerClass, this.#accessOf(wrapper, handlerClass));
+          this.#catalog.schedules.push(...schedulesOfType(handlerClass, declared));
+        } else {
+          refuseSchedules(wrapper.metatype);
         }
       }
+      await this.#exploreCrons();
     }
     for (const { options, handler } of this.#catalog.pending.splice(0)) {
       const handlerClass = classOf(handler) as Type<JobHandler>;
@@ -96,12 +101,22 @@ export class JobsExplorer {
     }
   }
 
+  /** Methods of any provider or controller that carry `@JobCron`: each becomes a job type. */
+  async #exploreCrons(): Promise<void> {
+    const wrappers = [...this.#discovery.getProviders(), ...this.#discovery.getControllers()];
+    for (const cron of cronMethods(wrappers)) {
+      const access = this.#accessOf(cron.wrapper, cron.owner, (handler) => cron.handlerOf(handler));
+      await this.#register(cron.type, cron.handlerClass, access, cron.where);
+      this.#catalog.schedules.push(...cron.schedules);
+    }
+  }
+
   async #register(
     declared: JobTypeOptions,
     handlerClass: Type,
     access: Pick<RegisteredType, 'instance' | 'resolve'>,
+    where = `@JobType of ${handlerClass.name}`,
   ): Promise<void> {
-    const where = `@JobType of ${handlerClass.name}`;
     for (const key of Object.keys(declared)) {
       if (!KEYS.includes(key)) {
         throw invalid(
@@ -166,11 +181,14 @@ export class JobsExplorer {
 
   #accessOf(
     wrapper: Wrapper,
-    handlerClass: Type<JobHandler>,
+    handlerClass: Type,
+    enhanced: (handler: unknown, contextId?: ContextId) => AnyHandler = this.#enhanced(
+      handlerClass as Type<JobHandler>,
+      wrapper,
+    ),
   ): Pick<RegisteredType, 'instance' | 'resolve'> {
-    const enhanced = this.#enhanced(handlerClass, wrapper);
     if (wrapper.isDependencyTreeStatic() && !wrapper.isTransient) {
-      const instance = enhanced(wrapper.instance as AnyHandler);
+      const instance = enhanced(wrapper.instance);
       return { instance, resolve: () => Promise.resolve(instance) };
     }
     return {
@@ -180,7 +198,7 @@ export class JobsExplorer {
         // Durable providers are shared as the host's strategy says; the others live for this job.
         const contextId = ContextIdFactory.getByRequest(request);
         this.#moduleRef.registerRequestByContextId(request, contextId);
-        const handler = await this.#moduleRef.resolve<AnyHandler>(
+        const handler: unknown = await this.#moduleRef.resolve(
           wrapper.token ?? handlerClass,
           contextId,
           { strict: false },
@@ -199,9 +217,9 @@ export class JobsExplorer {
   #enhanced(
     handlerClass: Type<JobHandler>,
     wrapper: Wrapper | undefined,
-  ): (handler: AnyHandler, contextId?: ContextId) => AnyHandler {
+  ): (handler: unknown, contextId?: ContextId) => AnyHandler {
     if (!hasEnhancers(handlerClass)) {
-      return (handler) => handler;
+      return (handler) => handler as AnyHandler;
     }
     const made = wrapper?.token === handlerClass ? wrapper.host?.injectables : undefined;
     const lost = enhancerClasses(handlerClass).find((each) => made?.has(each) !== true);
@@ -214,7 +232,7 @@ export class JobsExplorer {
     const enhancers = this.#enhancers;
     const host = wrapper?.id ?? '';
     return (handler, contextId) =>
-      enhancers.enhance(handler, handlerClass, {
+      enhancers.enhance(handler as AnyHandler, handlerClass, {
         host,
         ...(contextId === undefined ? {} : { contextId }),
       });

@@ -37,7 +37,7 @@ export type QueueOptions =
     };
 
 /** Groups of REST routes that `api.only` names. */
-export type ApiSection = 'jobs' | 'catalog' | 'queues' | 'workers' | 'stats';
+export type ApiSection = 'jobs' | 'catalog' | 'queues' | 'schedules' | 'workers' | 'stats';
 
 /** What the REST API is mounted with. */
 export interface ApiOptions {

@@ -279,6 +279,7 @@ const SECTIONS: Readonly<Record<ApiSection, true>> = {
   jobs: true,
   catalog: true,
   queues: true,
+  schedules: true,
   workers: true,
   stats: true,
 };

@@ -60,6 +60,14 @@ await check('02-progress: shows progress to both readers and exits', async () =>
   expect(/^progress\$ .*default:scan/m.test(output), output);
   expect(/^SSE .*event: progress/m.test(output), output);
 });
+await check('04-schedules: runs each slot once, and exits', async () => {
+  const output = await run('npm', ['start', '--silent', '--', '04-schedules'], { cwd: root });
+  expect(/^nightly +20\d\d-/m.test(output), output);
+  expect(/^report +of the day$/m.test(output), output);
+  expect(/^report +of the hour$/m.test(output), output);
+  expect(/^heartbeat +job [0-9a-f-]{13} of process \d+$/m.test(output), output);
+  expect(/^in all +[1-9]\d* heartbeats, one a slot$/m.test(output), output);
+});
 await check('05-dependencies: runs a flow, and says why another one failed', async () => {
   const output = await run('npm', ['start', '--silent', '--', '05-dependencies'], { cwd: root });
   expect(/^Berlin and Oslo: completed billed 100$/m.test(output), output);

@@ -21,7 +21,7 @@ const sql = [
   'typeorm',
 ];
 /** What the verbs of a store are given and give. */
-const words = ['claims', 'drafts', 'changes', 'history', 'catalog', 'steps'].map(
+const words = ['claims', 'drafts', 'changes', 'history', 'catalog', 'steps', 'schedules'].map(
   (it) => `store/${it}.ts`,
 );
 const http = ['@nestjs/common', '@nestjs/core'];
@@ -33,7 +33,7 @@ const validation = ['class-validator', 'class-transformer'];
 
 /** Who may import whom. A file's layer is the longest key its path starts with; itself is always allowed. */
 const layers: Readonly<Record<string, Rule>> = {
-  model: { may: ['node'], types: ['rxjs'] },
+  model: { may: ['node', 'croner'], types: ['rxjs'] },
   entities: { may: ['model', 'typeorm'] },
   params: { may: ['node', 'model', 'ajv', 'ajv-formats', ...validation] },
   logs: { may: ['node', 'model', 'rotating-file-stream'] },
@@ -44,6 +44,7 @@ const layers: Readonly<Record<string, Rule>> = {
   'store/history.ts': { may: [], types: ['entities'] },
   'store/steps.ts': { may: [] },
   'store/catalog.ts': { may: [], types: ['entities', 'store/claims.ts'] },
+  'store/schedules.ts': { may: [], types: ['entities', 'store/drafts.ts'] },
   'store/transaction.ts': { may: [], types: ['entities', ...words] },
   'store/job-of-draft.ts': { may: ['entities', 'model'], types: ['store/store.ts'] },
   'store/write-batch.ts': { may: ['store/dialects'] },

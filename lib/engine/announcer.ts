@@ -1,3 +1,4 @@
+import { EXTRA, hasExtra } from '../model/extras.js';
 import type { JobEntity } from '../entities/job.entity.js';
 import type { Job, JobProgressEvent } from '../model/job.js';
 import type { JobStatus } from '../model/job-status.js';
@@ -26,6 +27,8 @@ export interface Audience {
   wakePromoter(): void;
   /** More jobs are to be told that others have ended. */
   wakeDependents(): void;
+  /** A schedule may be due so long after the end of a job of its. */
+  scheduledJobChanged(): void;
   progress(event: JobProgressEvent): void;
 }
 
@@ -60,6 +63,9 @@ export class Announcer {
       this.#to.slotBack();
     }
     this.#wakeFor(after);
+    if (hasExtra(after.extras, EXTRA.schedule) && this.#to.isWorking()) {
+      this.#to.scheduledJobChanged();
+    }
     this.told(result);
   };
 

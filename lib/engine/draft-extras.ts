@@ -10,14 +10,15 @@ const MOST_DEPENDENCIES = 1000;
 export function draftExtras(
   options: Omit<EnqueueOptions<unknown>, 'manager'>,
   among: readonly DraftDependency[] = [],
+  scheduleId: string | null = null,
 ): DraftExtras | null {
   const dependsOn =
     options.dependsOn === undefined && among.length === 0
       ? NONE
       : strictest([...among, ...checkedDependencies(options.dependsOn ?? [])]);
-  return dependsOn.length === 0
+  return dependsOn.length === 0 && scheduleId === null
     ? null
-    : { dependsOn, uniqueClaim: null, statusHook: null, scheduleId: null };
+    : { dependsOn, uniqueClaim: null, statusHook: null, scheduleId };
 }
 
 const NONE: readonly DraftDependency[] = [];

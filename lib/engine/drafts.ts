@@ -49,6 +49,10 @@ export interface DraftOrigin {
   readonly withId?: boolean;
   /** Jobs of the same call that it waits for, by their places. */
   readonly among?: readonly DraftDependency[] | undefined;
+  /** The schedule that makes it. */
+  readonly scheduleId?: string;
+  /** Whether it is only to be seen that it would be taken: no hook is called. */
+  readonly isTrial?: boolean;
 }
 
 /** Makes drafts of requests: checks, defaults, the init hook. */
@@ -92,7 +96,7 @@ export class Drafts {
   ): Prepared | Promise<Prepared> {
     const { params: bytes, depth } = this.#parts.options.limits;
     const key = options.idempotencyKey;
-    const hasInit = hasHook(type, 'onJobInit');
+    const hasInit = origin.isTrial !== true && hasHook(type, 'onJobInit');
     const prepared: Prepared = {
       type,
       value: params,
@@ -105,7 +109,7 @@ export class Drafts {
       params:
         params === received.value ? received.text : toJsonText(params, 'params', { bytes, depth }),
       limitKey: null,
-      extras: draftExtras(options, origin.among),
+      extras: draftExtras(options, origin.among, origin.scheduleId),
       terms: this.#terms(type, options, origin.upstreamJobId),
       tried: undefined,
     };

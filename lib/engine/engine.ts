@@ -29,6 +29,7 @@ import { PausedQueues } from './paused-queues.js';
 import { QueueRunner } from './queue-runner.js';
 import { RemoteWatch } from './remote-watch.js';
 import { sendSignal, type Sending } from './steps-signal.js';
+import { Scheduling, type DeclaredSchedule } from './scheduling.js';
 import { watchJob } from './watch.js';
 import { within } from './within.js';
 
@@ -46,6 +47,8 @@ export interface EngineSources {
   limitsOf(queue: string): ScopeLimits | undefined;
   /** The groups that are declared by the time it opens. */
   readonly groups: () => Iterable<JobGroupEntity>;
+  /** The schedules that code declares, once it was explored. */
+  declaredSchedules(): readonly DeclaredSchedule[];
   /** Fills the registry with what is declared so far. */
   explore(): Promise<void>;
   readonly logger: EngineLogger;
@@ -70,6 +73,7 @@ export class Engine {
   readonly #late: LateRejections;
   readonly #promoter: Loop;
   readonly #dependents: Loop;
+  readonly scheduling: Scheduling;
   readonly #attend: Loop;
   readonly #loops: readonly Loop[];
   readonly #paused: PausedQueues;
@@ -144,6 +148,7 @@ export class Engine {
       policyChanged: (job) =>
         this.#queues.forEach((queue) => queue.executionOf(job.id)?.timeoutChanged(job.timeoutSec)),
     });
+    this.scheduling = new Scheduling(this, this.#parts, announcer.enqueued, sources);
     this.#heartbeat = new Heartbeat(this.#parts, this.queues, sources.version);
     this.#remoteWatch = new RemoteWatch(this.#parts);
     this.#late = new LateRejections(logger);
@@ -178,6 +183,7 @@ export class Engine {
       ),
       this.#promoter,
       this.#dependents,
+      this.scheduling.scheduler.loop,
       this.#attend,
     ];
   }
@@ -270,6 +276,7 @@ export class Engine {
 
   async #connect(): Promise<void> {
     await this.#sources.explore();
+    await this.scheduling.check();
     await this.store.open();
     if (this.store.caveat !== undefined) {
       this.#sources.logger.warn(this.store.caveat);
@@ -286,6 +293,7 @@ export class Engine {
         ),
       );
     await within(declared, DECLARE_PATIENCE_MS);
+    await this.scheduling.declareSoon();
   }
 
   #work(): void {
@@ -314,6 +322,7 @@ export class Engine {
     if (!this.#isWorking) {
       return;
     }
+    void this.scheduling.scheduler.stop();
     const isSettled = await drainQueues([...this.queues.values()], this.#parts);
     // A database that cannot be written must not keep the process from ending.
     const patienceMs = isSettled ? LAST_WRITES_MS : 0;
@@ -359,6 +368,7 @@ export class Engine {
       wakeQueue: (queue) => this.#queues.get(queue)?.wake(),
       wakePromoter: () => this.#promoter.wake(),
       wakeDependents: () => this.#dependents.wake(),
+      scheduledJobChanged: () => this.scheduling.scheduler.jobChanged(),
       slotBack: () => this.#queues.forEach((queue) => queue.slotBack()),
       progress: (event) => this.#queues.get(event.queue)?.announceProgress(event),
     });
@@ -375,6 +385,7 @@ export class Engine {
       queue.hint();
     }
     this.#promoter.wake();
+    this.scheduling.scheduler.hint();
     // Of several hints in a row the last one counts as well.
     this.#attend.wake(Math.max(0, this.#attendedAt + ATTEND_LEAST_MS - performance.now()));
   }

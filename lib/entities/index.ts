@@ -5,6 +5,7 @@ import { JobGroupEntity } from './job-group.entity.js';
 import { JobLogEntity } from './job-log.entity.js';
 import { JobSignalEntity } from './job-signal.entity.js';
 import { JobStepEntity } from './job-step.entity.js';
+import { JobScheduleEntity } from './job-schedule.entity.js';
 import { JobTypeEntity } from './job-type.entity.js';
 import { JobQueueEntity } from './queue.entity.js';
 import { JobRunEntity } from './run.entity.js';
@@ -23,4 +24,5 @@ export const JOBS_ENTITIES = [
   JobDependencyEntity,
   JobStepEntity,
   JobSignalEntity,
+  JobScheduleEntity,
 ];

@@ -83,6 +83,8 @@ export interface Job<P = unknown, R = unknown> {
   readonly meta: JsonObject;
   readonly cancelRequestedAt: Date | null;
   readonly upstreamJobId: string | null;
+  /** The schedule that made it. */
+  readonly scheduleId: string | null;
   readonly expiresAt: Date | null;
   /** The jobs that it waits for, or has waited for. */
   readonly dependsOn: readonly JobDependency[];

@@ -35,6 +35,8 @@ export interface JobQuery {
   readonly kind?: JobKind;
   readonly tag?: string;
   readonly userId?: string;
+  /** Only jobs that this schedule made. */
+  readonly scheduleId?: string;
   readonly upstreamJobId?: string;
   readonly idempotencyKey?: string;
   readonly scheduledAfter?: Date;

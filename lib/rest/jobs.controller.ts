@@ -16,7 +16,7 @@ import {
   UPDATE_JOB,
   WAIT,
 } from './schemas/requests.js';
-import { jobToWire, type WireJob } from './wire/job.js';
+import { jobPageToWire, jobToWire, type WireJob } from './wire/job.js';
 import {
   enqueueOptions,
   jobPatch,
@@ -116,16 +116,7 @@ export abstract class JobsController {
     errors: [503],
   })
   async list(call: Call<unknown, ListJobsQuery>): Promise<object> {
-    const found = await this.jobs.list(jobQuery(call.query, call.caller.tenantId));
-    return {
-      page: found.page,
-      limit: found.limit,
-      total: found.total,
-      total_is_exact: found.totalIsExact,
-      order: found.order,
-      next_cursor: found.nextCursor,
-      jobs: found.jobs.map((job) => jobToWire(job)),
-    };
+    return jobPageToWire(await this.jobs.list(jobQuery(call.query, call.caller.tenantId)));
   }
 
   @Get(':id')

@@ -13,6 +13,7 @@ import { JobsController } from './jobs.controller.js';
 import { documentControllers } from './openapi.js';
 import { QueuesController } from './queues.controller.js';
 import { RunsController } from './runs.controller.js';
+import { SchedulesController } from './schedules.controller.js';
 import { JobsHealthController, StatsController } from './stats.controller.js';
 import { ValidationLoader } from './validation.js';
 import { WorkersController } from './workers.controller.js';
@@ -39,6 +40,7 @@ export const SECTIONS: Readonly<Record<ApiSection, readonly Mount[]>> = {
     { routes: JobGroupsController, path: 'job_groups', isAlias: true },
   ],
   queues: [{ routes: QueuesController, path: 'queues' }],
+  schedules: [{ routes: SchedulesController, path: 'schedules' }],
   workers: [
     { routes: WorkersController, path: 'workers' },
     { routes: RunsController, path: 'runs' },

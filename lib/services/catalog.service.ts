@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { HandlerRegistry, RegisteredType } from '../engine/handlers.js';
+import type { DeclaredSchedule } from '../engine/scheduling.js';
 import { JobsError, notFound } from '../model/errors.js';
 import type { ScopeLimits } from '../model/limits.js';
 import type { Class, JobHandler, JobTypeOptions } from '../model/job-type.js';
@@ -39,6 +40,8 @@ export interface Catalog {
   readonly queues: Map<string, number>;
   /** Of queues, over the cluster. */
   readonly limits: Map<string, ScopeLimits>;
+  /** The schedules that code declares. */
+  readonly schedules: DeclaredSchedule[];
   /** Types that were registered by call, until bootstrap takes them up. */
   readonly pending: { readonly options: JobTypeOptions; readonly handler: JobHandler }[];
   isClosed: boolean;

@@ -20,6 +20,7 @@ const TEXTS: ReadonlySet<string> = new Set([
   'channel',
   'tag',
   'userId',
+  'scheduleId',
   'upstreamJobId',
   'idempotencyKey',
   'q',
@@ -67,8 +68,7 @@ export function resolveQuery(given: JobQuery): CheckedQuery {
     );
   }
   const order = checkedOrder(given.order ?? '-scheduled_at');
-  const { tenantId, group, queue, channel, kind, tag, userId, upstreamJobId, idempotencyKey, q } =
-    given;
+  const { tenantId, group, queue, channel, kind, tag, userId, idempotencyKey, q } = given;
   return {
     order: order.text,
     query: {
@@ -86,7 +86,8 @@ export function resolveQuery(given: JobQuery): CheckedQuery {
         kind: kind === undefined ? undefined : checkedKind(kind),
         tag,
         userId,
-        upstreamJobId: upstreamJobId === undefined ? undefined : checkedId(upstreamJobId),
+        scheduleId: checkedId(given.scheduleId, 'schedule'),
+        upstreamJobId: checkedId(given.upstreamJobId, 'upstream_job'),
         idempotencyKey,
         q,
       }),
@@ -193,11 +194,11 @@ function checkedKind(kind: unknown): JobKind {
   return known;
 }
 
-function checkedId(id: string): string {
-  if (!isUuid(id)) {
-    throw bad('upstream_job_id', 'must be the id of a job');
+function checkedId(id: string | undefined, what: 'schedule' | 'upstream_job'): string | undefined {
+  if (id !== undefined && !isUuid(id)) {
+    throw bad(`${what}_id`, `must be the id of a ${what === 'schedule' ? what : 'job'}`);
   }
-  return id.toLowerCase();
+  return id?.toLowerCase();
 }
 
 function instant(value: unknown, field: string): Date {

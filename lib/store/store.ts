@@ -15,6 +15,7 @@ import type {
 import type { Failure, InsertResult, JobDraft, KeyHolder } from './drafts.js';
 import type { HistoryStore } from './history.js';
 import type { StepStore } from './steps.js';
+import type { ScheduleStore } from './schedules.js';
 import type { JoinedTransaction, TransactionRun } from './transaction.js';
 
 export type { CatalogStore, WorkerQuery } from './catalog.js';
@@ -60,6 +61,17 @@ export type {
   StepWait,
   Waited,
 } from './steps.js';
+export type {
+  ClaimedSchedule,
+  DecideSchedule,
+  Fired,
+  FiredSlot,
+  Firing,
+  ScheduleStore,
+  ScheduleTimes,
+  ScheduleWrite,
+  StoredSchedule,
+} from './schedules.js';
 export type { JoinedTransaction, TransactionRun } from './transaction.js';
 
 /** A run that this worker holds, as the database sees it. */
@@ -222,6 +234,7 @@ export interface Store {
   readonly history: HistoryStore;
   readonly catalog: CatalogStore;
   readonly steps: StepStore;
+  readonly schedules: ScheduleStore;
   /**
    * Connects and brings the schema up to date.
    * @throws JobsError `schema_mismatch` for a newer (or, when only checking, older) schema,

@@ -7,13 +7,13 @@ import { fences, pagesIn, readPage } from './support/pages.js';
 
 /**
  * The TypeScript of a page, from its first fence to its last, is one module, which must compile and
- * run. `jobs`, `queues`, `stats`, `workers` and `dataSource` are those of an application with the page's types.
+ * run. `jobs`, `queues`, `schedules`, `stats`, `workers` and `dataSource` are those of an application with the page's types.
  * A fence that stands for a part of something is marked `ts fragment`, and not tried.
  */
 const root = path.resolve(import.meta.dirname, '../..');
 /** Ignored by git, and where imports of packages resolve. */
 const folder = path.join(root, '.dist-docs');
-const provided = ['jobs', 'queues', 'stats', 'workers', 'dataSource'];
+const provided = ['jobs', 'queues', 'schedules', 'stats', 'workers', 'dataSource'];
 /** They describe what stands in an application of their own, and are tried by the tests of REST. */
 const elsewhere = ['docs/guide/rest-api.md', 'docs/guide/tenants-and-guards.md'];
 

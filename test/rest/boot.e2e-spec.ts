@@ -79,7 +79,7 @@ it('has nothing to say, and nothing to serve, without an HTTP server', async () 
 });
 
 it('refuses sections that do not exist', async () => {
-  for (const section of ['schedules', 'webhooks', 'toString', '']) {
+  for (const section of ['webhooks', 'toString', '']) {
     const only = [section as 'jobs'];
     expect(() => jobsModule({ api: { only } })).toThrow(
       expect.objectContaining({ code: 'invalid_options' }) as Error,
@@ -87,13 +87,14 @@ it('refuses sections that do not exist', async () => {
   }
 });
 
-it.each(['jobs', 'catalog', 'queues', 'workers', 'stats'] as const)(
+it.each(['jobs', 'catalog', 'queues', 'schedules', 'workers', 'stats'] as const)(
   'serves nothing but %s when told so',
   async (section) => {
     const paths = {
       jobs: '/jobs',
       catalog: '/job-types',
       queues: '/queues',
+      schedules: '/schedules',
       workers: '/workers',
       stats: '/stats',
     };

@@ -10,6 +10,7 @@ import { restParts } from '../../lib/rest/rest.controllers.js';
 import { CatalogService } from '../../lib/services/catalog.service.js';
 import { JobsService } from '../../lib/services/jobs.service.js';
 import { QueuesService } from '../../lib/services/queues.service.js';
+import { SchedulesService } from '../../lib/services/schedules.service.js';
 import { StatsService } from '../../lib/services/stats.service.js';
 import { WorkersService } from '../../lib/services/workers.service.js';
 import { moduleOf, openHost, type Host, type HttpApp } from '../support/http.js';
@@ -57,6 +58,7 @@ export function aJob(over: Partial<EnqueuedJob> = {}): EnqueuedJob {
     meta: {},
     cancelRequestedAt: null,
     upstreamJobId: null,
+    scheduleId: null,
     expiresAt: null,
     dependsOn: [],
     sequence: 1,
@@ -73,6 +75,7 @@ export interface Fakes {
   };
   readonly catalog?: Partial<CatalogService>;
   readonly queues?: Partial<QueuesService>;
+  readonly schedules?: Partial<SchedulesService>;
   readonly stats?: Partial<StatsService>;
   readonly workers?: Partial<WorkersService>;
 }
@@ -85,6 +88,7 @@ const NOBODY: Required<Fakes> = {
   jobs: { get: async (id) => unknown(id), watch: () => EMPTY },
   catalog: { types: () => [], groups: () => [] },
   queues: { list: async () => [] },
+  schedules: { list: async () => [] },
   stats: { health: async () => ({ status: 'ok', checks: {} }) },
   workers: { ids: async () => [], list: async () => [] },
 };
@@ -110,6 +114,7 @@ export function jobsModule(host: Pick<FakeHost, 'fakes' | 'api' | 'identify'>): 
       { provide: JobsService, useValue: { ...NOBODY.jobs, ...fakes.jobs } },
       { provide: CatalogService, useValue: { ...NOBODY.catalog, ...fakes.catalog } },
       { provide: QueuesService, useValue: { ...NOBODY.queues, ...fakes.queues } },
+      { provide: SchedulesService, useValue: { ...NOBODY.schedules, ...fakes.schedules } },
       { provide: StatsService, useValue: { ...NOBODY.stats, ...fakes.stats } },
       { provide: WorkersService, useValue: { ...NOBODY.workers, ...fakes.workers } },
     ],

@@ -13,6 +13,7 @@ import {
   SECONDS,
   UUID,
 } from './schema.js';
+import { SCHEDULE, SCHEDULE_PREVIEW } from './schedules.js';
 
 const TEXT: JsonSchema = { type: 'string' };
 const COUNT: JsonSchema = { type: 'integer', minimum: 0 };
@@ -67,6 +68,7 @@ const JOB = answerOf({
   tags: { type: 'array', items: TEXT },
   meta: OBJECT,
   cancel_requested_at: nullable(INSTANT),
+  schedule_id: nullable(UUID),
   upstream_job_id: nullable(UUID),
   depends_on: {
     type: 'array',
@@ -268,5 +270,8 @@ export const COMPONENTS: Readonly<Record<ComponentName, JsonSchema>> = {
       }),
     },
   }),
+  JobSchedule: SCHEDULE,
+  JobScheduleList: listOf('schedules', 'JobSchedule'),
+  JobSchedulePreview: SCHEDULE_PREVIEW,
   JobProblem: PROBLEM,
 };

@@ -177,6 +177,7 @@ export const LIST_JOBS = objectOf({
   kind: { type: 'string', enum: ['generic', 'scheduled', 'periodic'] },
   tag: text(1, 64),
   user_id: text(1, 64),
+  schedule_id: UUID,
   upstream_job_id: UUID,
   idempotency_key: text(1, 255),
   scheduled_after: described(INSTANT, 'enqueued after then (Unix milliseconds)'),

@@ -1,4 +1,5 @@
 import type { Job, JobEvent, JobLogLine, JobRun } from '../../model/job.js';
+import type { JobPage } from '../../model/query.js';
 
 /** Unix milliseconds, or null. */
 function instant(at: Date | null): number | null {
@@ -50,7 +51,7 @@ export function jobToWire(job: Job) {
     check_in_at: null,
     cancel_requested_at: instant(job.cancelRequestedAt),
     status_hook: null,
-    schedule_id: null,
+    schedule_id: job.scheduleId,
     upstream_job_id: job.upstreamJobId,
     depends_on: job.dependsOn.map(({ id, onFailure }) => ({ id, on_failure: onFailure })),
     expires_at: instant(job.expiresAt),
@@ -59,6 +60,19 @@ export function jobToWire(job: Job) {
 
 /** A job as answers show it. */
 export type WireJob = ReturnType<typeof jobToWire>;
+
+/** A page of the list, in the envelope that all lists share. */
+export function jobPageToWire(page: JobPage) {
+  return {
+    page: page.page,
+    limit: page.limit,
+    total: page.total,
+    total_is_exact: page.totalIsExact,
+    order: page.order,
+    next_cursor: page.nextCursor,
+    jobs: page.jobs.map((job) => jobToWire(job)),
+  };
+}
 
 export function runToWire(run: JobRun) {
   return {

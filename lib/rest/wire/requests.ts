@@ -102,6 +102,7 @@ export interface ListJobsQuery extends PageQuery {
   readonly kind?: JobKind;
   readonly tag?: string;
   readonly user_id?: string;
+  readonly schedule_id?: string;
   readonly upstream_job_id?: string;
   readonly idempotency_key?: string;
   readonly scheduled_after?: number;
@@ -189,6 +190,7 @@ export function jobQuery(query: ListJobsQuery, tenantId: string): JobQuery {
     kind: query.kind,
     tag: query.tag,
     userId: query.user_id,
+    scheduleId: query.schedule_id?.toLowerCase(),
     upstreamJobId: query.upstream_job_id?.toLowerCase(),
     idempotencyKey: query.idempotency_key,
     scheduledAfter: date(query.scheduled_after),
@@ -210,16 +212,18 @@ export function runsQuery(query: ListRunsQuery) {
   });
 }
 
-function date(ms: number | undefined): Date | undefined {
+export function date(ms: number | undefined): Date | undefined {
   return ms === undefined ? undefined : new Date(ms);
 }
 
-function milliseconds(seconds: number | undefined): number | undefined {
+export function milliseconds(seconds: number | undefined): number | undefined {
   return seconds === undefined ? undefined : Math.round(seconds * 1000);
 }
 
 /** The object without what is undefined: an absent option is not one that is set to nothing. */
-function present<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+export function present<T extends object>(
+  options: T,
+): { [K in keyof T]: Exclude<T[K], undefined> } {
   const entries = Object.entries(options).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
 }

@@ -1,6 +1,7 @@
 import type { TableNames } from '../typeorm/table-names.js';
 import { changesOfJobs, viewOfJobs } from './0001-initial.js';
 import { stepTables } from './steps.tables.js';
+import { scheduleTables } from './schedules.tables.js';
 import {
   createTable,
   mysqlTables,
@@ -25,6 +26,9 @@ const EXTRAS: TableSpec = {
     check_in_at_ms: { kind: 'number', nullable: true },
   },
   key: ['seq'],
+  indexes: {
+    job_extras_schedule: { columns: ['schedule_id', 'seq'], where: 'schedule_id IS NOT NULL' },
+  },
 };
 
 /** Who waits for whom. The key finds the jobs that wait for one; what one waits for is in its extras. */
@@ -49,6 +53,7 @@ function tables(t: TableNames, words: TableWords): readonly string[] {
       [t.dependencies, DEPENDENCIES],
       [t.untold, UNTOLD],
       ...stepTables(t),
+      ...scheduleTables(t),
     ] as const
   ).flatMap(([name, spec]) => createTable(words, name, spec, (index) => t.index(index)));
 }

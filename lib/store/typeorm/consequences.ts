@@ -5,6 +5,7 @@ import { Dependencies } from './dependencies.script.js';
 import { News, newsOf, type Changed, type ChangeOther } from './news.js';
 import { removeBeside } from './purge.script.js';
 import { Signals } from './signal.consequences.js';
+import { ScheduleEnds } from './schedule-ends.script.js';
 import type { TableNames } from './table-names.js';
 
 /**
@@ -13,6 +14,7 @@ import type { TableNames } from './table-names.js';
  */
 export class Consequences {
   readonly dependencies: Dependencies;
+  readonly #schedules: ScheduleEnds;
 
   readonly #t: TableNames;
   readonly #signals: Signals;
@@ -21,6 +23,7 @@ export class Consequences {
     this.#t = tables;
     this.#signals = new Signals(tables);
     this.dependencies = new Dependencies(tables, change);
+    this.#schedules = new ScheduleEnds(tables);
   }
 
   /** `given`: the change is itself a consequence of another one, whose news it adds to. */
@@ -31,6 +34,7 @@ export class Consequences {
       return result;
     }
     const news = given ?? new News();
+    yield* this.#schedules.changed(changed, nowMs);
     if (change.remove === true) {
       yield* removeBeside(this.#t, [before.seq]);
     } else {

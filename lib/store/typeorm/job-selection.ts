@@ -148,6 +148,7 @@ export function selectionOf(
       index: 'jobs_upstream',
     });
   }
+  if (q.scheduleId !== undefined) conditions.set('scheduleId', ofSchedule(q.scheduleId, tables));
   if (q.idempotencyKey !== undefined)
     add('idempotencyKey', 'idempotency_key = ?', q.idempotencyKey);
   if (q.q !== undefined) {
@@ -183,6 +184,9 @@ function indexRanges(
         : { sql: `${sql} AND tenant_id = ?`, params: [q.idempotencyKey, tenantId] };
     return { ranges: [range], rangesMeet: ['idempotencyKey'] };
   }
+  if (q.scheduleId !== undefined) {
+    return { ranges: [ofSchedule(q.scheduleId, tables)], rangesMeet: ['scheduleId'] };
+  }
   if (q.q !== undefined && isUuid(q.q)) {
     // No type begins with an id: its group would have to be called so.
     const byKey = 'idempotency_key IS NOT NULL AND idempotency_key >= ? AND idempotency_key < ?';
@@ -197,6 +201,11 @@ function indexRanges(
   return q.status === undefined
     ? { ranges: [], rangesMeet: [] }
     : { ranges: statusRanges(q, q.status, tables), rangesMeet: ['status'] };
+}
+
+/** Jobs of a schedule, as what stands beside them says. */
+function ofSchedule(id: string, { extras }: TableNames): IndexRange {
+  return { sql: `seq IN (SELECT seq FROM ${extras} WHERE schedule_id = ?)`, params: [id] };
 }
 
 function statusRanges(

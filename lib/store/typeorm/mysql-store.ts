@@ -18,7 +18,14 @@ import {
   type ServerExecutor,
 } from '../dialects/shared/server-session.js';
 import { query } from '../dialects/sql.js';
-import type { CatalogStore, HistoryStore, JobStore, RunLines, StepStore } from '../store.js';
+import type {
+  CatalogStore,
+  HistoryStore,
+  JobStore,
+  RunLines,
+  ScheduleStore,
+  StepStore,
+} from '../store.js';
 import { Writer } from '../writer.js';
 import { catalogStore } from './catalog.store.js';
 import { CountScripts } from './count.scripts.js';
@@ -28,6 +35,7 @@ import { ListScripts } from './list.script.js';
 import { prepareMysqlSchema } from './mysql-schema.js';
 import { placeOf, unreachable } from './server-place.js';
 import { relatedInserts } from './related-inserts.js';
+import { scheduleStore } from './schedule.store.js';
 import { readersOf, ServerStore, type Lane } from './server-store.js';
 import type { StoreOptions } from './schema.js';
 import type { TableNames } from './table-names.js';
@@ -59,6 +67,7 @@ export class MysqlStore extends ServerStore {
   readonly history: HistoryStore;
   readonly catalog: CatalogStore;
   readonly steps: StepStore;
+  readonly schedules: ScheduleStore;
   /** The poll says it. */
   readonly floorMs = 3000;
   readonly #options: StoreOptions;
@@ -103,13 +112,14 @@ export class MysqlStore extends ServerStore {
     const work = (): Writer => this.#open().work.writer;
     const aside = (): Writer => this.#open().aside.writer;
     const claims = new MysqlClaimScript(this.#tables);
+    const related = relatedInserts(this.#tables, this.#inserts, this.#scripts);
     this.jobs = jobStore({
       tables: this.#tables,
       scripts: this.#scripts,
       claims,
       limited: new MysqlLimitedClaims(this.#tables, this.#scripts, claims),
       inserts: this.#inserts,
-      related: relatedInserts(this.#tables, this.#inserts, this.#scripts),
+      related,
       lists: new ListScripts(this.#tables),
       tallies: new CountScripts(this.#tables),
       duties: new MysqlDutyScripts(this.#tables),
@@ -122,6 +132,13 @@ export class MysqlStore extends ServerStore {
     this.history = historyStore(this.#tables, session, work, (batch) => this.#scripts.log(batch));
     this.steps = stepStore(new StepScripts(this.#tables, this.#scripts), session, work);
     this.catalog = catalogStore(this.#tables, session, aside);
+    this.schedules = scheduleStore({
+      tables: this.#tables,
+      related,
+      session,
+      inserter: () => this.#open().insert.writer,
+      aside,
+    });
   }
 
   /** How often transactions stood in each other's way and one of them was done again. */

@@ -28,7 +28,14 @@ import {
   settings,
 } from '../dialects/postgres/words.js';
 import { query } from '../dialects/sql.js';
-import type { CatalogStore, HistoryStore, JobStore, RunLines, StepStore } from '../store.js';
+import type {
+  CatalogStore,
+  HistoryStore,
+  JobStore,
+  RunLines,
+  ScheduleStore,
+  StepStore,
+} from '../store.js';
 import { Writer } from '../writer.js';
 import { catalogStore } from './catalog.store.js';
 import { CountScripts } from './count.scripts.js';
@@ -37,6 +44,7 @@ import { jobStore } from './job.store.js';
 import { ListScripts } from './list.script.js';
 import { noting } from './ready-notes.js';
 import { relatedInserts } from './related-inserts.js';
+import { scheduleStore } from './schedule.store.js';
 import { unreachable } from './server-place.js';
 import { readersOf, ServerStore, type Lane } from './server-store.js';
 import { POSTGRES_SCHEMA } from './postgres-schema.js';
@@ -80,6 +88,7 @@ export class PostgresStore extends ServerStore {
   readonly history: HistoryStore;
   readonly catalog: CatalogStore;
   readonly steps: StepStore;
+  readonly schedules: ScheduleStore;
   /** Notifications say it; while none can come, hints are given without them. */
   readonly floorMs = 5000;
   caveat: string | undefined;
@@ -131,13 +140,14 @@ export class PostgresStore extends ServerStore {
     });
     this.#front = front;
     const claims = new PostgresClaimScript(this.#tables, front);
+    const related = relatedInserts(this.#tables, this.#inserts, this.#scripts);
     const jobs = jobStore({
       tables: this.#tables,
       scripts: this.#scripts,
       claims,
       limited: new PostgresLimitedClaims(this.#tables, this.#scripts, claims),
       inserts: this.#inserts,
-      related: relatedInserts(this.#tables, this.#inserts, this.#scripts),
+      related,
       lists: new ListScripts(this.#tables),
       tallies: new CountScripts(this.#tables),
       duties: new PostgresDutyScripts(this.#tables),
@@ -153,6 +163,14 @@ export class PostgresStore extends ServerStore {
     this.history = historyStore(this.#tables, session, work, (batch) => this.#scripts.log(batch));
     this.steps = stepStore(new StepScripts(this.#tables, this.#scripts), session, work);
     this.catalog = catalogStore(this.#tables, session, aside);
+    this.schedules = scheduleStore({
+      tables: this.#tables,
+      related,
+      session,
+      inserter: () => this.#open().insert.writer,
+      aside,
+      stored: () => front.doubt(),
+    });
   }
 
   async open(): Promise<void> {

@@ -9,6 +9,7 @@ import type {
 } from '../dialects/shared/server-session.js';
 import { query, runScriptAsync, type Script, type TimedScript } from '../dialects/sql.js';
 import type {
+  ScheduleStore,
   CatalogStore,
   HistoryStore,
   JobStore,
@@ -58,6 +59,7 @@ export abstract class ServerStore implements Store {
   abstract readonly history: HistoryStore;
   abstract readonly catalog: CatalogStore;
   abstract readonly steps: StepStore;
+  abstract readonly schedules: ScheduleStore;
   abstract readonly floorMs: number;
   readonly clock = new ServerClock();
   protected readonly host: DataSource;

@@ -4,6 +4,7 @@ import { DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
 import { classifySqliteError } from '../dialects/sqlite/sqlite-errors.js';
 import { query, type Script } from '../dialects/sql.js';
 import type {
+  ScheduleStore,
   CatalogStore,
   HistoryStore,
   JobStore,
@@ -30,6 +31,7 @@ import { CommitListeners, dataSourceOf, joinTransaction, runOn } from './joined-
 import { ListScripts } from './list.script.js';
 import { relatedInserts } from './related-inserts.js';
 import { RemoteChanges } from './remote-changes.js';
+import { scheduleStore } from './schedule.store.js';
 import { prepareSchema, retryBusy, type StoreOptions } from './schema.js';
 import { StepScripts } from './step.scripts.js';
 import { stepStore } from './step.store.js';
@@ -53,6 +55,7 @@ export class SqliteStore implements Store {
   readonly history: HistoryStore;
   readonly catalog: CatalogStore;
   readonly steps: StepStore;
+  readonly schedules: ScheduleStore;
   readonly floorMs = 500;
   readonly clock = new DatabaseClock();
   readonly #host: DataSource;
@@ -82,13 +85,14 @@ export class SqliteStore implements Store {
     this.#handlers = new HandlerTransactions(host, this.#tables, this.clock, session);
     const writer = (): Writer => this.#openWriter();
     const claims = new SqliteClaimScript(this.#tables, declarations);
+    const related = relatedInserts(this.#tables, this.#inserts, this.#scripts);
     const jobs = jobStore({
       tables: this.#tables,
       scripts: this.#scripts,
       claims,
       limited: new SqliteLimitedClaims(this.#tables, this.#scripts, claims, declarations),
       inserts: this.#inserts,
-      related: relatedInserts(this.#tables, this.#inserts, this.#scripts),
+      related,
       lists: new ListScripts(this.#tables),
       tallies: new CountScripts(this.#tables),
       duties: new DutyScripts(this.#tables),
@@ -108,6 +112,13 @@ export class SqliteStore implements Store {
         return jobs.claim(request);
       },
     };
+    this.schedules = scheduleStore({
+      tables: this.#tables,
+      related,
+      session,
+      inserter: writer,
+      aside: writer,
+    });
     this.history = historyStore(this.#tables, session, writer);
     this.steps = stepStore(new StepScripts(this.#tables, this.#scripts), session, writer);
     const catalog = catalogStore(this.#tables, session, writer);

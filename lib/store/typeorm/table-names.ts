@@ -19,6 +19,8 @@ export interface SqlWords {
   readonly latest: string;
   /** After a statement that reads rows that are changed then: nobody else changes them meanwhile. */
   readonly forUpdate: string;
+  /** The same, and rows that somebody else changes are left out. */
+  readonly skipLocked: string;
   /** After FROM: a table of the rows of a JSON array of arrays, which is bound. */
   table(name: string, columns: Readonly<Record<string, 'number' | 'text'>>): string;
   /** Between INSERT … SELECT … FROM and what {@link insertNew} and {@link replacing} add. */
@@ -73,6 +75,10 @@ export interface TableNames {
   readonly untold: string;
   readonly steps: string;
   readonly signals: string;
+  readonly schedules: string;
+  readonly scheduleTimes: string;
+  readonly scheduleSlots: string;
+  readonly scheduleJobs: string;
   readonly migrations: string;
   readonly words: SqlWords;
   /** The quoted name of an index; unique in the schema, so it carries the prefix too. */
@@ -95,6 +101,7 @@ export const COMMON_WORDS = {
   latest: '',
   // SQLite has one writer, PostgreSQL words of its own.
   forUpdate: '',
+  skipLocked: '',
   // Else SQLite takes ON for the condition of a join.
   afterSelect: ' WHERE true',
   beginsWith: (column) => `substr(${column}, 1, length(?)) = ?`,
@@ -167,6 +174,10 @@ export function tableNames(
     untold: quoted('job_untold'),
     steps: quoted('job_steps'),
     signals: quoted('job_signals'),
+    schedules: quoted('job_schedules'),
+    scheduleTimes: quoted('job_schedule_times'),
+    scheduleSlots: quoted('job_schedule_slots'),
+    scheduleJobs: quoted('job_schedule_jobs'),
     migrations: quoted('job_migrations'),
     index: (name) => identifier(named(`ix_${name}`)),
     isOfTenant: words.ofTenant,

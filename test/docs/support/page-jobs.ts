@@ -12,6 +12,7 @@ import {
   JOBS_ENTITIES,
   JobType as RealJobType,
   QueuesService,
+  SchedulesService,
   StatsService,
   WorkersService,
   type JobTypeOptions,
@@ -35,6 +36,7 @@ export function JobType(options: JobTypeOptions): ReturnType<typeof RealJobType>
 /** What a page may use without saying where it is from: services of an application with its types. */
 export const jobs: JobsService = lazily(JobsService);
 export const queues: QueuesService = lazily(QueuesService);
+export const schedules: SchedulesService = lazily(SchedulesService);
 export const stats: StatsService = lazily(StatsService);
 export const workers: WorkersService = lazily(WorkersService);
 export const dataSource: DataSource = lazily(DataSource);

@@ -24,6 +24,7 @@ export const MYSQL_WORDS: SqlWords = {
   limit: 'LIMIT ?',
   latest: 'LOCK IN SHARE MODE',
   forUpdate: 'FOR UPDATE',
+  skipLocked: 'FOR UPDATE SKIP LOCKED',
   afterSelect: '',
   table: (name, columns) =>
     `JSON_TABLE(?, '$[*]' COLUMNS (${Object.entries(columns)

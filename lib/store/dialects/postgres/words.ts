@@ -13,6 +13,7 @@ export const POSTGRES_WORDS: SqlWords = {
   amongNumbers: '= ANY(ARRAY(SELECT value::bigint FROM json_array_elements_text(?::json)))',
   amongTexts: '= ANY(ARRAY(SELECT value FROM json_array_elements_text(?::json)))',
   forUpdate: 'FOR UPDATE',
+  skipLocked: 'FOR UPDATE SKIP LOCKED',
   table: (name, columns) =>
     `(SELECT ${Object.entries(columns)
       .map(([column, type], at) =>

@@ -1,0 +1,49 @@
+import type { JsonValue } from '../model/json.js';
+import type { ScheduleJobOptions } from '../model/schedule.js';
+import type { DraftDependency, StoredSchedule } from '../store/store.js';
+import { Drafts, type DraftsParts, type Prepared } from './drafts.js';
+import type { RegisteredType } from './handlers.js';
+
+/** Makes drafts of the jobs of schedules. */
+export class ScheduleDrafts {
+  readonly #drafts: Drafts;
+
+  constructor(parts: DraftsParts) {
+    this.#drafts = new Drafts(parts);
+  }
+
+  /** The params as JSON text. @throws JobsError `invalid_params`, `too_large` */
+  paramsText(params: unknown): string {
+    return this.#drafts.received(params).text;
+  }
+
+  /** Checks everything that a job of the schedule would be refused for; no hook is called. */
+  async check(type: RegisteredType, params: string, options: string): Promise<void> {
+    await this.#drafts.prepare(
+      type,
+      JSON.parse(params),
+      JSON.parse(options) as ScheduleJobOptions,
+      { isTrial: true },
+    );
+  }
+
+  /** A job of the schedule, which perhaps waits for another one to end. */
+  async make(
+    type: RegisteredType,
+    { definition }: StoredSchedule,
+    waitsFor?: string,
+  ): Promise<Prepared> {
+    const among: DraftDependency[] =
+      waitsFor === undefined ? [] : [{ on: waitsFor, onFailure: 'run' }];
+    return this.#drafts.prepare(
+      type,
+      JSON.parse(definition.params) as JsonValue,
+      {
+        ...(JSON.parse(definition.options) as ScheduleJobOptions),
+        tenantId: definition.tenantId,
+        userId: definition.userId,
+      },
+      { scheduleId: definition.id, among },
+    );
+  }
+}

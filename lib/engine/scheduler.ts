@@ -1,0 +1,205 @@
+import { isJobsError } from '../model/errors.js';
+import { decideTick, type SlotDecision } from '../model/schedule-decision.js';
+import { timetableOf } from '../model/schedule-timetable.js';
+import type { ClaimedSchedule, FiredSlot, Firing } from '../store/store.js';
+import type { Prepared } from './drafts.js';
+import type { RegisteredType } from './handlers.js';
+import { Loop } from './loop.js';
+import { cancelOlder, type SchedulesParts } from './schedules.js';
+
+/** What the scheduler needs of the engine. */
+export interface SchedulerParts extends SchedulesParts {
+  /** Stores what code declares, once. */
+  declare(): Promise<void>;
+  /** By type, for how long after its start this process makes no jobs of it. */
+  delayMs(): ReadonlyMap<unknown, number>;
+}
+
+/** So many schedules fire in one transaction. */
+const BATCH = 250;
+/** Who claims and dies delays others by that long; who takes longer finds its claim gone. */
+const CLAIM_MS = 1000;
+/** Without anything due it looks so often all the same. */
+const LONGEST_WAIT_MS = 60_000;
+/** While others write all the time their hints count so often. */
+const HINTS_EVERY_MS = 1000;
+/** Ends of runs that come together wake it once. */
+const GATHER_MS = 20;
+/** A worker that was heard within so long may have been at work until now. */
+const HEARD_WITHIN_MS = 15_000;
+
+/** Turns schedules that are due into jobs, each slot once, however many processes do so at once. */
+export class Scheduler {
+  readonly #to: SchedulerParts;
+  readonly #loop: Loop;
+  /** Slots before then came while no process ran. */
+  #missedUntilMs: number | undefined;
+  #startedAt: number | undefined;
+  #lookedAt = -Infinity;
+  #hinted: NodeJS.Timeout | undefined;
+  #ended: NodeJS.Timeout | undefined;
+
+  constructor(to: SchedulerParts) {
+    this.#to = to;
+    const duty = {
+      name: 'scheduler',
+      everyMs: LONGEST_WAIT_MS,
+      runOnce: () => this.runOnce(),
+    };
+    this.#loop = new Loop(duty, to.parts.logger, to.parts.random);
+  }
+
+  get loop(): Loop {
+    return this.#loop;
+  }
+
+  /** Something may be due earlier than is known. */
+  wake(): void {
+    this.#loop.wake();
+  }
+
+  /** Another process has written something, perhaps a schedule. */
+  hint(): void {
+    this.#hinted ??= soon(
+      Math.max(0, this.#lookedAt + HINTS_EVERY_MS - performance.now()),
+      () => (this.#hinted = undefined),
+      () => this.wake(),
+    );
+  }
+
+  /** A job of a schedule has changed: if it ended, its schedule may be due so long after. */
+  jobChanged(): void {
+    this.#ended ??= soon(
+      GATHER_MS,
+      () => (this.#ended = undefined),
+      () => this.wake(),
+    );
+  }
+
+  /** Makes no more jobs; resolves when the present pass has ended. */
+  async stop(): Promise<void> {
+    clearTimeout(this.#hinted);
+    clearTimeout(this.#ended);
+    await this.#loop.stop();
+  }
+
+  async runOnce(): Promise<number> {
+    const { store } = this.#to.parts;
+    await this.#to.declare();
+    const { types, moreInMs } = this.#types();
+    if (types.length === 0) {
+      return moreInMs;
+    }
+    this.#missedUntilMs ??= await this.#missedUntil();
+    this.#lookedAt = performance.now();
+    const { due, nowMs, nextInMs } = await store.schedules.claim(types, BATCH, CLAIM_MS);
+    if (due.length > 0) {
+      await this.#fire(due, nowMs, this.#missedUntilMs);
+      return 0;
+    }
+    return Math.min(nextInMs ?? LONGEST_WAIT_MS, moreInMs);
+  }
+
+  /** The types whose schedules it looks at, and in how many milliseconds there are more. */
+  #types(): { readonly types: readonly string[]; readonly moreInMs: number } {
+    this.#startedAt ??= performance.now();
+    const ranMs = performance.now() - this.#startedAt;
+    const delays = this.#to.delayMs();
+    const leftMs = (typeId: string): number => (delays.get(typeId) ?? 0) - ranMs;
+    const all = this.#to.parts.handlers.all().map(({ typeId }) => typeId);
+    const later = all.map(leftMs).filter((left) => left > 0);
+    return {
+      types: all.filter((typeId) => leftMs(typeId) <= 0),
+      moreInMs: Math.min(LONGEST_WAIT_MS, ...later),
+    };
+  }
+
+  async #fire(
+    due: readonly ClaimedSchedule[],
+    nowMs: number,
+    missedUntilMs: number,
+  ): Promise<void> {
+    const made: { readonly firing: Firing; readonly type: RegisteredType }[] = [];
+    for (const schedule of due) {
+      const type = this.#to.parts.handlers.get(schedule.definition.type);
+      if (type !== undefined) {
+        made.push({ firing: await this.#firing(schedule, type, nowMs, missedUntilMs), type });
+      }
+    }
+    const results = await this.#to.parts.store.schedules.fire(made.map(({ firing }) => firing));
+    results.forEach((fired, at) => {
+      const type = made[at]?.type;
+      for (const result of fired === 'lost' ? [] : fired) {
+        if (result?.outcome === 'created' && type !== undefined) {
+          this.#to.enqueued(result, type);
+        }
+      }
+    });
+  }
+
+  async #firing(
+    schedule: ClaimedSchedule,
+    type: RegisteredType,
+    nowMs: number,
+    missedUntilMs: number,
+  ): Promise<Firing> {
+    const { definition, open, times } = schedule;
+    const decision = decideTick(
+      {
+        timetable: timetableOf(definition),
+        overlap: definition.overlap,
+        misfire: definition.misfire,
+        nextRunAtMs: times.nextRunAtMs ?? nowMs,
+      },
+      nowMs,
+      missedUntilMs,
+      open.length,
+    );
+    const slots: FiredSlot[] = [];
+    for (const slot of decision.slots) {
+      slots.push({ slotMs: slot.slotMs, draft: await this.#draft(schedule, type, slot) });
+    }
+    return { schedule, slots, next: decision.nextRunAtMs ?? null };
+  }
+
+  /** The job of a slot; undefined when it makes none. */
+  async #draft(
+    schedule: ClaimedSchedule,
+    type: RegisteredType,
+    { act, slotMs }: SlotDecision,
+  ): Promise<Prepared | undefined> {
+    const { drafts, operations, parts } = this.#to;
+    if (act === 'skip') {
+      return undefined;
+    }
+    try {
+      if (act === 'cancel_older') {
+        await cancelOlder(operations, schedule);
+      }
+      return await drafts.make(type, schedule, act === 'wait' ? schedule.open.at(-1) : undefined);
+    } catch (error) {
+      if (!isJobsError(error) || error.code.startsWith('database_')) {
+        throw error;
+      }
+      parts.logger.warn(
+        `The schedule "${schedule.definition.name}" made no job at ${new Date(slotMs).toISOString()}: ${error.message}`,
+      );
+      return undefined;
+    }
+  }
+
+  /**
+   * A process that begins finds slots that are overdue. While another worker was there they are late,
+   * and its work; else nobody was, and they are missed.
+   */
+  async #missedUntil(): Promise<number> {
+    const { store, workerId } = this.#to.parts;
+    const nowMs = await store.ping();
+    const heard = await store.catalog.workers({ heardWithinMs: HEARD_WITHIN_MS });
+    return heard.some(({ id }) => id !== workerId) ? 0 : nowMs;
+  }
+}
+
+function soon(afterMs: number, ...then: readonly (() => unknown)[]): NodeJS.Timeout {
+  return setTimeout(() => then.forEach((each) => each()), afterMs).unref();
+}

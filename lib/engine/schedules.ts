@@ -1,0 +1,299 @@
+import { isJobsError, JobsError, notFound } from '../model/errors.js';
+import { newId } from '../model/id.js';
+import type { EnqueuedJob } from '../model/job.js';
+import type { ScheduleInput } from '../model/schedule.js';
+import { firstSlot, nextSlot, timetableOf } from '../model/schedule-timetable.js';
+import type { ClaimedSchedule, Created, ScheduleWrite, StoredSchedule } from '../store/store.js';
+import { checkedInstant } from './enqueue-checks.js';
+import type { EngineParts } from './engine-parts.js';
+import type { RegisteredType } from './handlers.js';
+import { jobOf, jobOfCreated } from './job-view.js';
+import type { Operations } from './operations.js';
+import { checkOptionKeys } from './option-keys.js';
+import type { Prepared } from './drafts.js';
+import {
+  definitionOf,
+  isSameTiming,
+  SCHEDULE_KEYS,
+  scheduleDraft,
+  type ScheduleDraft,
+  type ScheduleOwner,
+} from './schedule-definition.js';
+import type { ScheduleDrafts } from './schedule-drafts.js';
+
+/** What schedules need of the engine. */
+export interface SchedulesParts {
+  readonly parts: EngineParts;
+  readonly operations: Operations;
+  readonly drafts: ScheduleDrafts;
+  /** Tells that a job was stored, after the commit. */
+  enqueued(created: Created, type: RegisteredType): void;
+  isPaused(queue: string): boolean;
+  /** Something is due earlier than the scheduler knows, perhaps. */
+  wake(): void;
+}
+
+/** So often somebody may write a schedule between our look and our write. */
+const MOST_TRIES = 20;
+
+/** What operators and code do with schedules. */
+export class Schedules {
+  readonly #to: SchedulesParts;
+
+  constructor(to: SchedulesParts) {
+    this.#to = to;
+  }
+
+  /** Makes a schedule, or edits the one of that name. @throws JobsError */
+  async upsert(
+    input: ScheduleInput,
+    owner: ScheduleOwner,
+  ): Promise<{ readonly stored: StoredSchedule; readonly isNew: boolean }> {
+    const draft = await this.#draft(input, owner);
+    const { before, after } = await this.#write(draft.tenantId, draft.name, (stored, nowMs, open) =>
+      editing(draft, stored, nowMs, open),
+    );
+    if (after === undefined) {
+      throw new Error('An edit of a schedule wrote nothing.');
+    }
+    return { stored: after, isNew: before === undefined };
+  }
+
+  /** @throws JobsError what an upsert of it would be refused with */
+  async check(input: ScheduleInput): Promise<void> {
+    await this.#draft(input, { tenantId: '', userId: null });
+  }
+
+  /** What code declares: made where it is missing, and edited when the code says something else than before. */
+  async declare(inputs: readonly ScheduleInput[], tenantId: string): Promise<void> {
+    for (const input of inputs) {
+      const draft = await this.#draft(input, { tenantId, userId: null, isDeclared: true });
+      try {
+        await this.#write(tenantId, draft.name, (stored, nowMs, open) =>
+          stored?.definition.declared === draft.declared
+            ? undefined
+            : editing(draft, stored, nowMs, open),
+        );
+      } catch (error) {
+        if (!isJobsError(error) || error.code !== 'invalid_request') {
+          throw error;
+        }
+        // Its moment has passed, which is no reason not to boot.
+        this.#to.parts.logger.warn(`The schedule "${draft.name}" was not stored: ${error.message}`);
+      }
+    }
+  }
+
+  /** @throws JobsError `not_found` */
+  async find(tenantId: string, name: string): Promise<ClaimedSchedule> {
+    const found = await this.#to.parts.store.schedules.find(tenantId, name);
+    if (found === undefined) {
+      throw notFound('schedule', name);
+    }
+    return found;
+  }
+
+  async setPaused(tenantId: string, name: string, isPaused: boolean): Promise<StoredSchedule> {
+    return this.#edit(tenantId, name, ({ definition }, nowMs, open) => {
+      const paused = isPaused ? 1 : 0;
+      if (definition.paused === paused) {
+        return undefined;
+      }
+      return {
+        definition: { ...definition, paused, updatedAtMs: nowMs },
+        nextRunAtMs: isPaused ? null : (firstSlot(timetableOf(definition), nowMs, open) ?? null),
+      };
+    });
+  }
+
+  /** Deletes a schedule; what it made stays, unless what still waits is to be canceled. */
+  async remove(tenantId: string, name: string, cancelsWaiting: boolean): Promise<void> {
+    const open = await this.#to.parts.store.schedules.remove(tenantId, name);
+    if (open === undefined) {
+      throw notFound('schedule', name);
+    }
+    if (cancelsWaiting) {
+      for (const id of open) {
+        await this.#to.operations
+          .cancelWaiting(id, { reason: `The schedule "${name}" was deleted.` })
+          .catch(ignoreGone);
+      }
+    }
+  }
+
+  /** When it is due next, as long as nobody edits it. */
+  async preview(tenantId: string, name: string, count: number): Promise<readonly number[]> {
+    const { definition, times, open } = await this.find(tenantId, name);
+    const timetable = timetableOf(definition);
+    const nowMs = this.#to.parts.store.estimateNowMs();
+    const slots: number[] = [];
+    let slot =
+      definition.paused === 1
+        ? firstSlot(timetable, nowMs, open.length)
+        : (times.nextRunAtMs ?? undefined);
+    while (slot !== undefined && slot <= (definition.endAtMs ?? Infinity) && slots.length < count) {
+      slots.push(slot);
+      slot = timetable.kind === 'after' ? undefined : nextSlot(timetable, slot);
+    }
+    return slots;
+  }
+
+  /** Due at that time, if it is not due earlier anyhow; the timetable goes on as before. */
+  async runAtLeastBy(tenantId: string, name: string, date: Date): Promise<StoredSchedule> {
+    const wantedMs = checkedInstant(date, 'date');
+    return this.#edit(tenantId, name, ({ definition, times }, nowMs) => {
+      if (definition.paused === 1) {
+        throw new JobsError(
+          'illegal_transition',
+          `The schedule "${name}" is paused, so it is not due at any time. Resume it first, or run it now.`,
+        );
+      }
+      const dueMs = Math.max(wantedMs, nowMs);
+      return times.nextRunAtMs !== null && times.nextRunAtMs <= dueMs
+        ? undefined
+        : { definition, nextRunAtMs: dueMs };
+    });
+  }
+
+  /** Makes a job now, paused or not, as its policy of overlaps allows. */
+  async runNow(tenantId: string, name: string): Promise<EnqueuedJob> {
+    for (let tries = 1; tries <= MOST_TRIES; tries += 1) {
+      const job = await this.#runOnce(tenantId, name);
+      if (job !== undefined) {
+        return job;
+      }
+    }
+    throw new JobsError(
+      'database_busy',
+      `The schedule "${name}" was written by others all the time, so it was not run. Try again.`,
+      { retryAfterSec: 1 },
+    );
+  }
+
+  async #runOnce(tenantId: string, name: string): Promise<EnqueuedJob | undefined> {
+    const { drafts, operations, parts } = this.#to;
+    const schedule = await this.find(tenantId, name);
+    const { overlap, type: typeId } = schedule.definition;
+    const type = parts.handlers.get(typeId);
+    if (type === undefined) {
+      throw new JobsError(
+        'type_not_here',
+        `The schedule "${name}" makes jobs of type "${typeId}", which this process does not know. Ask one that does.`,
+      );
+    }
+    const { open } = schedule;
+    if (open.length >= (MOST_OPEN[overlap] ?? Infinity)) {
+      throw new JobsError(
+        'duplicate_job',
+        `Job ${open[0] ?? ''} of the schedule "${name}" has not ended, and its overlap is "${overlap}". Wait until it has, cancel it, or edit the schedule.`,
+        { members: { job_id: open[0] ?? '' } },
+      );
+    }
+    if (overlap === 'cancel') {
+      await cancelOlder(operations, schedule);
+    }
+    const draft = await drafts.make(type, schedule, overlap === 'queue' ? open[0] : undefined);
+    const [fired = 'lost'] = await parts.store.schedules.fire([
+      { schedule, slots: [{ slotMs: null, draft }], next: 'keep' },
+    ]);
+    return fired === 'lost' ? undefined : this.#answer(fired[0], draft);
+  }
+
+  #answer(
+    result: Exclude<
+      Awaited<ReturnType<EngineParts['store']['schedules']['fire']>>[number],
+      'lost'
+    >[number],
+    draft: Prepared,
+  ): EnqueuedJob | undefined {
+    switch (result?.outcome) {
+      case 'created':
+        this.#to.enqueued(result, draft.type);
+        return jobOfCreated(result, this.#to.isPaused(draft.terms.queue), draft.value);
+      case 'existing':
+      case 'replaced': {
+        const nowMs = this.#to.parts.store.estimateNowMs();
+        const view = jobOf(result.job, { isPaused: this.#to.isPaused(result.job.queue), nowMs });
+        return Object.assign(view, { outcome: result.outcome });
+      }
+      case 'duplicate':
+        throw new JobsError(
+          'duplicate_job',
+          `Job ${result.id} holds the unique key of this schedule's jobs, so none was made. Wait until it has ended.`,
+          { members: { job_id: result.id } },
+        );
+      default:
+        return undefined;
+    }
+  }
+
+  async #draft(input: ScheduleInput, owner: ScheduleOwner): Promise<ScheduleDraft> {
+    const { drafts, parts } = this.#to;
+    checkOptionKeys(input, SCHEDULE_KEYS, 'schedule');
+    const type = parts.handlers.named(input.type);
+    const params = drafts.paramsText(input.params);
+    const draft = scheduleDraft(input, { typeId: type.typeId, params }, owner);
+    await drafts.check(type, params, draft.options);
+    return draft;
+  }
+
+  async #edit(
+    tenantId: string,
+    name: string,
+    decide: (stored: StoredSchedule, nowMs: number, open: number) => ScheduleWrite | undefined,
+  ): Promise<StoredSchedule> {
+    const { after } = await this.#write(tenantId, name, (stored, nowMs, open) =>
+      stored === undefined ? undefined : decide(stored, nowMs, open),
+    );
+    if (after === undefined) {
+      throw notFound('schedule', name);
+    }
+    return after;
+  }
+
+  async #write(
+    ...args: Parameters<EngineParts['store']['schedules']['change']>
+  ): ReturnType<EngineParts['store']['schedules']['change']> {
+    const result = await this.#to.parts.store.schedules.change(...args);
+    this.#to.wake();
+    return result;
+  }
+}
+
+/** How many jobs that have not ended leave no room for another one. */
+const MOST_OPEN: Readonly<Partial<Record<string, number>>> = { skip: 1, queue: 2 };
+
+/** The schedule as it is from now on; where only other things change it is due as before. */
+function editing(
+  draft: ScheduleDraft,
+  stored: StoredSchedule | undefined,
+  nowMs: number,
+  open: number,
+): ScheduleWrite {
+  const before = stored?.definition;
+  const definition = definitionOf(draft, before?.id ?? newId(nowMs), before, nowMs);
+  const isSame =
+    before !== undefined && isSameTiming(draft, before) && before.paused === definition.paused;
+  const next = isSame
+    ? (stored?.times.nextRunAtMs ?? null)
+    : (firstSlot(timetableOf(definition), nowMs, open) ?? null);
+  return { definition, nextRunAtMs: definition.paused === 1 ? null : next };
+}
+
+/** Cancels what has not ended; what ends meanwhile needs none. */
+export async function cancelOlder(
+  operations: Operations,
+  { definition, open }: ClaimedSchedule,
+): Promise<void> {
+  for (const id of open) {
+    await operations
+      .cancel(id, { reason: `The schedule "${definition.name}" was due again.` })
+      .catch(ignoreGone);
+  }
+}
+
+function ignoreGone(error: unknown): void {
+  if (!(error instanceof JobsError && error.code === 'not_found')) {
+    throw error;
+  }
+}

@@ -1,0 +1,123 @@
+import type { JsonObject, JsonValue } from '../../model/json.js';
+import type {
+  Schedule,
+  ScheduleInput,
+  ScheduleJobOptions,
+  ScheduleMisfire,
+  ScheduleOverlap,
+} from '../../model/schedule.js';
+import { invalid } from '../invalid.js';
+import { date, milliseconds, present } from './requests.js';
+
+/** As `JOB_OPTIONS` has it. */
+export interface ScheduleOptionsBody {
+  readonly priority?: number;
+  readonly channel?: string;
+  readonly timeout_sec?: number;
+  readonly max_retries?: number;
+  readonly retry_delay_sec?: number;
+  readonly state?: JsonValue;
+  readonly tags?: readonly string[];
+  readonly meta?: JsonObject;
+}
+
+/** As `PUT_SCHEDULE` and `CREATE_SCHEDULE` have it. */
+export interface ScheduleBody {
+  readonly name?: string;
+  readonly type: string;
+  readonly params?: JsonValue;
+  readonly cron?: string | null;
+  readonly time_zone?: string | null;
+  readonly every_sec?: number | null;
+  readonly after_sec?: number | null;
+  readonly start_at?: number | null;
+  readonly end_at?: number | null;
+  readonly overlap?: ScheduleOverlap;
+  readonly misfire?: ScheduleMisfire;
+  readonly paused?: boolean;
+  readonly options?: ScheduleOptionsBody;
+}
+
+/** What `upsert` takes, from a body; `name` is that of the path, where it has one. */
+export function scheduleInput(body: ScheduleBody, name: string | undefined): ScheduleInput {
+  if (name !== undefined && body.name !== undefined && body.name !== name) {
+    throw invalid('body', [{ field: 'name', message: 'is not the one in the path: leave it out' }]);
+  }
+  return present({
+    name: name ?? body.name ?? '',
+    type: body.type,
+    params: body.params,
+    cron: body.cron ?? undefined,
+    timeZone: body.time_zone ?? undefined,
+    every: milliseconds(body.every_sec ?? undefined),
+    after: milliseconds(body.after_sec ?? undefined),
+    startAt: date(body.start_at ?? undefined),
+    endAt: date(body.end_at ?? undefined),
+    overlap: body.overlap,
+    misfire: body.misfire,
+    paused: body.paused,
+    options: body.options === undefined ? undefined : jobOptions(body.options),
+  });
+}
+
+function jobOptions(body: ScheduleOptionsBody): ScheduleJobOptions {
+  return present({
+    priority: body.priority,
+    channel: body.channel,
+    timeout: milliseconds(body.timeout_sec),
+    maxRetries: body.max_retries,
+    retryDelay: milliseconds(body.retry_delay_sec),
+    state: body.state,
+    tags: body.tags,
+    meta: body.meta,
+  });
+}
+
+/** A schedule as answers show it: every field, absent values null. */
+export function scheduleToWire(schedule: Schedule) {
+  return {
+    id: schedule.id,
+    tenant_id: schedule.tenantId,
+    user_id: schedule.userId,
+    name: schedule.name,
+    type: schedule.type,
+    params: schedule.params,
+    cron: schedule.cron,
+    time_zone: schedule.timeZone,
+    every_sec: seconds(schedule.every),
+    after_sec: seconds(schedule.after),
+    start_at: instant(schedule.startAt),
+    end_at: instant(schedule.endAt),
+    overlap: schedule.overlap,
+    misfire: schedule.misfire,
+    paused: schedule.paused,
+    options: optionsToWire(schedule.options),
+    next_run_at: instant(schedule.nextRunAt),
+    last_run_at: instant(schedule.lastRunAt),
+    last_job_id: schedule.lastJobId,
+    created_at: schedule.createdAt.getTime(),
+    updated_at: schedule.updatedAt.getTime(),
+  };
+}
+
+function optionsToWire(options: ScheduleJobOptions): object {
+  return present({
+    priority: options.priority,
+    channel: options.channel,
+    // They are stored as milliseconds.
+    timeout_sec: seconds(options.timeout),
+    max_retries: options.maxRetries,
+    retry_delay_sec: seconds(options.retryDelay),
+    state: options.state,
+    tags: options.tags,
+    meta: options.meta,
+  });
+}
+
+function seconds<T>(ms: T): number | Extract<T, null | undefined> {
+  return typeof ms === 'number' ? ms / 1000 : (ms as Extract<T, null | undefined>);
+}
+
+function instant(at: Date | null): number | null {
+  return at === null ? null : at.getTime();
+}

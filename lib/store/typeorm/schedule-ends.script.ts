@@ -1,0 +1,55 @@
+import { EXTRA, hasExtra } from '../../model/extras.js';
+import { isFinal } from '../../model/job-status.js';
+import { query, type Script } from '../dialects/sql.js';
+import type { Changed } from './news.js';
+import type { TableNames } from './table-names.js';
+
+/** What the end of a job means for the schedule that made it, in the same transaction. */
+export class ScheduleEnds {
+  readonly #t: TableNames;
+
+  constructor(tables: TableNames) {
+    this.#t = tables;
+  }
+
+  *changed({ before, after, change }: Changed, nowMs: number): Script<void> {
+    const id = before.beside?.scheduleId ?? null;
+    if (id === null || !hasExtra(before.extras, EXTRA.schedule)) {
+      return;
+    }
+    const wasOpen = !isFinal(before.status);
+    const isOpen = change.remove !== true && !isFinal(after.status);
+    if (wasOpen && !isOpen) {
+      yield* this.#ended(id, before.seq, nowMs);
+    } else if (!wasOpen && isOpen) {
+      yield* this.#begunAgain(id, before.seq, before.id);
+    }
+  }
+
+  /** A schedule that waits for the end of its runs is due so long after the last one. */
+  *#ended(id: string, seq: number, nowMs: number): Script<void> {
+    const { scheduleJobs, scheduleTimes } = this.#t;
+    yield* query(`DELETE FROM ${scheduleJobs} WHERE seq = ?`, [seq]);
+    yield* query(
+      `UPDATE ${scheduleTimes} SET next_run_at_ms = ? + after_ms, due_at_ms = ? + after_ms,
+         revision = revision + 1
+       WHERE schedule_id = ? AND after_ms IS NOT NULL
+         AND (next_run_at_ms IS NULL OR next_run_at_ms > ? + after_ms)
+         AND NOT EXISTS (SELECT 1 FROM ${scheduleJobs} WHERE schedule_id = ?)`,
+      [nowMs, nowMs, id, nowMs, id],
+    );
+  }
+
+  /** Somebody runs an ended job again. Whoever decides about a slot now has counted without it. */
+  *#begunAgain(id: string, seq: number, jobId: string): Script<void> {
+    const { scheduleJobs, scheduleTimes, words } = this.#t;
+    yield* query(`UPDATE ${scheduleTimes} SET revision = revision + 1 WHERE schedule_id = ?`, [id]);
+    yield* query(
+      words.insertNew(
+        `INSERT INTO ${scheduleJobs} (seq, schedule_id, job_id) VALUES (?, ?, ?)`,
+        'seq',
+      ),
+      [seq, id, jobId],
+    );
+  }
+}

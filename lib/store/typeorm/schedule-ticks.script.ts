@@ -1,0 +1,253 @@
+import { query, type Script, type SqlValue } from '../dialects/sql.js';
+import type {
+  ClaimedSchedule,
+  Fired,
+  Firing,
+  InsertResult,
+  JobDraft,
+  StoredSchedule,
+} from '../store.js';
+import type { RelatedInserts } from './related-inserts.js';
+import { SCHEDULE_SELECT, scheduleOfRow, valuesOfTimes } from './schedule.rows.js';
+import type { ScheduleScripts } from './schedule.scripts.js';
+import type { TableNames } from './table-names.js';
+
+/** Slots are remembered for so long; that each comes once, also after that, is up to the times. */
+const REMEMBERED_MS = 3_600_000;
+
+const SLOT = { schedule_id: 'text', slot_ms: 'number', job_id: 'text' } as const;
+const OPEN_JOB = { seq: 'number', schedule_id: 'text', job_id: 'text' } as const;
+
+/** What the scheduler does: it takes schedules that are due, and stores what their slots make. */
+export class ScheduleTicks {
+  readonly #t: TableNames;
+  readonly #scripts: ScheduleScripts;
+  readonly #related: RelatedInserts;
+
+  constructor(tables: TableNames, scripts: ScheduleScripts, related: RelatedInserts) {
+    this.#t = tables;
+    this.#scripts = scripts;
+    this.#related = related;
+  }
+
+  /** In how many milliseconds the next one of these types is due. */
+  *nextInMs(types: string, nowMs: number): Script<number | undefined> {
+    const { scheduleTimes, words } = this.#t;
+    const rows = yield* query(
+      `SELECT MIN(due_at_ms) FROM ${scheduleTimes} WHERE due_at_ms IS NOT NULL AND type ${words.amongTexts}`,
+      [types],
+    );
+    const due = rows[0]?.[0] ?? null;
+    return due === null ? undefined : Math.max(0, Number(due) - nowMs);
+  }
+
+  /**
+   * Takes schedules by making them due again only when the claim is over: if whoever took them dies,
+   * somebody else finds them then. Rows that others lock are passed over.
+   */
+  *claim(
+    types: string,
+    limit: number,
+    forMs: number,
+    nowMs: number,
+  ): Script<readonly ClaimedSchedule[]> {
+    const t = this.#t;
+    const found = yield* query(
+      `SELECT schedule_id FROM ${t.scheduleTimes}
+       WHERE due_at_ms IS NOT NULL AND due_at_ms <= ? AND type ${t.words.amongTexts}
+       ORDER BY due_at_ms LIMIT ${limit} ${t.words.skipLocked}`,
+      [nowMs, types],
+    );
+    if (found.length === 0) {
+      return [];
+    }
+    const ids = JSON.stringify(found.map((row) => String(row[0])));
+    yield* query(
+      `UPDATE ${t.scheduleTimes} SET due_at_ms = ?, revision = revision + 1
+       WHERE schedule_id ${t.words.amongTexts}`,
+      [nowMs + forMs, ids],
+    );
+    const rows = yield* query(
+      `SELECT ${SCHEDULE_SELECT} FROM ${t.scheduleTimes} AS times
+       JOIN ${t.schedules} AS schedule ON schedule.schedule_id = times.schedule_id
+       WHERE times.schedule_id ${t.words.amongTexts}`,
+      [ids],
+    );
+    const open = yield* this.#openOf(ids);
+    return rows.map(scheduleOfRow).map((each) => ({
+      ...each,
+      open: open.get(each.definition.id) ?? [],
+    }));
+  }
+
+  /** Who has been written since it was read does nothing; all others store their jobs together. */
+  *fire(firings: readonly Firing[], nowMs: number): Script<readonly Fired[]> {
+    const won = yield* this.#won(firings);
+    const been = yield* this.#been(won);
+    const isNew = ({ definition }: StoredSchedule, slotMs: number | null): boolean =>
+      slotMs === null || !been.has(slotKey(definition.id, slotMs));
+    const drafts = won.flatMap(({ schedule, slots }) =>
+      slots.flatMap(({ draft, slotMs }) =>
+        draft !== undefined && isNew(schedule, slotMs) ? [draft] : [],
+      ),
+    );
+    const stored = drafts.length === 0 ? [] : yield* this.#related.insert(drafts, nowMs);
+    const results = new Map<JobDraft, InsertResult>();
+    stored.forEach((result, at) => {
+      const draft = drafts[at];
+      if (draft !== undefined) {
+        results.set(draft, result);
+      }
+    });
+    yield* this.#record(won, results, been, nowMs);
+    return firings.map((firing) =>
+      won.includes(firing)
+        ? firing.slots.map(({ draft }) => (draft === undefined ? undefined : results.get(draft)))
+        : 'lost',
+    );
+  }
+
+  /** Those that nobody has written since they were read, which nobody does now. */
+  *#won(firings: readonly Firing[]): Script<readonly Firing[]> {
+    const { scheduleTimes, words } = this.#t;
+    const rows = yield* query(
+      `SELECT schedule_id, revision FROM ${scheduleTimes} WHERE schedule_id ${words.amongTexts}
+       ORDER BY schedule_id ${words.forUpdate}`,
+      [JSON.stringify(firings.map(({ schedule }) => schedule.definition.id))],
+    );
+    const revisions = new Map(rows.map((row) => [String(row[0]), Number(row[1])]));
+    return firings.filter(
+      ({ schedule }) => revisions.get(schedule.definition.id) === schedule.times.revision,
+    );
+  }
+
+  /** The slots of these schedules that have been already. */
+  *#been(firings: readonly Firing[]): Script<ReadonlySet<string>> {
+    const { scheduleSlots, words } = this.#t;
+    const ids = firings.map(({ schedule }) => schedule.definition.id);
+    const slots = firings.flatMap((firing) => firing.slots.flatMap(({ slotMs }) => slotMs ?? []));
+    if (slots.length === 0) {
+      return new Set();
+    }
+    const rows = yield* query(
+      `SELECT schedule_id, slot_ms FROM ${scheduleSlots}
+       WHERE schedule_id ${words.amongTexts} AND slot_ms ${words.amongNumbers}`,
+      [JSON.stringify(ids), JSON.stringify(slots)],
+    );
+    return new Set(rows.map((row) => slotKey(String(row[0]), Number(row[1]))));
+  }
+
+  /** Writes down slots, open jobs and where the schedules stand now. */
+  *#record(
+    firings: readonly Firing[],
+    results: ReadonlyMap<JobDraft, InsertResult>,
+    been: ReadonlySet<string>,
+    nowMs: number,
+  ): Script<void> {
+    const slots: SqlValue[][] = [];
+    const open: SqlValue[][] = [];
+    const times: (readonly SqlValue[])[] = [];
+    for (const firing of firings) {
+      const { definition } = firing.schedule;
+      let lastJobId: string | undefined;
+      let isAgain = false;
+      for (const { draft, slotMs } of firing.slots) {
+        const result = draft === undefined ? undefined : results.get(draft);
+        const job = result?.outcome === 'created' ? result : undefined;
+        if (result !== undefined && AGAIN.has(result.outcome)) {
+          isAgain = true;
+        } else if (slotMs !== null && !been.has(slotKey(definition.id, slotMs))) {
+          slots.push([definition.id, slotMs, job?.id ?? null]);
+        }
+        if (job !== undefined) {
+          lastJobId = job.id;
+          open.push([job.seq, definition.id, job.id]);
+        }
+      }
+      times.push(timesAfter(firing, lastJobId, isAgain, nowMs));
+    }
+    yield* this.#insertRows(this.#t.scheduleSlots, SLOT, 'schedule_id, slot_ms', slots);
+    yield* this.#insertRows(this.#t.scheduleJobs, OPEN_JOB, 'seq', open);
+    if (times.length > 0) {
+      yield* this.#scripts.writeTimes(times);
+      yield* this.#forget(firings, nowMs);
+    }
+  }
+
+  *#insertRows(
+    table: string,
+    columns: Readonly<Record<string, 'number' | 'text'>>,
+    key: string,
+    rows: readonly (readonly SqlValue[])[],
+  ): Script<void> {
+    const { words } = this.#t;
+    const names = Object.keys(columns).join(', ');
+    if (rows.length > 0) {
+      yield* query(
+        words.insertNew(
+          `INSERT INTO ${table} (${names})
+           SELECT ${names} FROM ${words.table('given', columns)}${words.afterSelect}`,
+          key,
+        ),
+        [JSON.stringify(rows)],
+      );
+    }
+  }
+
+  /** A schedule forgets its own old slots when it makes new ones, so nobody looks for them. */
+  *#forget(firings: readonly Firing[], nowMs: number): Script<void> {
+    const { scheduleSlots, words } = this.#t;
+    yield* query(
+      `DELETE FROM ${scheduleSlots} WHERE schedule_id ${words.amongTexts} AND slot_ms < ?`,
+      [
+        JSON.stringify(firings.map(({ schedule }) => schedule.definition.id)),
+        nowMs - REMEMBERED_MS,
+      ],
+    );
+  }
+
+  *#openOf(ids: string): Script<ReadonlyMap<string, readonly string[]>> {
+    const { scheduleJobs, words } = this.#t;
+    const rows = yield* query(
+      `SELECT schedule_id, job_id FROM ${scheduleJobs} WHERE schedule_id ${words.amongTexts} ORDER BY seq`,
+      [ids],
+    );
+    const open = new Map<string, string[]>();
+    for (const row of rows) {
+      const jobs = open.get(String(row[0])) ?? [];
+      jobs.push(String(row[1]));
+      open.set(String(row[0]), jobs);
+    }
+    return open;
+  }
+}
+
+/** What may go well at the next try, a moment later: the job to wait for is gone, or an id was taken. */
+const AGAIN: ReadonlySet<string> = new Set(['unknown_dependency', 'id_taken']);
+
+function slotKey(id: string, slotMs: number): string {
+  return `${id} ${slotMs}`;
+}
+
+/** The row that says where a schedule stands after it has fired. */
+function timesAfter(
+  { schedule, next }: Firing,
+  lastJobId: string | undefined,
+  isAgain: boolean,
+  nowMs: number,
+): readonly SqlValue[] {
+  const { definition, times } = schedule;
+  const { afterMs, endAtMs } = definition;
+  let nextRunAtMs = isAgain || next === 'keep' ? times.nextRunAtMs : next;
+  if (nextRunAtMs === null && afterMs !== null && lastJobId === undefined) {
+    // No run will end and make it due again.
+    const after = nowMs + afterMs;
+    nextRunAtMs = schedule.open.length > 0 || after > (endAtMs ?? Infinity) ? null : after;
+  }
+  return valuesOfTimes(definition, {
+    revision: times.revision + 1,
+    nextRunAtMs,
+    lastRunAtMs: lastJobId === undefined ? times.lastRunAtMs : nowMs,
+    lastJobId: lastJobId ?? times.lastJobId,
+  });
+}

@@ -1,0 +1,54 @@
+import type { Session } from '../dialects/session.js';
+import type { ScheduleStore } from '../store.js';
+import type { Writer } from '../writer.js';
+import { readsOf } from './reads.js';
+import type { RelatedInserts } from './related-inserts.js';
+import { ScheduleScripts } from './schedule.scripts.js';
+import { ScheduleTicks } from './schedule-ticks.script.js';
+import type { TableNames } from './table-names.js';
+
+/** What the schedules' part of the store is built from. */
+export interface ScheduleStoreParts {
+  readonly tables: TableNames;
+  readonly related: RelatedInserts;
+  readonly session: () => Session;
+  /** For what stores jobs. */
+  readonly inserter: () => Writer;
+  readonly aside: () => Writer;
+  /** Jobs have come to stand in line, where claims do not find them by themselves. */
+  readonly stored?: () => void;
+}
+
+/** Builds the schedules' part of the store. */
+export function scheduleStore(parts: ScheduleStoreParts): ScheduleStore {
+  const scripts = new ScheduleScripts(parts.tables);
+  const ticks = new ScheduleTicks(parts.tables, scripts, parts.related);
+  const aside = async (): Promise<Writer> => Promise.resolve(parts.aside());
+  const read = readsOf(parts.session);
+  return {
+    change: async (tenantId, name, decide) =>
+      (await aside()).write((now) => scripts.change(tenantId, name, decide, now), 'caller'),
+    find: (tenantId, name) => read(() => scripts.find(tenantId, name)),
+    list: (tenantId) => read(() => scripts.list(tenantId)),
+    remove: async (tenantId, name) =>
+      (await aside()).write(() => scripts.remove(tenantId, name), 'caller'),
+    claim: async (types, limit, forMs) => {
+      const among = JSON.stringify(types);
+      // Most looks find nothing: they take no lock, and tell nobody.
+      const next = await read((now) => ticks.nextInMs(among, now));
+      if (next !== 0) {
+        return { due: [], nowMs: 0, nextInMs: next };
+      }
+      return (await aside()).write(function* (nowMs) {
+        const due = yield* ticks.claim(among, limit, forMs, nowMs);
+        return { due, nowMs, nextInMs: yield* ticks.nextInMs(among, nowMs) };
+      }, 'engine');
+    },
+    fire: async (firings) => {
+      const writer = await Promise.resolve(parts.inserter());
+      const fired = await writer.write((now) => ticks.fire(firings, now), 'engine');
+      parts.stored?.();
+      return fired;
+    },
+  };
+}
