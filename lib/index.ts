@@ -14,6 +14,7 @@ export { JobSignalEntity } from './entities/job-signal.entity.js';
 export { JobStepEntity } from './entities/job-step.entity.js';
 export { JobScheduleEntity } from './entities/job-schedule.entity.js';
 export { JobTypeEntity } from './entities/job-type.entity.js';
+export { JobUniqueEntity } from './entities/job-unique.entity.js';
 export { JobQueueEntity } from './entities/queue.entity.js';
 export { JobRunEntity } from './entities/run.entity.js';
 export { JobWorkerEntity } from './entities/worker.entity.js';
@@ -126,6 +127,7 @@ export {
   UnrecoverableJobError,
   type JobAbortCode,
 } from './model/signals.js';
+export type { UniqueConflict, UniqueOptions, UniqueUntil } from './model/unique.js';
 export { CatalogService, type JobGroupInfo, type JobTypeInfo } from './services/catalog.service.js';
 export { JobsService } from './services/jobs.service.js';
 export { QueueWorker } from './services/queue-worker.js';

@@ -9,6 +9,7 @@ import {
 import { jobTypeOf } from './decorators/job-type.decorator.js';
 import { cronMethods, refuseSchedules, schedulesOfType } from './jobs.schedule-explorer.js';
 import type { AnyHandler, RegisteredType } from './engine/handlers.js';
+import { uniqueTerms } from './engine/unique.js';
 import { enhancerClasses, HandlerEnhancers, hasEnhancers } from './jobs.enhancers.js';
 import { checkName, count, description, flag, invalid } from './jobs.option-checks.js';
 import { resolveLimits } from './jobs.limit-checks.js';
@@ -37,6 +38,7 @@ const KEYS: readonly string[] = [
   'stallAfter',
   'concurrency',
   'rate',
+  'unique',
 ];
 
 /** Finds every provider whose class carries `@JobType` and fills the registry. */
@@ -172,6 +174,7 @@ export class JobsExplorer {
       },
       suspendable: flag(declared.suspendable ?? false, `${where}: suspendable`),
       stallAfterMs: durationMs(declared.stallAfter ?? 0, `${where}: stallAfter`, 'invalid_options'),
+      unique: uniqueTerms(declared.unique, `${where}: `),
       limits: resolveLimits(declared, `${where}: `),
       params: await paramsContract(typeId, declared.params),
       handlerClass,

@@ -1,5 +1,6 @@
 import { ON_FAILURE, VERDICT, type OnFailure } from '../model/dependencies.js';
 import type { EnqueueOptions } from '../model/enqueue-options.js';
+import type { UniqueClaim } from '../model/unique.js';
 import type { DraftDependency, DraftExtras } from '../store/store.js';
 import { badField } from './enqueue-checks.js';
 
@@ -11,14 +12,15 @@ export function draftExtras(
   options: Omit<EnqueueOptions<unknown>, 'manager'>,
   among: readonly DraftDependency[] = [],
   scheduleId: string | null = null,
+  uniqueClaim: UniqueClaim | null = null,
 ): DraftExtras | null {
   const dependsOn =
     options.dependsOn === undefined && among.length === 0
       ? NONE
       : strictest([...among, ...checkedDependencies(options.dependsOn ?? [])]);
-  return dependsOn.length === 0 && scheduleId === null
+  return dependsOn.length === 0 && scheduleId === null && uniqueClaim === null
     ? null
-    : { dependsOn, uniqueClaim: null, statusHook: null, scheduleId };
+    : { dependsOn, uniqueClaim, statusHook: null, scheduleId };
 }
 
 const NONE: readonly DraftDependency[] = [];

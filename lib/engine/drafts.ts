@@ -23,6 +23,7 @@ import { hasHook, instanceFor } from './hooks.js';
 import { InitJob } from './init-job.js';
 import type { Limits } from './limits.js';
 import { wholeNumber } from './retry-policy-columns.js';
+import { uniqueClaim } from './unique.js';
 
 /** A checked request for a job: what is stored, and what is given back for it. */
 export interface Prepared extends JobDraft {
@@ -109,7 +110,12 @@ export class Drafts {
       params:
         params === received.value ? received.text : toJsonText(params, 'params', { bytes, depth }),
       limitKey: null,
-      extras: draftExtras(options, origin.among, origin.scheduleId),
+      extras: draftExtras(
+        options,
+        origin.among,
+        origin.scheduleId,
+        uniqueClaim(type, options.unique, params),
+      ),
       terms: this.#terms(type, options, origin.upstreamJobId),
       tried: undefined,
     };

@@ -108,6 +108,7 @@ export class Engine {
       random,
       isPaused: (queue) => this.#paused.has(queue),
       enqueued: announcer.enqueued,
+      stored: announcer.stored,
     });
     this.#parts = {
       store,

@@ -3,7 +3,9 @@ import type { EnqueueManyOutcome, EnqueueOptions } from '../model/enqueue-option
 import type { EnqueueItem } from '../model/job-type.js';
 import { isJobsError, JobsError } from '../model/errors.js';
 import type { EnqueuedJob, Job } from '../model/job.js';
+import { duplicateJob } from '../model/unique.js';
 import type {
+  ChangeResult,
   Created,
   DraftDependency,
   Failure,
@@ -47,6 +49,8 @@ export interface EnqueuerParts {
   isPaused(queue: string): boolean;
   /** Tells that a job was stored, after the commit. */
   enqueued(created: Created, type: RegisteredType): void;
+  /** Tells that a job that waits has changed, after the commit. */
+  stored(result: ChangeResult): void;
 }
 
 /** Turns requests into jobs: drafts, one insert, the answer. */
@@ -244,16 +248,16 @@ export class Enqueuer {
       return this.#replayed(job);
     }
     if (result.outcome === 'existing' || result.outcome === 'replaced') {
+      if (result.outcome === 'replaced') {
+        const { news } = result;
+        afterCommit(joined, () => this.#parts.stored(news));
+      }
       return Object.assign(this.#view(result.job), { outcome: result.outcome });
     }
     if (result.outcome !== 'created') {
       throw failure(result);
     }
-    if (joined === undefined) {
-      this.#parts.enqueued(result, prepared.type);
-    } else {
-      joined.onCommit(() => this.#parts.enqueued(result, prepared.type));
-    }
+    afterCommit(joined, () => this.#parts.enqueued(result, prepared.type));
     const isPaused = this.#parts.isPaused(prepared.terms.queue);
     return jobOfCreated(result, isPaused, prepared.value);
   }
@@ -270,6 +274,15 @@ export class Enqueuer {
 
 const MOST_TRIES = 5;
 
+/** Now, or when the caller's transaction has committed. */
+function afterCommit(joined: JoinedTransaction | undefined, tell: () => void): void {
+  if (joined === undefined) {
+    tell();
+  } else {
+    joined.onCommit(tell);
+  }
+}
+
 /** Whoever loses a place to a job of the same moment tries again, under another id. */
 function refuseAfter(tries: number): void {
   if (tries >= MOST_TRIES) {
@@ -283,11 +296,7 @@ function refuseAfter(tries: number): void {
 
 function failure(refused: Failure): JobsError {
   if (refused.outcome === 'duplicate') {
-    return new JobsError(
-      'duplicate_job',
-      `Job ${refused.id} holds the same unique key, so nothing was stored. Wait until it has ended, or ask for it with onConflict: 'return'.`,
-      { members: { job_id: refused.id } },
-    );
+    return duplicateJob(refused.id, 'nothing was stored');
   }
   const [first = ''] = refused.ids;
   const more = refused.ids.length > 1 ? ` and ${refused.ids.length - 1} more` : '';

@@ -9,6 +9,7 @@ import { JobsError } from '../model/errors.js';
 import type { ScopeLimits } from '../model/limits.js';
 import type { RetryRules } from '../model/outcome.js';
 import type { ParamsContract } from '../params/contract.js';
+import type { UniqueTerms } from './unique.js';
 
 /** A handler with whatever lifecycle hooks it has. */
 export type AnyHandler = JobHandler &
@@ -30,6 +31,8 @@ export interface RegisteredType {
   readonly suspendable: boolean;
   /** For so long a run may get on with nothing; 0 = no limit. */
   readonly stallAfterMs: number;
+  /** What its jobs are unique by; undefined when they are not. */
+  readonly unique: UniqueTerms | undefined;
   /** Over the cluster; undefined without any. */
   readonly limits: ScopeLimits | undefined;
   readonly params: ParamsContract;

@@ -164,6 +164,7 @@ export class Operations {
 
   async retry(id: string, options: OperationOptions): Promise<JobEntity> {
     const result = await this.#operate(id, 'retry', options, (job, _effect, nowMs) => ({
+      isRetry: true,
       set: {
         status: 'waiting',
         runAtMs: nowMs,

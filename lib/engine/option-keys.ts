@@ -15,6 +15,7 @@ export const ENQUEUE_KEYS: ReadonlySet<string> = new Set([
   'meta',
   'expiresAt',
   'dependsOn',
+  'unique',
   'tenantId',
   'userId',
   'manager',

@@ -132,6 +132,8 @@ export class Scheduler {
       for (const result of fired === 'lost' ? [] : fired) {
         if (result?.outcome === 'created' && type !== undefined) {
           this.#to.enqueued(result, type);
+        } else if (result?.outcome === 'replaced') {
+          this.#to.parts.stored(result.news);
         }
       }
     });

@@ -3,6 +3,7 @@ import { newId } from '../model/id.js';
 import type { EnqueuedJob } from '../model/job.js';
 import type { ScheduleInput } from '../model/schedule.js';
 import { firstSlot, nextSlot, timetableOf } from '../model/schedule-timetable.js';
+import { duplicateJob } from '../model/unique.js';
 import type { ClaimedSchedule, Created, ScheduleWrite, StoredSchedule } from '../store/store.js';
 import { checkedInstant } from './enqueue-checks.js';
 import type { EngineParts } from './engine-parts.js';
@@ -212,16 +213,15 @@ export class Schedules {
         return jobOfCreated(result, this.#to.isPaused(draft.terms.queue), draft.value);
       case 'existing':
       case 'replaced': {
+        if (result.outcome === 'replaced') {
+          this.#to.parts.stored(result.news);
+        }
         const nowMs = this.#to.parts.store.estimateNowMs();
         const view = jobOf(result.job, { isPaused: this.#to.isPaused(result.job.queue), nowMs });
         return Object.assign(view, { outcome: result.outcome });
       }
       case 'duplicate':
-        throw new JobsError(
-          'duplicate_job',
-          `Job ${result.id} holds the unique key of this schedule's jobs, so none was made. Wait until it has ended.`,
-          { members: { job_id: result.id } },
-        );
+        throw duplicateJob(result.id, 'the schedule made no job');
       default:
         return undefined;
     }

@@ -7,6 +7,7 @@ import { JobSignalEntity } from './job-signal.entity.js';
 import { JobStepEntity } from './job-step.entity.js';
 import { JobScheduleEntity } from './job-schedule.entity.js';
 import { JobTypeEntity } from './job-type.entity.js';
+import { JobUniqueEntity } from './job-unique.entity.js';
 import { JobQueueEntity } from './queue.entity.js';
 import { JobRunEntity } from './run.entity.js';
 import { JobWorkerEntity } from './worker.entity.js';
@@ -25,4 +26,5 @@ export const JOBS_ENTITIES = [
   JobStepEntity,
   JobSignalEntity,
   JobScheduleEntity,
+  JobUniqueEntity,
 ];

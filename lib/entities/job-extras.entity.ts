@@ -23,7 +23,7 @@ export class JobExtrasEntity {
   @Column({ name: 'verdict', type: 'integer' })
   verdict: number;
 
-  /** JSON text of its unique key, until and within. */
+  /** JSON text of its unique key, whose tenant's, until and within. */
   @Column({ name: 'unique_claim', type: 'text', nullable: true })
   uniqueClaim: string | null;
 

@@ -2,6 +2,7 @@ import type { OnFailure } from './dependencies.js';
 import type { Duration } from './duration.js';
 import type { EnqueuedJob } from './job.js';
 import type { JobsError } from './errors.js';
+import type { UniqueOptions } from './unique.js';
 
 /** A job that is waited for: its id, or with what follows when it does not complete. */
 export type DependsOn = string | { readonly id: string; readonly onFailure?: OnFailure };
@@ -37,6 +38,11 @@ export interface EnqueueOptions<M = never> {
    * them did not complete (a skipped one counts as done), `onFailure` says what becomes of this one.
    */
   readonly dependsOn?: readonly DependsOn[];
+  /**
+   * Only one job at a time with this key, or with the same type and params; what is said here goes over
+   * what the type says. `outcome` tells whether the job was made.
+   */
+  readonly unique?: true | UniqueOptions;
   /** 1–64 characters. @default the nil UUID */
   readonly tenantId?: string;
   /** 1–64 characters. */

@@ -7,6 +7,7 @@ import type { JsonObject, JsonValue } from './json.js';
 import type { ConcurrencyLimit, RateLimit } from './limits.js';
 import type { JobProgress } from './progress.js';
 import type { Backoff } from './retry-policy.js';
+import type { UniqueOptions } from './unique.js';
 
 /** A class; `T` is what it makes. */
 export type Class<T = unknown> = new (...args: never[]) => T;
@@ -80,6 +81,8 @@ export interface JobTypeOptions {
   readonly concurrency?: ConcurrencyLimit;
   /** How many of its jobs may begin in a period, over all processes. @default no limit */
   readonly rate?: RateLimit;
+  /** Whether there may be only one of its jobs with the same params, or key, at a time. @default any number */
+  readonly unique?: true | UniqueOptions;
 }
 
 /** A job type, named by its class or by its id `group:name`. */

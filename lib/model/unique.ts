@@ -1,8 +1,30 @@
+import type { Duration } from './duration.js';
+import { JobsError } from './errors.js';
+
 /** Until when a job holds its unique key: its first claim, or its end. */
 export type UniqueUntil = 'started' | 'final';
 
 /** What happens to a job whose unique key another one holds. */
 export type UniqueConflict = 'reject' | 'return' | 'replace';
+
+export const UNIQUE_UNTIL: readonly UniqueUntil[] = ['started', 'final'];
+export const UNIQUE_CONFLICTS: readonly UniqueConflict[] = ['reject', 'return', 'replace'];
+
+/** How jobs are unique: one at a time with the same key, within their tenant. */
+export interface UniqueOptions {
+  /** Any string of 1–255 characters. @default the type and its params, defaults included */
+  readonly key?: string;
+  /** When it is free again: at the job's first claim, or at its end. @default 'final' */
+  readonly until?: UniqueUntil;
+  /** Not before that long after the enqueue, however soon `until` is reached. @default 0 */
+  readonly within?: Duration;
+  /**
+   * What an enqueue does that meets the holder of its key: it is refused with `duplicate_job`, gives
+   * the job that is there, or lays its params and times over that one's while it still waits.
+   * @default 'reject'
+   */
+  readonly onConflict?: UniqueConflict;
+}
 
 /** A unique key as a job to be stored claims it. */
 export interface UniqueClaim {
@@ -12,4 +34,18 @@ export interface UniqueClaim {
   /** It is held for at least that long from the enqueue on; 0 is no longer than `until`. */
   readonly withinMs: number;
   readonly onConflict: UniqueConflict;
+}
+
+/** Another job holds the key; without an id it is an earlier one of the same call. */
+export function duplicateJob(id: string | undefined, happened: string): JobsError {
+  return id === undefined
+    ? new JobsError(
+        'duplicate_job',
+        `Two jobs of this call have the same unique key, so ${happened}. Leave one of them out, or give them different keys.`,
+      )
+    : new JobsError(
+        'duplicate_job',
+        `Job ${id} holds the same unique key, so ${happened}. Wait until the key is free, ask for that job with onConflict: 'return', or use another key.`,
+        { members: { job_id: id } },
+      );
 }

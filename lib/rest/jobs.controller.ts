@@ -46,7 +46,13 @@ export abstract class JobsController {
     body: CREATE_JOB,
     answers: [
       [202, { ...component('Job', 'created'), headers: LOCATION }],
-      [200, { ...component('Job', 'there already, for this idempotency key'), headers: LOCATION }],
+      [
+        200,
+        {
+          ...component('Job', 'there already, for this idempotency key or unique key'),
+          headers: LOCATION,
+        },
+      ],
     ],
     errors: [409, 413, 503],
   })

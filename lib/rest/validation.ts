@@ -56,13 +56,36 @@ export function checked(schema: ObjectSchema, value: unknown, where: 'body' | 'q
   }
   const validate = compiled.get(schema) ?? compile(schema);
   if (!validate(value)) {
-    // What each of several forms says helps nobody: only that none fits.
-    const errors = (validate.errors ?? []).filter(
-      ({ schemaPath }) => !schemaPath.includes('/anyOf/'),
+    throw invalid(
+      where,
+      told(validate.errors ?? [])
+        .slice(0, TOLD)
+        .map(fieldError),
     );
-    throw invalid(where, errors.slice(0, TOLD).map(fieldError));
   }
   return value;
+}
+
+/**
+ * Where several forms are taken, what each of them says helps nobody: only that none fits. An object is
+ * meant as the form that is one, so what is wrong within it is told instead.
+ */
+function told(errors: readonly ErrorObject[]): readonly ErrorObject[] {
+  const within = (error: ErrorObject): boolean =>
+    error.schemaPath.includes('/anyOf/') &&
+    (error.keyword === 'additionalProperties' ||
+      errors.some(
+        ({ keyword, instancePath }) =>
+          keyword === 'anyOf' && error.instancePath.startsWith(`${instancePath}/`),
+      ));
+  const forms = errors.filter(within).map(({ instancePath }) => instancePath);
+  return errors.filter((error) =>
+    error.keyword === 'anyOf'
+      ? !forms.some(
+          (path) => path === error.instancePath || path.startsWith(`${error.instancePath}/`),
+        )
+      : !error.schemaPath.includes('/anyOf/') || within(error),
+  );
 }
 
 function compile(schema: ObjectSchema): ValidateFunction {

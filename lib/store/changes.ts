@@ -20,6 +20,8 @@ export interface JobChange {
   readonly signal?: SentSignal;
   /** The jobs that wait for one that is removed are removed with it. */
   readonly cascade?: boolean;
+  /** It goes back in line after its end, where its unique key may be another one's by now. */
+  readonly isRetry?: boolean;
 }
 
 /** Decides, from the stored job and the database's time, what to change; undefined = nothing. */

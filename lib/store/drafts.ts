@@ -54,15 +54,15 @@ export interface Blocked {
 export type Failure =
   /** These jobs are not there, or of another tenant. */
   | { readonly outcome: 'unknown_dependency'; readonly ids: readonly string[] }
-  /** Another job holds its unique key. */
-  | { readonly outcome: 'duplicate'; readonly id: string };
+  /** Another job holds its unique key; without an id it is an earlier one of the same call. */
+  | { readonly outcome: 'duplicate'; readonly id: string | undefined };
 
 /** What a draft meets that is not stored: a failure, or another job that is given for it. */
 export type Refusal =
   | Failure
   /** That job is given back instead, as it is or with the draft's params and times. */
   | { readonly outcome: 'existing'; readonly job: JobEntity }
-  | { readonly outcome: 'replaced'; readonly job: JobEntity };
+  | { readonly outcome: 'replaced'; readonly job: JobEntity; readonly news: ChangeResult };
 
 /** A job to be stored; what depends on the database's time is decided in its transaction. */
 export interface JobDraft {

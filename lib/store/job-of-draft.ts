@@ -68,7 +68,15 @@ export function besideOf(
   beside.dependsOn = dependsOn;
   beside.blockedBy = draft.blocked?.by ?? 0;
   beside.verdict = draft.blocked?.verdict ?? 0;
-  beside.uniqueClaim = uniqueClaim === null ? null : JSON.stringify(uniqueClaim);
+  beside.uniqueClaim =
+    uniqueClaim === null
+      ? null
+      : JSON.stringify({
+          tenantId: draft.terms.tenantId,
+          key: uniqueClaim.key,
+          until: uniqueClaim.until,
+          withinMs: uniqueClaim.withinMs,
+        });
   beside.statusHook = statusHook;
   beside.scheduleId = scheduleId;
   beside.checkIn = null;

@@ -245,7 +245,15 @@ describe('enqueue in a process without workers', () => {
     ['dependencies that are no list', { dependsOn: NIL }, /depends_?on/i],
     ['a dependency that is no id', { dependsOn: [1] }, /depends_?on/i],
     ['what follows of a dependency', { dependsOn: [{ id: NIL, onFailure: 'x' }] }, /on_?failure/i],
-    ['uniqueness, which belongs to a later version', { unique: true }, /unique/],
+    ['uniqueness that is refused', { unique: false }, /unique/],
+    ['uniqueness that is a text', { unique: 'k' }, /unique/],
+    ['an empty unique key', { unique: { key: '' } }, /unique\.key/],
+    ['a unique key of 256 characters', { unique: { key: 'k'.repeat(256) } }, /unique\.key/],
+    ['a unique key with NUL', { unique: { key: 'a\0b' } }, /unique\.key/],
+    ['an unknown end of uniqueness', { unique: { until: 'completed' } }, /unique\.until/],
+    ['a time of uniqueness', { unique: { within: 'long' } }, /unique\.within/],
+    ['an unknown way with conflicts', { unique: { onConflict: 'ignore' } }, /unique\.onConflict/],
+    ['an unknown part of uniqueness', { unique: { ttl: 1 } }, /unique\.ttl/],
     ['a status hook, which belongs to a later version', { statusHook: 'https://x' }, /statusHook/],
   ])('refuses %s by name and stores nothing', async (_, options, field) => {
     const before = (await app.jobs.list()).total;

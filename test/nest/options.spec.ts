@@ -129,7 +129,9 @@ const WRONG_TYPES: readonly (readonly [string, object, RegExp])[] = [
   ['suspendable as a text', { name: 'x', suspendable: 'no' }, /suspendable.*true or false/],
   ['retryOnTimeout as a number', { name: 'x', retryOnTimeout: 1 }, /retryOnTimeout/],
   ['params that are no class', { name: 'x', params: { a: 1 } }, /params/],
-  ['uniqueness of a later version', { name: 'x', unique: true }, /unique/],
+  ['uniqueness as false', { name: 'x', unique: false }, /unique/],
+  ['an unknown end of uniqueness', { name: 'x', unique: { until: 'ended' } }, /unique\.until/],
+  ['a bad time of uniqueness', { name: 'x', unique: { within: 'long' } }, /unique\.within/],
 ];
 
 describe('boot refuses a job type with', () => {

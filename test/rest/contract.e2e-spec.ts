@@ -169,11 +169,13 @@ describe.each(SERVERS)('the wire on %s, behind a prefix and a version', (server)
     const id = await create(host);
     const running = await create(host, { type: 'default:held' });
     await gate.entry(running);
+    await create(host, { ...later, unique: { key: 'taken' } });
     const refused: [string, string, object | undefined, number, string][] = [
       ['POST', '/jobs', { type: 'default:none' }, 400, 'unknown_type'],
       ['POST', '/jobs', { ...later, depends_on: ['x'] }, 400, 'invalid_request'],
       ['POST', '/jobs', { ...later, depends_on: [NOBODY] }, 400, 'unknown_dependency'],
-      ['POST', '/jobs', { ...later, unique: true }, 400, 'invalid_request'],
+      ['POST', '/jobs', { ...later, unique: { within: 1 } }, 400, 'invalid_request'],
+      ['POST', '/jobs', { ...later, unique: { key: 'taken' } }, 409, 'duplicate_job'],
       ['POST', '/jobs', { ...later, status_hook: 'https://x' }, 400, 'invalid_request'],
       ['GET', '/jobs?schedule_id=x', undefined, 400, 'invalid_request'],
       ['GET', '/jobs?page=101&limit=100', undefined, 400, 'invalid_request'],

@@ -140,9 +140,17 @@ describe.each(SERVERS)('requests on %s', (server) => {
         type: 'a:b',
         depends_on: [{ id: '00000000-0000-7000-8000-000000000000', on_failure: 'x' }],
       },
-      ['depends_on.0'],
+      ['depends_on.0.on_failure'],
     ],
-    [{ type: 'a:b', unique: true }, ['unique']],
+    [{ type: 'a:b', unique: false }, ['unique']],
+    [{ type: 'a:b', unique: 'mine' }, ['unique']],
+    [{ type: 'a:b', unique: { key: '' } }, ['unique.key']],
+    [{ type: 'a:b', unique: { key: 'x'.repeat(256) } }, ['unique.key']],
+    [{ type: 'a:b', unique: { key: 'a\0b' } }, ['unique.key']],
+    [{ type: 'a:b', unique: { until: 'ended' } }, ['unique.until']],
+    [{ type: 'a:b', unique: { within_sec: -1 } }, ['unique.within_sec']],
+    [{ type: 'a:b', unique: { within: '1h' } }, ['unique.within']],
+    [{ type: 'a:b', unique: { on_conflict: 'ignore' } }, ['unique.on_conflict']],
     [{ type: 'a:b', status_hook: 'https://x' }, ['status_hook']],
     [{ type: 'a:b', constructor: 1 }, ['constructor']],
     [{ type: 'a:b', priority: '1' }, ['priority']],
@@ -522,7 +530,7 @@ describe.each(SERVERS)('requests on %s', (server) => {
     const { fakes, calls } = spies();
     const host = await openFakes({ server, fakes });
     expect(fieldsOf(await host.get(`/jobs/${ID}?tenantId=x`))).toEqual(['tenantId']);
-    expect(fieldsOf(await host.ask('DELETE', `/jobs/${ID}?cascade=true`))).toEqual(['cascade']);
+    expect(fieldsOf(await host.ask('DELETE', `/jobs/${ID}?cascades=true`))).toEqual(['cascades']);
     expect(fieldsOf(await host.get(`/jobs/${ID}/events?tenant_id=x`))).toEqual(['tenant_id']);
     expect(fieldsOf(await host.get(`/jobs/${ID}/wait?timeout_sec=61`))).toEqual(['timeout_sec']);
     expect(fieldsOf(await host.get(`/jobs/${ID}/wait?timeout_sec=-1`))).toEqual(['timeout_sec']);

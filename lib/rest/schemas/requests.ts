@@ -2,6 +2,7 @@ import { ON_FAILURE } from '../../model/dependencies.js';
 import { ORDER_FIELDS } from '../../model/query.js';
 import { JOB_STATUSES } from '../../model/job-status.js';
 import { LOG_LEVELS } from '../../model/job.js';
+import { UNIQUE_CONFLICTS, UNIQUE_UNTIL } from '../../model/unique.js';
 import {
   ANY_JSON,
   described,
@@ -37,6 +38,23 @@ const DEPENDENCY = objectOf(
   ['id'],
 );
 
+/** One job at a time with the same key. */
+const UNIQUE = objectOf({
+  key: described(text(1, 255), 'default: the job type and its params'),
+  until: {
+    type: 'string',
+    enum: UNIQUE_UNTIL,
+    description: 'free again at the first claim, or at the end (`final`, default)',
+  },
+  within_sec: described(SECONDS, 'and not before so many seconds after the enqueue'),
+  on_conflict: {
+    type: 'string',
+    enum: UNIQUE_CONFLICTS,
+    description:
+      '`reject` (default): 409 `duplicate_job`; `return`: the job that is there; `replace`: its params and times while it still waits',
+  },
+});
+
 /** The body of `POST /jobs`, and each item of `POST /jobs/batch`. */
 export const CREATE_JOB = objectOf(
   {
@@ -59,6 +77,10 @@ export const CREATE_JOB = objectOf(
       maxItems: 1000,
       items: { anyOf: [UUID, DEPENDENCY] },
       description: 'jobs of the same tenant that it waits for until all are final',
+    },
+    unique: {
+      anyOf: [{ type: 'boolean', enum: [true] }, UNIQUE],
+      description: 'one job at a time with this key, or with the same type and params',
     },
   },
   ['type'],

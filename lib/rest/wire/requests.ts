@@ -4,6 +4,7 @@ import type { JobKind, LogLevel } from '../../model/job.js';
 import type { JobStatus } from '../../model/job-status.js';
 import type { JsonObject, JsonValue } from '../../model/json.js';
 import type { JobQuery } from '../../model/query.js';
+import type { UniqueConflict, UniqueUntil } from '../../model/unique.js';
 import type { Caller } from '../identity.js';
 import { invalid } from '../invalid.js';
 
@@ -26,6 +27,14 @@ export interface CreateJobBody {
   readonly depends_on?: readonly (
     string | { readonly id: string; readonly on_failure?: OnFailure }
   )[];
+  readonly unique?:
+    | true
+    | {
+        readonly key?: string;
+        readonly until?: UniqueUntil;
+        readonly within_sec?: number;
+        readonly on_conflict?: UniqueConflict;
+      };
 }
 
 /** As `CREATE_JOBS` has it. */
@@ -135,9 +144,21 @@ export function enqueueOptions(
     dependsOn: body.depends_on?.map((each) =>
       typeof each === 'string' ? each : present({ id: each.id, onFailure: each.on_failure }),
     ),
+    unique: uniqueOption(body.unique),
     tenantId: caller.tenantId,
     userId: caller.userId,
   });
+}
+
+function uniqueOption(given: CreateJobBody['unique']): EnqueueOptions['unique'] {
+  return given === undefined || given === true
+    ? given
+    : present({
+        key: given.key,
+        until: given.until,
+        within: milliseconds(given.within_sec),
+        onConflict: given.on_conflict,
+      });
 }
 
 /** The patch of `update` from a body. */

@@ -10,6 +10,7 @@ import {
   type TableSpec,
   type TableWords,
 } from './table.js';
+import { UNIQUES } from './unique.tables.js';
 
 /** What stands beside the rows of jobs that have any of it (`JobExtrasEntity`). */
 const EXTRAS: TableSpec = {
@@ -54,6 +55,7 @@ function tables(t: TableNames, words: TableWords): readonly string[] {
       [t.untold, UNTOLD],
       ...stepTables(t),
       ...scheduleTables(t),
+      [t.uniques, UNIQUES],
     ] as const
   ).flatMap(([name, spec]) => createTable(words, name, spec, (index) => t.index(index)));
 }

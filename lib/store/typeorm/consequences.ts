@@ -1,12 +1,13 @@
 import type { JobEntity } from '../../entities/job.entity.js';
 import type { Script } from '../dialects/sql.js';
-import type { ChangeResult } from '../store.js';
+import type { ChangeResult, JobChange } from '../store.js';
 import { Dependencies } from './dependencies.script.js';
 import { News, newsOf, type Changed, type ChangeOther } from './news.js';
 import { removeBeside } from './purge.script.js';
 import { Signals } from './signal.consequences.js';
 import { ScheduleEnds } from './schedule-ends.script.js';
 import type { TableNames } from './table-names.js';
+import { UniqueKeys } from './unique-keys.js';
 
 /**
  * What follows from the change of a job for others, in the same transaction. Each feature has a part
@@ -15,13 +16,16 @@ import type { TableNames } from './table-names.js';
 export class Consequences {
   readonly dependencies: Dependencies;
   readonly #schedules: ScheduleEnds;
+  readonly uniques: UniqueKeys;
 
   readonly #t: TableNames;
   readonly #signals: Signals;
 
-  constructor(tables: TableNames, change: ChangeOther) {
+  /** @param latest see {@link UniqueKeys} */
+  constructor(tables: TableNames, change: ChangeOther, latest: () => string) {
     this.#t = tables;
     this.#signals = new Signals(tables);
+    this.uniques = new UniqueKeys(tables, latest);
     this.dependencies = new Dependencies(tables, change);
     this.#schedules = new ScheduleEnds(tables);
   }
@@ -55,12 +59,20 @@ export class Consequences {
     return news;
   }
 
-  /** What has to be right before a job is removed. @throws JobsError `has_dependents`, `job_active` */
-  *beforeRemoval(
-    job: JobEntity,
-    cascades: boolean,
-    nowMs: number,
-  ): Script<readonly ChangeResult[]> {
-    return job.extras === null ? [] : yield* this.dependencies.beforeRemoval(job, cascades, nowMs);
+  /**
+   * What has to be right before a job is changed; what was removed with it.
+   *
+   * @throws JobsError `has_dependents`, `job_active` for one that is removed, `duplicate_job` for one
+   *   that is retried
+   */
+  *before(job: JobEntity, change: JobChange, nowMs: number): Script<readonly ChangeResult[]> {
+    if (job.extras !== null && change.remove === true) {
+      yield* this.uniques.release(job);
+      return yield* this.dependencies.beforeRemoval(job, change.cascade === true, nowMs);
+    }
+    if (job.extras !== null && change.isRetry === true) {
+      yield* this.uniques.retake(job, nowMs);
+    }
+    return [];
   }
 }

@@ -86,8 +86,11 @@ export class DependencyInserts {
     for (const { seq, draft } of children) {
       for (const { on, onFailure } of draft.extras?.dependsOn ?? []) {
         const result = typeof on === 'number' ? results[on] : undefined;
-        // A job of this call that was there before, under its idempotency key.
-        const known = result?.outcome === 'taken' ? result.job : undefined;
+        // A job of this call that was there before, under its idempotency key or its unique key.
+        const known =
+          result !== undefined && result.outcome !== 'created' && 'job' in result
+            ? result.job
+            : undefined;
         if (known !== undefined && isFinal(known.status)) {
           ended.push(known);
         }
@@ -149,8 +152,14 @@ function idsOf({ extras }: JobDraft): readonly string[] {
 }
 
 function idOf(result: InsertResult | undefined): string {
-  if (result === undefined || !('id' in result || 'job' in result)) {
-    throw new Error('A job of this call that another one waits for was not stored.');
+  switch (result?.outcome) {
+    case 'created':
+      return result.id;
+    case 'taken':
+    case 'existing':
+    case 'replaced':
+      return result.job.id;
+    default:
+      throw new Error('A job of this call that another one waits for was not stored.');
   }
-  return 'job' in result ? result.job.id : result.id;
 }

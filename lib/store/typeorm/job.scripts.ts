@@ -40,12 +40,19 @@ export class JobScripts {
 
   constructor(tables: TableNames) {
     this.#t = tables;
-    this.consequences = new Consequences(tables, (id, decide, nowMs, news) =>
-      this.change(id, decide, undefined, nowMs, news),
+    this.consequences = new Consequences(
+      tables,
+      (id, decide, nowMs, news) => this.change(id, decide, undefined, nowMs, news),
+      () => this.latest,
     );
     this.#completeSql = this.#completeStatement(CONCERNS_OTHERS);
     this.#completeRelatedSql = this.#completeStatement(SETTLED_ALONE);
     this.#reportSql = this.#reportStatement();
+  }
+
+  /** After a statement that reads: as committed by now, where a transaction of the host's sees the past. */
+  get latest(): string {
+    return '';
   }
 
   /**
@@ -143,11 +150,7 @@ export class JobScripts {
       if (change === undefined) {
         return { before, after: before, changed: false };
       }
-      const cascades = change.cascade === true;
-      const removed =
-        change.remove === true
-          ? yield* this.consequences.beforeRemoval(before, cascades, nowMs)
-          : [];
+      const removed = yield* this.consequences.before(before, change, nowMs);
       const after =
         change.remove === true
           ? yield* this.#remove(before)
@@ -330,18 +333,24 @@ export function withDerived(
   const status = set.status ?? before.status;
   const runAtMs = set.runAtMs ?? before.runAtMs;
   const extras = set.extras === undefined ? before.extras : set.extras;
+  const limitKey = set.limitKey === undefined ? before.limitKey : set.limitKey;
   const result: Partial<JobEntity> = { ...set, updatedAtMs: nowMs };
   if (status !== before.status) {
     result.sequence = before.sequence + 1;
   }
-  if (status !== before.status || runAtMs !== before.runAtMs || extras !== before.extras) {
+  if (
+    status !== before.status ||
+    runAtMs !== before.runAtMs ||
+    extras !== before.extras ||
+    limitKey !== before.limitKey
+  ) {
     result.ready =
       status !== 'waiting'
         ? 0
         : isHeldBack(extras, before.beside?.blockedBy ?? 0)
           ? -1
           : runAtMs <= nowMs
-            ? readyAs(before.limitKey)
+            ? readyAs(limitKey)
             : 0;
   }
   return result;

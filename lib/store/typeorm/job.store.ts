@@ -182,13 +182,13 @@ export function jobStore(parts: JobStoreParts): JobStore {
   };
   return {
     insert: (draft) =>
-      inserter(draft.idempotencyKey !== null).add(
+      inserter(isKeyed(draft)).add(
         draft.extras === null ? insertKind : relatedKind,
         draft,
         'caller',
       ),
     insertAll: async (drafts, refuses) =>
-      Promise.resolve(inserter(drafts.some((each) => each.idempotencyKey !== null))).then((to) =>
+      Promise.resolve(inserter(drafts.some(isKeyed))).then((to) =>
         to.add(insertAllKind, { drafts, refuses }, 'caller'),
       ),
     find: (id, tenantId) => read(() => lists.find(id, tenantId)),
@@ -267,7 +267,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
         : { promoted: 0, nextInMs: next };
     },
     purge: (status, olderThanMs) =>
-      deleting((now) => purge(parts.tables, status, now - olderThanMs)),
+      deleting((now) => purge(parts.tables, status, now - olderThanMs, now)),
     sweep: async () => {
       if (await read((now) => limited.isAnyOver(now))) {
         await (
@@ -294,3 +294,8 @@ export function jobStore(parts: JobStoreParts): JobStore {
 
 /** Some hundred pages of the write-ahead log. */
 const SLICES_OF_A_CHECKPOINT = 2;
+
+/** Whether it may have to wait for another transaction, which stores the holder of the same key. */
+function isKeyed({ idempotencyKey, extras }: JobDraft): boolean {
+  return idempotencyKey !== null || (extras !== null && extras.uniqueClaim !== null);
+}

@@ -3,6 +3,7 @@ import type { FinalStatus } from '../../model/job-status.js';
 import { CHANGES_SQL, query, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { TableNames } from './table-names.js';
+import { removeUniques, storedClaim } from './unique-keys.js';
 
 /** One transaction deletes for about so long: other writers wait for it. */
 const SLICE_MS = 10;
@@ -16,14 +17,19 @@ const JOB_ROWS = 5;
 const DELETED = '';
 
 /** Deletes jobs that ended with the status before then, oldest first; whether there are more. */
-export function* purge(t: TableNames, status: FinalStatus, beforeMs: number): Script<boolean> {
+export function* purge(
+  t: TableNames,
+  status: FinalStatus,
+  beforeMs: number,
+  nowMs: number = beforeMs,
+): Script<boolean> {
   const until = performance.now() + SLICE_MS;
   do {
     const rows = yield* query(
       `SELECT seq, job_id, extras FROM ${t.jobs}
        WHERE ${t.words.ended} AND ${t.words.endedKey} < ? AND ${isNotNeeded(t)}
        ORDER BY ${t.words.endedKey} LIMIT ${t.words.purgedAtOnce}`,
-      [status, beforeMs],
+      [status, beforeMs, nowMs],
     );
     if (rows.length === 0) {
       return false;
@@ -33,15 +39,24 @@ export function* purge(t: TableNames, status: FinalStatus, beforeMs: number): Sc
     if (!(yield* removeHistory(t, ids, until))) {
       return true;
     }
-    yield* removeBeside(
-      t,
-      rows.flatMap(([seq, , extras]) => (extras === null ? [] : [Number(seq)])),
-    );
     // Where processes do not wait for each other, one of them may have been retried meanwhile.
-    yield* query(
-      `DELETE FROM ${t.rows} WHERE seq ${t.words.amongNumbers} AND status = ? AND finished_at_ms < ?`,
-      [JSON.stringify(rows.map((row) => row[0])), status, beforeMs],
-    );
+    const isStill = `seq ${t.words.amongNumbers} AND status = ? AND finished_at_ms < ?`;
+    const related = rows.flatMap(([seq, , extras]) => (extras === null ? [] : [Number(seq)]));
+    if (related.length > 0) {
+      const locked = yield* query(
+        `SELECT seq FROM ${t.rows} WHERE ${isStill} ORDER BY seq ${t.words.forUpdate}`,
+        [JSON.stringify(related), status, beforeMs],
+      );
+      yield* removeBeside(
+        t,
+        locked.map(([seq]) => Number(seq)),
+      );
+    }
+    yield* query(`DELETE FROM ${t.rows} WHERE ${isStill}`, [
+      JSON.stringify(rows.map((row) => row[0])),
+      status,
+      beforeMs,
+    ]);
     if (rows.length < t.words.purgedAtOnce) {
       return false;
     }
@@ -49,11 +64,14 @@ export function* purge(t: TableNames, status: FinalStatus, beforeMs: number): Sc
   return true;
 }
 
-/** No job that is not final depends on it. */
+/** No job that is not final depends on it, nor does it hold its unique key for some more time. */
 function isNotNeeded(t: TableNames): string {
-  return `(extras IS NULL OR extras & ${EXTRA.dependents} = 0 OR NOT EXISTS (
-    SELECT 1 FROM ${t.dependencies} AS edge JOIN ${t.rows} AS child ON child.seq = edge.child_seq
-    WHERE edge.parent_seq = ${t.jobs}.seq AND child.finished_at_ms IS NULL))`;
+  return `(extras IS NULL OR ((extras & ${EXTRA.dependents} = 0 OR NOT EXISTS (
+      SELECT 1 FROM ${t.dependencies} AS edge JOIN ${t.rows} AS child ON child.seq = edge.child_seq
+      WHERE edge.parent_seq = ${t.jobs}.seq AND child.finished_at_ms IS NULL))
+    AND (extras & ${EXTRA.unique} = 0 OR NOT EXISTS (
+      SELECT 1 FROM ${t.uniques} AS held
+      WHERE held.job_seq = ${t.jobs}.seq AND held.within_until_ms > ?))))`;
 }
 
 /** Deletes what stands beside the rows of jobs. */
@@ -63,10 +81,16 @@ export function* removeBeside(t: TableNames, seqs: readonly number[]): Script<vo
   }
   const those = JSON.stringify(seqs);
   const rows = yield* query(
-    `SELECT seq, depends_on FROM ${t.extras} WHERE depends_on IS NOT NULL AND seq ${t.words.amongNumbers}`,
+    `SELECT seq, depends_on, unique_claim FROM ${t.extras}
+     WHERE (depends_on IS NOT NULL OR unique_claim IS NOT NULL) AND seq ${t.words.amongNumbers}`,
     [those],
   );
+  const claims = rows.flatMap((row) => storedClaim(row[2] as string | null) ?? []);
+  yield* removeUniques(t, claims, seqs);
   for (const [seq, dependsOn] of rows) {
+    if (dependsOn === null) {
+      continue;
+    }
     const parents = JSON.parse(String(dependsOn)) as { readonly id: string }[];
     yield* query(
       `DELETE FROM ${t.dependencies} WHERE child_seq = ? AND parent_seq ${t.words.amongNumbers}`,

@@ -5,6 +5,10 @@ import type { ChangeResult, InsertResult, JobStore } from '../store.js';
 /** The same store, which notes what comes to stand in line, where claims do not find it by themselves. */
 export function noting(jobs: JobStore, front: ReadyFront, nowMs: () => number): JobStore {
   const inserted = (result: InsertResult | undefined): void => {
+    if (result?.outcome === 'replaced') {
+      changed(result.news);
+      return;
+    }
     if (result?.outcome !== 'created' || result.draft.limitKey !== null) {
       return;
     }

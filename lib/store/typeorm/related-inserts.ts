@@ -3,9 +3,10 @@ import { besideOf, CreatedJob } from '../job-of-draft.js';
 import type { Failure, InsertResult, JobDraft, KeyHolder, Refusal } from '../store.js';
 import { insertExtras } from './beside.script.js';
 import { DependencyInserts } from './dependency-inserts.js';
-import type { Inserts } from './inserts.js';
+import { ID_TAKEN, type Inserts } from './inserts.js';
 import type { JobScripts } from './job.scripts.js';
 import type { TableNames } from './table-names.js';
+import { UniqueInserts, type KeyStandings } from './unique-inserts.js';
 
 /**
  * Stores drafts that have to do with other jobs: first it is looked, under locks, what they name;
@@ -16,19 +17,26 @@ export class RelatedInserts {
   readonly #t: TableNames;
   readonly #inserts: Inserts;
   readonly #dependencies: DependencyInserts;
+  readonly #uniques: UniqueInserts;
 
-  constructor(tables: TableNames, inserts: Inserts, dependencies: DependencyInserts) {
+  constructor(
+    tables: TableNames,
+    inserts: Inserts,
+    dependencies: DependencyInserts,
+    uniques: UniqueInserts,
+  ) {
     this.#t = tables;
     this.#inserts = inserts;
     this.#dependencies = dependencies;
+    this.#uniques = uniques;
   }
 
   /** Each draft by itself: one may be refused and the next one stored. */
   *insert(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]> {
-    const refused = yield* this.#look(drafts);
-    const accepted = drafts.filter((_, at) => !refused.has(at));
+    const seen = yield* this.#look(drafts, nowMs);
+    const accepted = drafts.filter((_, at) => isAccepted(seen, at));
     const stored = yield* together(this.#inserts.insertLocked(accepted, nowMs));
-    return yield* this.#relate(drafts, refused, stored, nowMs);
+    return yield* this.#relate(drafts, seen, stored, nowMs);
   }
 
   /** All or none: nothing is stored when a draft, or the holder of a key, is refused. */
@@ -37,13 +45,15 @@ export class RelatedInserts {
     refuses: (by: KeyHolder | Failure, index: number) => boolean,
     nowMs: number,
   ): Script<readonly InsertResult[]> {
-    const refused = yield* this.#look(drafts);
-    for (const [index, by] of refused) {
-      if (isFailure(by) && refuses(by, index)) {
+    const seen = yield* this.#look(drafts, nowMs);
+    for (const index of drafts.keys()) {
+      const by = this.#failure(seen, index);
+      if (by !== undefined && refuses(by, index)) {
+        yield* this.#uniques.take(seen.keys, [], nowMs);
         return [];
       }
     }
-    const at = drafts.flatMap((_, index) => (refused.has(index) ? [] : [index]));
+    const at = drafts.flatMap((_, index) => (isAccepted(seen, index) ? [index] : []));
     const accepted = at.map((index) => drafts[index] as JobDraft);
     const stored = yield* together(
       this.#inserts.insertAllLocked(
@@ -52,28 +62,43 @@ export class RelatedInserts {
         nowMs,
       ),
     );
-    return stored.length < accepted.length
-      ? stored
-      : yield* this.#relate(drafts, refused, stored, nowMs);
+    if (stored.length < accepted.length) {
+      yield* this.#uniques.take(seen.keys, [], nowMs);
+      return stored;
+    }
+    return yield* this.#relate(drafts, seen, stored, nowMs);
   }
 
-  /** What is refused, by place; the rest is ready to be stored. */
-  *#look(drafts: readonly JobDraft[]): Script<Map<number, Refusal>> {
+  /** What drafts name, under locks: keys first, then rows of jobs. */
+  *#look(drafts: readonly JobDraft[], nowMs: number): Script<Seen> {
     const refused = new Map<number, Refusal>();
     yield* this.#inserts.lock();
+    const keys = yield* this.#uniques.look(drafts, nowMs);
     yield* this.#dependencies.look(drafts, refused);
-    return refused;
+    return { refused, keys, conflicts: this.#uniques.conflicts(drafts, refused, keys) };
+  }
+
+  #failure({ refused, conflicts }: Seen, at: number): Failure | undefined {
+    const refusal = refused.get(at);
+    const conflict = conflicts.get(at);
+    return refusal !== undefined && isFailure(refusal)
+      ? refusal
+      : conflict && this.#uniques.failureOf(conflict);
   }
 
   /** What stands beside the rows that were stored, and the results of all drafts in their order. */
   *#relate(
     drafts: readonly JobDraft[],
-    refused: ReadonlyMap<number, Refusal>,
+    { refused, keys, conflicts }: Seen,
     stored: readonly InsertResult[],
     nowMs: number,
   ): Script<readonly InsertResult[]> {
     let next = 0;
-    const results = drafts.map((_, at) => refused.get(at) ?? (stored[next++] as InsertResult));
+    const results = drafts.map((_, at) =>
+      // An answer comes below.
+      conflicts.has(at) ? ID_TAKEN : (refused.get(at) ?? (stored[next++] as InsertResult)),
+    );
+    yield* this.#uniques.answer(conflicts, results);
     const created = results.filter((each) => each instanceof CreatedJob);
     for (const each of created) {
       const { draft } = each;
@@ -86,21 +111,36 @@ export class RelatedInserts {
       this.#t,
       created.flatMap(({ beside }) => beside ?? []),
     );
+    yield* this.#uniques.take(keys, created, nowMs);
+    yield* this.#uniques.replace(drafts, conflicts, results, nowMs);
     yield* this.#dependencies.store(created, results, nowMs);
     return results;
   }
+}
+
+/** What drafts meet. */
+interface Seen {
+  /** By place: not stored, whatever its key says. */
+  readonly refused: ReadonlyMap<number, Refusal>;
+  readonly keys: KeyStandings | undefined;
+  readonly conflicts: ReturnType<UniqueInserts['conflicts']>;
+}
+
+function isAccepted({ refused, conflicts }: Seen, at: number): boolean {
+  return !refused.has(at) && !conflicts.has(at);
 }
 
 /** Of the scripts that end jobs, and so tell those that wait for them. */
 export function relatedInserts(
   tables: TableNames,
   inserts: Inserts,
-  { consequences }: JobScripts,
+  scripts: JobScripts,
 ): RelatedInserts {
   return new RelatedInserts(
     tables,
     inserts,
-    new DependencyInserts(tables, consequences.dependencies),
+    new DependencyInserts(tables, scripts.consequences.dependencies),
+    new UniqueInserts(tables, scripts),
   );
 }
 

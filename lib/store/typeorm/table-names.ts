@@ -79,6 +79,7 @@ export interface TableNames {
   readonly scheduleTimes: string;
   readonly scheduleSlots: string;
   readonly scheduleJobs: string;
+  readonly uniques: string;
   readonly migrations: string;
   readonly words: SqlWords;
   /** The quoted name of an index; unique in the schema, so it carries the prefix too. */
@@ -178,6 +179,7 @@ export function tableNames(
     scheduleTimes: quoted('job_schedule_times'),
     scheduleSlots: quoted('job_schedule_slots'),
     scheduleJobs: quoted('job_schedule_jobs'),
+    uniques: quoted('job_uniques'),
     migrations: quoted('job_migrations'),
     index: (name) => identifier(named(`ix_${name}`)),
     isOfTenant: words.ofTenant,

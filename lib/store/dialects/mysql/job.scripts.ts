@@ -54,6 +54,10 @@ export class MysqlJobScripts extends JobScripts {
     this.#isOurs = isOurs;
   }
 
+  override get latest(): string {
+    return this.#isOurs ? '' : this.#t.words.latest;
+  }
+
   override *complete(
     completions: readonly Completion[],
     nowMs: number,
@@ -144,10 +148,8 @@ export class MysqlJobScripts extends JobScripts {
       return { before, after: before, changed: false };
     }
     let after = before;
-    let removed: readonly ChangeResult[] = [];
+    const removed = yield* this.consequences.before(before, change, nowMs);
     if (change.remove === true) {
-      const cascades = change.cascade === true;
-      removed = yield* this.consequences.beforeRemoval(before, cascades, nowMs);
       yield* query(`DELETE FROM ${this.#t.jobs} WHERE seq = ?`, [before.seq]);
       yield* removeDeleted(this.#t, before.id);
     } else {

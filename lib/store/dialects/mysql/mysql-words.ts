@@ -30,7 +30,7 @@ export const MYSQL_WORDS: SqlWords = {
     `JSON_TABLE(?, '$[*]' COLUMNS (${Object.entries(columns)
       .map(
         ([column, type], at) =>
-          `${column} ${type === 'number' ? 'BIGINT' : 'LONGTEXT'} PATH '$[${at}]'`,
+          `${column} ${type === 'number' ? 'BIGINT' : 'LONGTEXT CHARACTER SET utf8mb4'} PATH '$[${at}]'`,
       )
       .join(', ')})) AS ${name}`,
   tuple: (columns) => `CONCAT('[', CONCAT_WS(',', ${columns.join(', ')}), ']')`,
