@@ -1,4 +1,4 @@
-import type { JobEntity } from '../../entities/job.entity.js';
+import { JobEntity } from '../../entities/job.entity.js';
 import { isFinal, type JobStatus } from '../../model/job-status.js';
 import { VERDICT } from '../../model/dependencies.js';
 import { EXTRA } from '../../model/extras.js';
@@ -83,14 +83,11 @@ export class DependencyInserts {
     if (children.length === 0) {
       return;
     }
+    const there = yield* this.#there(children, results);
     for (const { seq, draft } of children) {
       for (const { on, onFailure } of draft.extras?.dependsOn ?? []) {
         const result = typeof on === 'number' ? results[on] : undefined;
-        // A job of this call that was there before, under its idempotency key or its unique key.
-        const known =
-          result !== undefined && result.outcome !== 'created' && 'job' in result
-            ? result.job
-            : undefined;
+        const known = result === undefined ? undefined : there.get(jobOf(result)?.id ?? '');
         if (known !== undefined && isFinal(known.status)) {
           ended.push(known);
         }
@@ -110,6 +107,32 @@ export class DependencyInserts {
       [JSON.stringify([...new Set(edges.map(([parent]) => parent))])],
     );
     yield* this.#dependencies.begin(children, ended, nowMs);
+  }
+
+  /**
+   * Jobs of this call that were there before, under an idempotency key or a unique key, and that
+   * others of it wait for: as they are now, and stay while they are locked.
+   */
+  *#there(
+    children: readonly CreatedJob[],
+    results: readonly InsertResult[],
+  ): Script<ReadonlyMap<string, JobEntity>> {
+    const jobs = children.flatMap(({ draft }) =>
+      (draft.extras?.dependsOn ?? []).flatMap(({ on }) => {
+        const result = typeof on === 'number' ? results[on] : undefined;
+        return result === undefined ? [] : (jobOf(result) ?? []);
+      }),
+    );
+    if (jobs.length === 0) {
+      return new Map();
+    }
+    const statuses = yield* this.#lock(jobs.map(({ id }) => id));
+    return new Map(
+      jobs.map((job) => {
+        const status = statuses.get(`${job.tenantId} ${job.id}`) ?? job.status;
+        return [job.id, Object.assign(new JobEntity(), job, { status })];
+      }),
+    );
   }
 
   *#insert(edges: readonly Edge[]): Script<void> {
@@ -146,6 +169,11 @@ const EDGE = {
 } as const;
 
 const EDGES_AT_ONCE = 5000;
+
+/** The job that a draft met, where it was not stored. */
+function jobOf(result: InsertResult): JobEntity | undefined {
+  return result.outcome !== 'created' && 'job' in result ? result.job : undefined;
+}
 
 function idsOf({ extras }: JobDraft): readonly string[] {
   return (extras?.dependsOn ?? []).flatMap(({ on }) => (typeof on === 'string' ? [on] : []));
