@@ -44,6 +44,7 @@ const ROUTES = Object.values(SECTIONS).flatMap((mounts) =>
 const BODIES: Readonly<Record<string, Ask>> = {
   'POST /jobs': { body: { type: 'default:held', delay_sec: 3600 } },
   'POST /jobs/batch': { body: { jobs: [{ type: 'default:held', delay_sec: 3600 }] } },
+  'POST /jobs/flow': { body: { jobs: { one: { type: 'default:held', delay_sec: 3600 } } } },
   'PATCH /jobs/:id': { body: { priority: 1 } },
 };
 
@@ -54,6 +55,7 @@ const ABOUT_JOBS = ROUTES.filter(({ route }) => route.includes('/jobs/:id')).map
 const ABOUT_TENANT = [
   'POST /jobs',
   'POST /jobs/batch',
+  'POST /jobs/flow',
   'GET /jobs',
   'GET /queues',
   'GET /queues/:name',
@@ -229,6 +231,9 @@ describe.each(SERVERS)('tenants on %s', (server) => {
       const body = { type: 'default:held', [name]: 'bob' };
       expect(await host.post('/jobs', body, ANN)).toMatchObject({ status: 400 });
       expect(await host.post('/jobs/batch', { jobs: [body] }, ANN)).toMatchObject({ status: 400 });
+      expect(await host.post('/jobs/flow', { jobs: { one: body } }, ANN)).toMatchObject({
+        status: 400,
+      });
       expect((await host.get(`/jobs/${foreign}?${name}=bob`, ANN)).status).toBe(400);
       expect((await host.get(`/stats?${name}=bob`, ANN)).status).toBe(400);
       expect((await host.get(`/queues?${name}=bob`, ANN)).status).toBe(400);

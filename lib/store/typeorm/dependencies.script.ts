@@ -2,7 +2,7 @@ import type { JobEntity } from '../../entities/job.entity.js';
 import { VERDICT } from '../../model/dependencies.js';
 import { JobsError } from '../../model/errors.js';
 import { EXTRA, hasExtra } from '../../model/extras.js';
-import { isFinal } from '../../model/job-status.js';
+import { isFinal, type JobStatus } from '../../model/job-status.js';
 import { CHANGES_SQL, query, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { CreatedJob } from '../job-of-draft.js';
@@ -17,6 +17,7 @@ import type { TableNames } from './table-names.js';
 /** Dependents of one job that one step tells: those that run, and those that end with it. */
 const FREED_AT_ONCE = 5000;
 const PARENTS_AT_ONCE = 500;
+const UNTOLD_AT_ONCE = 20;
 const ENDED_AT_ONCE = 200;
 /** Jobs that one transaction tells of, one by one; the rest is told in the next. */
 const MOST_TOLD = 500;
@@ -93,28 +94,37 @@ export class Dependencies {
         job !== undefined &&
         (yield* this.#tell(job, news, nowMs));
       if (!isTold && job !== undefined) {
-        news.isMore = true;
-        yield* query(
-          this.#t.words.insertNew(`INSERT INTO ${this.#t.untold} (seq) VALUES (?)`, 'seq'),
-          [job.seq],
-        );
+        yield* this.#note([job.seq], news);
       }
+    }
+  }
+
+  /** Writes down whose dependents are told later. */
+  *#note(seqs: readonly number[], news: News): Script<void> {
+    news.isMore = true;
+    for (const seq of seqs) {
+      yield* query(
+        this.#t.words.insertNew(`INSERT INTO ${this.#t.untold} (seq) VALUES (?)`, 'seq'),
+        [seq],
+      );
     }
   }
 
   /** Tells the dependents of jobs that one transaction had too many of; whether there are more. */
   *goOn(news: News, nowMs: number): Script<boolean> {
-    const rows = yield* query(
-      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq IN
-         (SELECT seq FROM (SELECT seq FROM ${this.#t.untold} ORDER BY seq LIMIT 20) AS first)`,
+    const noted = yield* query(
+      `SELECT seq FROM ${this.#t.untold} ORDER BY seq LIMIT ${UNTOLD_AT_ONCE}`,
     );
-    const jobs = rows.map(jobOfRow);
-    yield* query(`DELETE FROM ${this.#t.untold} WHERE seq ${this.#t.words.amongNumbers}`, [
-      JSON.stringify(jobs.map(({ seq }) => seq)),
-    ]);
-    news.untold.push(...jobs);
+    const those = JSON.stringify(noted.map(([seq]) => Number(seq)));
+    yield* query(`DELETE FROM ${this.#t.untold} WHERE seq ${this.#t.words.amongNumbers}`, [those]);
+    const rows = yield* query(
+      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq ${this.#t.words.amongNumbers}`,
+      [those],
+    );
+    // One that was deleted has nobody to tell; one that runs again tells when it ends.
+    news.untold.push(...rows.map(jobOfRow).filter(({ status }) => isFinal(status)));
     yield* this.tellAll(news, nowMs);
-    return news.isMore || jobs.length === 20;
+    return news.isMore || noted.length === UNTOLD_AT_ONCE;
   }
 
   /** Whether there is anything to go on with. */
@@ -144,20 +154,22 @@ export class Dependencies {
         { members: { job_id: first.id } },
       );
     }
-    const active = waiting.find(({ status }) => status !== 'waiting' && status !== 'suspended');
+    const active = waiting.find(({ status }) => !isAtRest(status));
     if (active !== undefined) {
-      throw new JobsError(
-        'job_active',
-        `Job ${job.id} cannot be deleted with its dependents: job ${active.id} (${active.type}) is ${active.status}. Cancel it first, or try again when it has ended.`,
-        { retryAfterSec: 1, members: { job_id: active.id } },
-      );
+      throw stillActive(job, active);
     }
     const removed: ChangeResult[] = [];
     for (const { id } of waiting) {
       // One that is gone by now was taken along by another of them.
       const result = yield* this.#change(
         id,
-        () => ({ set: {}, remove: true, cascade: true }),
+        (stored) => {
+          // A worker may have taken it since.
+          if (!isAtRest(stored.status)) {
+            throw stillActive(job, stored);
+          }
+          return { set: {}, remove: true, cascade: true };
+        },
         nowMs,
         new News(),
       );
@@ -187,17 +199,26 @@ export class Dependencies {
     for (let at = 0; at < seqs.length; at += PARENTS_AT_ONCE) {
       const those = JSON.stringify(seqs.slice(at, at + PARENTS_AT_ONCE));
       const edges = yield* query(
-        `SELECT child_seq FROM ${dependencies} WHERE parent_seq ${words.amongNumbers} AND told = 0`,
+        `SELECT parent_seq, child_seq FROM ${dependencies}
+         WHERE parent_seq ${words.amongNumbers} AND told = 0
+         ORDER BY parent_seq, child_seq LIMIT ${FREED_AT_ONCE}`,
         [those],
       );
+      const [lastParent = 0, lastChild = 0] = (edges.at(-1) ?? []).map(Number);
       if (edges.length > 0) {
         yield* query(
-          `UPDATE ${dependencies} SET told = 1 WHERE parent_seq ${words.amongNumbers} AND told = 0`,
-          [those],
+          `UPDATE ${dependencies} SET told = 1
+           WHERE parent_seq ${words.amongNumbers} AND told = 0
+             AND (parent_seq < ? OR (parent_seq = ? AND child_seq <= ?))`,
+          [those, lastParent, lastParent, lastChild],
         );
-        const children = edges.map(([child]) => Number(child));
+        const children = edges.map(([, child]) => Number(child));
         yield* this.#countDown(children, VERDICT.run);
         yield* this.#goOnWith(children, news, nowMs);
+      }
+      if (edges.length === FREED_AT_ONCE) {
+        const left = seqs.slice(at, at + PARENTS_AT_ONCE).filter((seq) => seq >= lastParent);
+        yield* this.#note(left, news);
       }
     }
     yield* this.tellAll(news, nowMs);
@@ -344,4 +365,17 @@ export class Dependencies {
       }
     }
   }
+}
+
+/** Whether no worker and no hook is at a job. */
+function isAtRest(status: JobStatus): boolean {
+  return status === 'waiting' || status === 'suspended' || isFinal(status);
+}
+
+function stillActive(job: JobEntity, active: JobEntity): JobsError {
+  return new JobsError(
+    'job_active',
+    `Job ${job.id} cannot be deleted with its dependents: job ${active.id} (${active.type}) is ${active.status}. Cancel it first, or try again when it has ended.`,
+    { retryAfterSec: 1, members: { job_id: active.id } },
+  );
 }

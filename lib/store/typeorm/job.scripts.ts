@@ -142,7 +142,7 @@ export class JobScripts {
     news?: News,
   ): Script<ChangeResult | undefined> {
     for (;;) {
-      const before = yield* this.find(id, tenantId);
+      const before = yield* this.#heldStill(yield* this.find(id, tenantId));
       if (before === undefined) {
         return undefined;
       }
@@ -160,6 +160,22 @@ export class JobScripts {
         return removed.length === 0 ? result : { ...result, others: removed };
       }
     }
+  }
+
+  /**
+   * A job that others are concerned with, locked where others write at the same time: what follows
+   * for them is written before the job itself, and what stands beside it counts for both.
+   */
+  *#heldStill(job: JobEntity | undefined): Script<JobEntity | undefined> {
+    const { forUpdate } = this.#t.words;
+    if (job === undefined || job.extras === null || forUpdate === '') {
+      return job;
+    }
+    const rows = yield* query(
+      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq = ? ${forUpdate}`,
+      [job.seq],
+    );
+    return (yield* readBeside(this.#t, rows.map(jobOfRow)))[0];
   }
 
   *find(id: string, tenantId: string | undefined): Script<JobEntity | undefined> {

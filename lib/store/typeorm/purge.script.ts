@@ -98,6 +98,7 @@ export function* removeBeside(t: TableNames, seqs: readonly number[]): Script<vo
     );
   }
   yield* query(`DELETE FROM ${t.dependencies} WHERE parent_seq ${t.words.amongNumbers}`, [those]);
+  yield* query(`DELETE FROM ${t.untold} WHERE seq ${t.words.amongNumbers}`, [those]);
   for (const table of [t.steps, t.signals]) {
     yield* query(`DELETE FROM ${table} WHERE job_seq ${t.words.amongNumbers}`, [those]);
   }

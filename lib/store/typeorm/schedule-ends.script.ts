@@ -29,6 +29,13 @@ export class ScheduleEnds {
   /** A schedule that waits for the end of its runs is due so long after the last one. */
   *#ended(id: string, seq: number, nowMs: number): Script<void> {
     const { scheduleJobs, scheduleTimes } = this.#t;
+    // First, so that of two runs that end at once the second one sees that the first has ended, and
+    // whoever decides about a slot now does not win with what it has counted before.
+    yield* query(
+      `UPDATE ${scheduleTimes} SET revision = revision + 1
+       WHERE schedule_id = ? AND after_ms IS NOT NULL`,
+      [id],
+    );
     yield* query(`DELETE FROM ${scheduleJobs} WHERE seq = ?`, [seq]);
     yield* query(
       `UPDATE ${scheduleTimes} SET next_run_at_ms = ? + after_ms, due_at_ms = ? + after_ms,
