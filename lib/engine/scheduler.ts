@@ -15,10 +15,13 @@ export interface SchedulerParts extends SchedulesParts {
   delayMs(): ReadonlyMap<unknown, number>;
 }
 
-/** So many schedules fire in one transaction. */
-const BATCH = 250;
-/** Who claims and dies delays others by that long; who takes longer finds its claim gone. */
-const CLAIM_MS = 1000;
+/**
+ * So many schedules fire in one transaction, and wait for the end of its claim when a process dies: few
+ * as long as it keeps up, more while more are due.
+ */
+const BATCH = { least: 100, most: 500 };
+/** Who claims and dies delays others by that long; who takes longer finds its claim gone, and claims for longer. */
+const CLAIM_MS = { least: 700, most: 60_000, perPass: 4 };
 /** Without anything due it looks so often all the same. */
 const LONGEST_WAIT_MS = 60_000;
 /** While others write all the time their hints count so often. */
@@ -35,6 +38,8 @@ export class Scheduler {
   /** Slots before then came while no process ran. */
   #missedUntilMs: number | undefined;
   #startedAt: number | undefined;
+  #batch = BATCH.least;
+  #claimMs = CLAIM_MS.least;
   #lookedAt = -Infinity;
   #hinted: NodeJS.Timeout | undefined;
   #ended: NodeJS.Timeout | undefined;
@@ -92,9 +97,13 @@ export class Scheduler {
     }
     this.#missedUntilMs ??= await this.#missedUntil();
     this.#lookedAt = performance.now();
-    const { due, nowMs, nextInMs } = await store.schedules.claim(types, BATCH, CLAIM_MS);
+    const { due, nowMs, nextInMs } = await store.schedules.claim(types, this.#batch, this.#claimMs);
+    this.#batch = due.length < this.#batch ? BATCH.least : Math.min(this.#batch * 2, BATCH.most);
     if (due.length > 0) {
+      const began = performance.now();
       await this.#fire(due, nowMs, this.#missedUntilMs);
+      const wantedMs = Math.ceil((performance.now() - began) * CLAIM_MS.perPass);
+      this.#claimMs = Math.max(CLAIM_MS.least, Math.min(wantedMs, CLAIM_MS.most));
       return 0;
     }
     return Math.min(nextInMs ?? LONGEST_WAIT_MS, moreInMs);

@@ -29,14 +29,22 @@ export class ScheduleEnds {
   /** A schedule that waits for the end of its runs is due so long after the last one. */
   *#ended(id: string, seq: number, nowMs: number): Script<void> {
     const { scheduleJobs, scheduleTimes } = this.#t;
-    // First, so that of two runs that end at once the second one sees that the first has ended, and
-    // whoever decides about a slot now does not win with what it has counted before.
-    yield* query(
-      `UPDATE ${scheduleTimes} SET revision = revision + 1
-       WHERE schedule_id = ? AND after_ms IS NOT NULL`,
+    // Most do not wait for it: their rows, which the scheduler locks all the time, are not.
+    const waits = yield* query(
+      `SELECT 1 FROM ${scheduleTimes} WHERE schedule_id = ? AND after_ms IS NOT NULL`,
       [id],
     );
+    if (waits.length > 0) {
+      // First, so that of two runs that end at once the second one sees that the first has ended, and
+      // whoever decides about a slot now does not win with what it has counted before.
+      yield* query(`UPDATE ${scheduleTimes} SET revision = revision + 1 WHERE schedule_id = ?`, [
+        id,
+      ]);
+    }
     yield* query(`DELETE FROM ${scheduleJobs} WHERE seq = ?`, [seq]);
+    if (waits.length === 0) {
+      return;
+    }
     yield* query(
       `UPDATE ${scheduleTimes} SET next_run_at_ms = ? + after_ms, due_at_ms = ? + after_ms,
          revision = revision + 1

@@ -15,6 +15,9 @@ import type { TableNames } from './table-names.js';
 /** Slots are remembered for so long; that each comes once, also after that, is up to the times. */
 const REMEMBERED_MS = 3_600_000;
 
+/** Others may have locked the first ones: so many times as many are looked at. */
+const LOOKED_AT = 5;
+
 const SLOT = { schedule_id: 'text', slot_ms: 'number', job_id: 'text' } as const;
 const OPEN_JOB = { seq: 'number', schedule_id: 'text', job_id: 'text' } as const;
 
@@ -34,7 +37,7 @@ export class ScheduleTicks {
   *nextInMs(types: string, nowMs: number): Script<number | undefined> {
     const { scheduleTimes, words } = this.#t;
     const rows = yield* query(
-      `SELECT MIN(due_at_ms) FROM ${scheduleTimes} WHERE due_at_ms IS NOT NULL AND type ${words.amongTexts}`,
+      `SELECT MIN(due_at_ms) FROM ${scheduleTimes} WHERE due_at_ms IS NOT NULL AND (type ${words.amongTexts}) IS TRUE`,
       [types],
     );
     const due = rows[0]?.[0] ?? null;
@@ -43,7 +46,8 @@ export class ScheduleTicks {
 
   /**
    * Takes schedules by making them due again only when the claim is over: if whoever took them dies,
-   * somebody else finds them then. Rows that others lock are passed over.
+   * somebody else finds them then. Rows that others lock are passed over. As one value, the types do not
+   * tempt the planner into reading all that is due and sorting it.
    */
   *claim(
     types: string,
@@ -52,12 +56,22 @@ export class ScheduleTicks {
     nowMs: number,
   ): Script<readonly ClaimedSchedule[]> {
     const t = this.#t;
-    const found = yield* query(
+    const isByKey = t.words.locksByKey;
+    const overdue = yield* query(
       `SELECT schedule_id FROM ${t.scheduleTimes}
-       WHERE due_at_ms IS NOT NULL AND due_at_ms <= ? AND type ${t.words.amongTexts}
-       ORDER BY due_at_ms LIMIT ${limit} ${t.words.skipLocked}`,
+       WHERE due_at_ms IS NOT NULL AND due_at_ms <= ? AND (type ${t.words.amongTexts}) IS TRUE
+       ORDER BY due_at_ms LIMIT ${isByKey ? limit * LOOKED_AT : `${limit} ${t.words.skipLocked}`}`,
       [nowMs, types],
     );
+    const found =
+      isByKey && overdue.length > 0
+        ? yield* query(
+            `SELECT schedule_id FROM ${t.scheduleTimes}
+             WHERE schedule_id ${t.words.amongTexts} AND due_at_ms <= ?
+             ORDER BY schedule_id LIMIT ${limit} ${t.words.skipLocked}`,
+            [JSON.stringify(overdue.map((row) => row[0])), nowMs],
+          )
+        : overdue;
     if (found.length === 0) {
       return [];
     }

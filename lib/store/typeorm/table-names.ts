@@ -21,6 +21,11 @@ export interface SqlWords {
   readonly forUpdate: string;
   /** The same, and rows that somebody else changes are left out. */
   readonly skipLocked: string;
+  /**
+   * Whether rows are locked only by their key: elsewhere a lock by another index, whose entry whoever
+   * writes the row locks last, does not close a circle.
+   */
+  readonly locksByKey: boolean;
   /** After FROM: a table of the rows of a JSON array of arrays, which is bound. */
   table(name: string, columns: Readonly<Record<string, 'number' | 'text'>>): string;
   /** Between INSERT … SELECT … FROM and what {@link insertNew} and {@link replacing} add. */
@@ -103,6 +108,7 @@ export const COMMON_WORDS = {
   // SQLite has one writer, PostgreSQL words of its own.
   forUpdate: '',
   skipLocked: '',
+  locksByKey: false,
   // Else SQLite takes ON for the condition of a join.
   afterSelect: ' WHERE true',
   beginsWith: (column) => `substr(${column}, 1, length(?)) = ?`,

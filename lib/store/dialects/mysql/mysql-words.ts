@@ -25,6 +25,7 @@ export const MYSQL_WORDS: SqlWords = {
   latest: 'LOCK IN SHARE MODE',
   forUpdate: 'FOR UPDATE',
   skipLocked: 'FOR UPDATE SKIP LOCKED',
+  locksByKey: true,
   afterSelect: '',
   table: (name, columns) =>
     `JSON_TABLE(?, '$[*]' COLUMNS (${Object.entries(columns)
