@@ -88,7 +88,12 @@ const core = [
 
 /** What keeps `npm test` under five minutes by running with JOBS_TEST_SERVERS=rest, in a step of its own. */
 const apart: Readonly<Record<(typeof servers)[number], readonly string[]>> = {
-  postgres: ['test/processes/kill.spec.ts', `test/rest/**/${suffix}`, `test/nest/**/${suffix}`],
+  postgres: [
+    'test/processes/@(kill|durable|schedules).spec.ts',
+    'test/behaviour/@(dependencies|schedules|steps|unique-release).spec.ts',
+    `test/rest/**/${suffix}`,
+    `test/nest/**/${suffix}`,
+  ],
   mariadb: [
     ...['rest', 'nest', 'processes'].map((folder) => `test/${folder}/**/${suffix}`),
     `test/behaviour/!(${core.join('|')}).spec.ts`,
