@@ -8,6 +8,9 @@ export { JOBS_ENTITIES } from './entities/index.js';
 export { JobDependencyEntity } from './entities/job-dependency.entity.js';
 export { JobEntity, type JobField } from './entities/job.entity.js';
 export { JobExtrasEntity } from './entities/job-extras.entity.js';
+export { JobDeliveryEntity } from './entities/job-delivery.entity.js';
+export { JobEventEntity } from './entities/job-event.entity.js';
+export { JobWebhookEntity } from './entities/job-webhook.entity.js';
 export { JobGroupEntity } from './entities/job-group.entity.js';
 export { JobLogEntity } from './entities/job-log.entity.js';
 export { JobSignalEntity } from './entities/job-signal.entity.js';
@@ -41,6 +44,8 @@ export type {
   LogFileOptions,
   QueueOptions,
   RetentionOptions,
+  WebhookEndpointOptions,
+  WebhooksOptions,
 } from './jobs.options.js';
 export { getQueueWorkerToken } from './jobs.tokens.js';
 export type {
@@ -128,6 +133,16 @@ export {
   type JobAbortCode,
 } from './model/signals.js';
 export type { UniqueConflict, UniqueOptions, UniqueUntil } from './model/unique.js';
+export {
+  WEBHOOK_EVENTS,
+  type Webhook,
+  type WebhookAnswer,
+  type WebhookDelivery,
+  type WebhookEvent,
+  type WebhookInput,
+  type WebhookPatch,
+  type WebhookWithSecret,
+} from './model/webhook.js';
 export { CatalogService, type JobGroupInfo, type JobTypeInfo } from './services/catalog.service.js';
 export { JobsService } from './services/jobs.service.js';
 export { QueueWorker } from './services/queue-worker.js';
@@ -144,6 +159,7 @@ export {
   type JobsHealth,
   type JobsStats,
 } from './services/stats.service.js';
+export { WebhooksService, type ListDeliveriesOptions } from './services/webhooks.service.js';
 export {
   WorkersService,
   type InterruptRunsOptions,

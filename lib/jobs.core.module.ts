@@ -11,23 +11,33 @@ import { PlainLogger } from './jobs.plain-logger.js';
 import { checkName, invalid } from './jobs.option-checks.js';
 import type { JobsModuleOptions, ResolvedOptions } from './jobs.options.js';
 import { resolveGroup, resolveQueue, setLimits } from './jobs.resolve-options.js';
-import { getQueueWorkerToken, JOBS_CATALOG, JOBS_ENGINE, JOBS_OPTIONS } from './jobs.tokens.js';
+import {
+  getQueueWorkerToken,
+  JOBS_CATALOG,
+  JOBS_ENGINE,
+  JOBS_OPTIONS,
+  JOBS_WEBHOOKS,
+} from './jobs.tokens.js';
 import { CatalogService, type Catalog } from './services/catalog.service.js';
 import { JobsService } from './services/jobs.service.js';
 import { QueueWorker } from './services/queue-worker.js';
 import { QueuesService } from './services/queues.service.js';
 import { SchedulesService } from './services/schedules.service.js';
 import { StatsService } from './services/stats.service.js';
+import { WebhooksService } from './services/webhooks.service.js';
 import { WorkersService } from './services/workers.service.js';
+import type { Store } from './store/store.js';
 import { isInMemory } from './store/typeorm/engine-connection.js';
 import { storeOf } from './store/typeorm/store-of.js';
 import { VERSION } from './version.js';
+import { Webhooks } from './webhooks/webhooks.js';
 
 const SERVICES = [
   JobsService,
   CatalogService,
   QueuesService,
   SchedulesService,
+  WebhooksService,
   WorkersService,
   StatsService,
 ];
@@ -64,19 +74,16 @@ export class JobsCoreModule {
         ...parts.options,
         { provide: JOBS_CATALOG, inject: [JOBS_OPTIONS], useFactory: catalogOf },
         {
+          provide: JOBS_STORE,
+          inject: [JOBS_OPTIONS, { token: getDataSourceToken(parts.dataSource), optional: true }],
+          useFactory: (options: ResolvedOptions, dataSource: DataSource | undefined) =>
+            storeFor(options, dataSource ?? noDataSource(parts.dataSource)),
+        },
+        { provide: JOBS_WEBHOOKS, inject: [JOBS_OPTIONS, JOBS_STORE], useFactory: webhooksOf },
+        {
           provide: JOBS_ENGINE,
-          inject: [
-            JOBS_OPTIONS,
-            JOBS_CATALOG,
-            JobsExplorer,
-            { token: getDataSourceToken(parts.dataSource), optional: true },
-          ],
-          useFactory: (
-            options: ResolvedOptions,
-            catalog: Catalog,
-            explorer: JobsExplorer,
-            dataSource: DataSource | undefined,
-          ) => engineOf(options, catalog, explorer, dataSource ?? noDataSource(parts.dataSource)),
+          inject: [JOBS_OPTIONS, JOBS_CATALOG, JobsExplorer, JOBS_STORE, JOBS_WEBHOOKS],
+          useFactory: engineOf,
         },
         JobsExplorer,
         ...SERVICES,
@@ -129,21 +136,42 @@ function noDataSource(name: string | undefined): never {
   );
 }
 
-async function engineOf(
-  options: ResolvedOptions,
-  catalog: Catalog,
-  explorer: JobsExplorer,
-  dataSource: DataSource,
-): Promise<Engine> {
+const JOBS_STORE = Symbol.for('nestjs-jobs:store');
+
+function storeFor(options: ResolvedOptions, dataSource: DataSource): Store {
   const logger = new PlainLogger('JobsEngine');
   if (isInMemory(String(dataSource.options.database))) {
     logger.warn(
       'The database is in memory: its jobs end with this process, and the engine shares the one connection with the application, so a transaction that is rolled back takes the engine’s writes with it. Use a file for anything but tests.',
     );
   }
-  return new Engine({
-    store: storeOf(dataSource, options.database),
+  return storeOf(dataSource, options.database);
+}
+
+function webhooksOf(options: ResolvedOptions, store: Store): Webhooks {
+  const logger = new PlainLogger('JobsWebhooks');
+  return new Webhooks({
+    store: store.webhooks,
+    options: options.webhooks,
+    version: VERSION,
+    nowMs: () => store.estimateNowMs(),
+    log: (text) => logger.log(text),
+    warn: (text) => logger.warn(text),
+  });
+}
+
+async function engineOf(
+  options: ResolvedOptions,
+  catalog: Catalog,
+  explorer: JobsExplorer,
+  store: Store,
+  webhooks: Webhooks,
+): Promise<Engine> {
+  const logger = new PlainLogger('JobsEngine');
+  const engine = new Engine({
+    store,
     options,
+    notifier: webhooks,
     handlers: catalog.handlers,
     limitsOf: (queue) => catalog.limits.get(queue),
     groups: () => catalog.groups.values(),
@@ -153,6 +181,8 @@ async function engineOf(
     sink: await sinkOf(options, logger),
     version: VERSION,
   });
+  webhooks.onRefresh(() => engine.refreshPaused());
+  return engine;
 }
 
 async function sinkOf(

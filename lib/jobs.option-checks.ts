@@ -22,6 +22,7 @@ const KEYS: Readonly<Record<string, readonly string[]>> = {
     'limits',
     'logs',
     'database',
+    'webhooks',
     'api',
   ],
   defaults: ['timeout', 'maxRetries', 'retryDelay', 'backoff', 'retryOnTimeout'],
@@ -32,11 +33,21 @@ const KEYS: Readonly<Record<string, readonly string[]>> = {
   logs: ['level', 'file'],
   'logs.file': ['path', 'level', 'maxSize', 'maxFiles', 'maxAge'],
   database: ['migrate', 'poolSize'],
+  webhooks: [
+    'endpoints',
+    'secret',
+    'encryptionKey',
+    'overlap',
+    'allowHttp',
+    'allowAddresses',
+    'retry',
+    'hideAnswers',
+  ],
   api: ['path', 'version', 'guards', 'interceptors', 'only'],
 };
 
 /** Options whose behaviour comes with a later version; naming them beats "unknown". */
-const LATER: readonly string[] = ['dashboard', 'remoteTypes', 'workers', 'webhooks'];
+const LATER: readonly string[] = ['dashboard', 'remoteTypes', 'workers'];
 
 /** @throws JobsError `invalid_options` when the name has other characters or another length */
 export function checkName(name: unknown, what: string): string {

@@ -3,6 +3,8 @@ import type { Duration } from './model/duration.js';
 import type { LogLevel } from './model/job.js';
 import type { FinalStatus } from './model/job-status.js';
 import type { ConcurrencyLimit, RateLimit, ScopeLimits } from './model/limits.js';
+import type { WebhookEvent } from './model/webhook.js';
+import type { ResolvedWebhooks } from './webhooks/options.js';
 import type { Backoff, ResolvedBackoff } from './model/retry-policy.js';
 
 /** Who makes a request. */
@@ -37,7 +39,8 @@ export type QueueOptions =
     };
 
 /** Groups of REST routes that `api.only` names. */
-export type ApiSection = 'jobs' | 'catalog' | 'queues' | 'schedules' | 'workers' | 'stats';
+export type ApiSection =
+  'jobs' | 'catalog' | 'queues' | 'schedules' | 'webhooks' | 'workers' | 'stats';
 
 /** What the REST API is mounted with. */
 export interface ApiOptions {
@@ -140,6 +143,38 @@ export interface DatabaseOptions {
   readonly poolSize?: number;
 }
 
+/** An endpoint that is told what happens to the jobs of all tenants. */
+export interface WebhookEndpointOptions {
+  readonly url: string;
+  /** Such as `job.completed`. @default everything */
+  readonly events?: readonly WebhookEvent[];
+  /** `whsec_` and the base64 of 24 to 64 random bytes; while it is replaced, the new one and the old one. */
+  readonly secret: string | readonly string[];
+}
+
+/** Who is told over HTTP what happens to jobs, and how. */
+export interface WebhooksOptions {
+  /** The same on every process that gives the option; those without it leave them as they are. */
+  readonly endpoints?: readonly WebhookEndpointOptions[];
+  /** Signs what is sent to the status hooks of jobs; without it there are none. */
+  readonly secret?: string | readonly string[];
+  /**
+   * At least 32 random characters, or a function that gives them: encrypts the secrets of endpoints
+   * that are added by REST or in code. @default a key that follows from `secret`, else one beside them
+   */
+  readonly encryptionKey?: string | (() => string | Promise<string>);
+  /** For how long an old secret signs too after it was replaced. @default '24h' */
+  readonly overlap?: Duration;
+  /** Whether URLs may begin with http. @default false */
+  readonly allowHttp?: boolean;
+  /** Addresses and ranges (CIDR) that are not public and may be sent to all the same, at any port. */
+  readonly allowAddresses?: readonly string[];
+  /** Waits between the tries of a delivery. @default nine waits from 5 s to 24 h, three days in all */
+  readonly retry?: readonly Duration[];
+  /** Whether what receivers answer is kept from sight: it may tell who has chosen the URL what is there. @default false */
+  readonly hideAnswers?: boolean;
+}
+
 /** What `forRoot` takes. */
 export interface JobsModuleOptions {
   /** Whether the services can be injected everywhere. @default true */
@@ -166,6 +201,7 @@ export interface JobsModuleOptions {
   readonly limits?: LimitOptions;
   readonly logs?: JobLogOptions;
   readonly database?: DatabaseOptions;
+  readonly webhooks?: WebhooksOptions;
   /** @default mounted at the root */
   readonly api?: false | ApiOptions;
 }
@@ -208,5 +244,6 @@ export interface ResolvedOptions {
     readonly migrate: 'auto' | 'check' | 'off';
     readonly poolSize: number | undefined;
   };
+  readonly webhooks: ResolvedWebhooks;
   readonly api: false | (ApiOptions & { readonly path: string });
 }

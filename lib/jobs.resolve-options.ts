@@ -16,6 +16,7 @@ import {
   refuseNull,
   text,
 } from './jobs.option-checks.js';
+import { resolveWebhooks } from './jobs.webhook-options.js';
 import { resolveLimits } from './jobs.limit-checks.js';
 import type {
   ApiOptions,
@@ -106,6 +107,7 @@ export function resolveOptions(options: JobsModuleOptions): ResolvedOptions {
       poolSize:
         database.poolSize === undefined ? undefined : count(database.poolSize, 'database.poolSize'),
     },
+    webhooks: resolveWebhooks(options.webhooks ?? {}),
     api: resolveApi(options.api ?? {}),
   });
 }
@@ -280,6 +282,7 @@ const SECTIONS: Readonly<Record<ApiSection, true>> = {
   catalog: true,
   queues: true,
   schedules: true,
+  webhooks: true,
   workers: true,
   stats: true,
 };

@@ -15,6 +15,8 @@ const sql = [
   'model',
   'entities',
   'store/store.ts',
+  'store/claims.ts',
+  'store/webhooks.ts',
   'store/job-of-draft.ts',
   'store/write-batch.ts',
   'store/writer.ts',
@@ -28,7 +30,7 @@ const http = ['@nestjs/common', '@nestjs/core'];
 const nest = [...http, '@nestjs/typeorm', 'typeorm', 'rxjs'];
 const below = ['node', 'model', 'entities', 'params', 'logs', 'store/store.ts', 'store/typeorm'];
 const own = ['jobs.', 'jobs.module.ts', 'jobs.options.ts', 'jobs.tokens.ts', 'version.ts'];
-const root = [...nest, ...below, ...own, 'engine', 'decorators', 'services'];
+const root = [...nest, ...below, ...own, 'engine', 'webhooks', 'decorators', 'services'];
 const validation = ['class-validator', 'class-transformer'];
 
 /** Who may import whom. A file's layer is the longest key its path starts with; itself is always allowed. */
@@ -37,7 +39,10 @@ const layers: Readonly<Record<string, Rule>> = {
   entities: { may: ['model', 'typeorm'] },
   params: { may: ['node', 'model', 'ajv', 'ajv-formats', ...validation] },
   logs: { may: ['node', 'model', 'rotating-file-stream'] },
-  'store/store.ts': { may: [], types: ['entities', 'model', ...words, 'store/transaction.ts'] },
+  'store/store.ts': {
+    may: [],
+    types: ['entities', 'model', ...words, 'store/webhooks.ts', 'store/transaction.ts'],
+  },
   'store/claims.ts': { may: [], types: ['entities', 'model', 'store/changes.ts'] },
   'store/drafts.ts': { may: [], types: ['entities', 'model', 'store/changes.ts'] },
   'store/changes.ts': { may: [], types: ['entities', 'model', 'store/steps.ts'] },
@@ -45,6 +50,7 @@ const layers: Readonly<Record<string, Rule>> = {
   'store/steps.ts': { may: [] },
   'store/catalog.ts': { may: [], types: ['entities', 'store/claims.ts'] },
   'store/schedules.ts': { may: [], types: ['entities', 'store/drafts.ts'] },
+  'store/webhooks.ts': { may: [], types: ['entities'] },
   'store/transaction.ts': { may: [], types: ['entities', ...words] },
   'store/job-of-draft.ts': { may: ['entities', 'model'], types: ['store/store.ts'] },
   'store/write-batch.ts': { may: ['store/dialects'] },
@@ -59,13 +65,16 @@ const layers: Readonly<Record<string, Rule>> = {
     may: ['node', 'model', 'rxjs', 'store/job-of-draft.ts'],
     types: ['store/store.ts', 'entities', 'params'],
   },
-  'jobs.options.ts': { may: ['model'], types: ['@nestjs/common'] },
+  webhooks: {
+    may: ['node', 'model', 'engine', 'entities', 'store/webhooks.ts'],
+  },
+  'jobs.options.ts': { may: ['model'], types: ['@nestjs/common', 'webhooks'] },
   'jobs.tokens.ts': { may: ['model'] },
   decorators: { may: ['model', 'jobs.tokens.ts', '@nestjs/common'] },
   services: {
     may: ['node', 'model', 'engine', 'jobs.tokens.ts', 'rxjs', '@nestjs/common'],
     // typeorm: the caller's EntityManager, passed through.
-    types: ['store/store.ts', 'entities', 'params', 'jobs.options.ts', 'typeorm'],
+    types: ['store/store.ts', 'entities', 'params', 'webhooks', 'jobs.options.ts', 'typeorm'],
   },
   rest: {
     may: ['node', 'model', 'services', 'jobs.tokens.ts', 'ajv', 'rxjs', ...http],

@@ -3,12 +3,13 @@ import type { JobEntity } from '../entities/job.entity.js';
 import type { Job, JobProgressEvent } from '../model/job.js';
 import type { JobStatus } from '../model/job-status.js';
 import type { JsonValue } from '../model/json.js';
-import type { ChangeResult, Created, Store } from '../store/store.js';
+import type { ChangeNote, ChangeResult, Created, Store } from '../store/store.js';
 import type { EngineLogger } from './engine-options.js';
 import { progressEvent, type EventBus } from './event-bus.js';
 import type { HandlerRegistry, RegisteredType } from './handlers.js';
 import { hasHook, instanceFor } from './hooks.js';
 import { jobOf } from './job-view.js';
+import { hasEvents } from './stored-events.js';
 
 /** Whom the announcer tells, and where it looks things up. */
 export interface Audience {
@@ -29,6 +30,8 @@ export interface Audience {
   wakeDependents(): void;
   /** A schedule may be due so long after the end of a job of its. */
   scheduledJobChanged(): void;
+  /** There may be something to send. */
+  wakeNotifier(): void;
   progress(event: JobProgressEvent): void;
 }
 
@@ -44,9 +47,9 @@ export class Announcer {
   }
 
   /** A job, as it stands in memory, changed its status. */
-  readonly changed = (job: JobEntity, from: JobStatus | undefined): void => {
+  readonly changed = (job: JobEntity, from: JobStatus | undefined, note?: ChangeNote): void => {
     try {
-      this.#to.bus.status(job, from);
+      this.#to.bus.status(job, from, note);
       this.#stateUpdate(job);
     } catch (error) {
       this.#threw(job, error);
@@ -57,8 +60,11 @@ export class Announcer {
   readonly stored = (result: ChangeResult): void => {
     const { before, after } = result;
     if (before.status !== after.status) {
-      this.changed(after, before.status);
+      this.changed(after, before.status, result.note);
+    } else if (result.note !== undefined) {
+      this.#said(after, result.note);
     }
+    this.#wakeNotifier(after);
     if (before.leaseUntilMs !== null && after.leaseUntilMs === null && this.#to.isWorking()) {
       this.#to.slotBack();
     }
@@ -76,6 +82,9 @@ export class Announcer {
     }
     if (this.#to.isWorking()) {
       this.#wakeFor(created.job);
+    }
+    if (created.draft.extras !== null) {
+      this.#wakeNotifier(created.job);
     }
     if (created.news !== undefined) {
       this.stored(created.news);
@@ -121,6 +130,20 @@ export class Announcer {
       this.#to.wakeDependents();
     }
   };
+
+  #said(job: JobEntity, note: ChangeNote): void {
+    try {
+      this.#to.bus.said(job, note);
+    } catch (error) {
+      this.#threw(job, error);
+    }
+  }
+
+  #wakeNotifier(job: JobEntity): void {
+    if (hasEvents(job)) {
+      this.#to.wakeNotifier();
+    }
+  }
 
   #wakeFor(job: JobEntity): void {
     if (job.status !== 'waiting' || !this.#to.isWorking()) {

@@ -1,27 +1,59 @@
 import { ON_FAILURE, VERDICT, type OnFailure } from '../model/dependencies.js';
 import type { EnqueueOptions } from '../model/enqueue-options.js';
 import type { UniqueClaim } from '../model/unique.js';
-import type { DraftDependency, DraftExtras } from '../store/store.js';
+import { NIL_TENANT } from '../model/tenant.js';
+import type { DraftDependency, DraftExtras, Store } from '../store/store.js';
 import { badField } from './enqueue-checks.js';
+import type { Notifier } from './notifier.js';
 
 /** The most jobs that one may depend on. */
 const MOST_DEPENDENCIES = 1000;
 
-/** What a request has to do with other jobs; null when nothing. @throws JobsError `invalid_request` */
+/** Who is told of a job. */
+export interface Hearers {
+  /** @throws JobsError `invalid_request` */
+  readonly checkedHook: (url: unknown, field: string) => string;
+  readonly isHeard: (tenantId: string) => boolean;
+}
+
+/** Those who hear of the jobs of a store. */
+export function hearersOf(store: Store, notifier: Notifier | undefined): Hearers {
+  return {
+    checkedHook(url, field) {
+      if (notifier === undefined) {
+        throw badField(field, 'is not told anything by this process');
+      }
+      return notifier.checkedHook(url, field);
+    },
+    isHeard: (tenantId) => store.webhooks.isHeard(tenantId),
+  };
+}
+
+/** What a request has to do with others; null when nothing. @throws JobsError `invalid_request` */
 export function draftExtras(
   options: Omit<EnqueueOptions<unknown>, 'manager'>,
   among: readonly DraftDependency[] = [],
+  { checkedHook, isHeard }: Hearers = NOBODY,
   scheduleId: string | null = null,
   uniqueClaim: UniqueClaim | null = null,
 ): DraftExtras | null {
+  const statusHook =
+    options.statusHook === undefined ? null : checkedHook(options.statusHook, 'status_hook');
+  const isToBeHeard = isHeard(options.tenantId ?? NIL_TENANT);
   const dependsOn =
     options.dependsOn === undefined && among.length === 0
       ? NONE
       : strictest([...among, ...checkedDependencies(options.dependsOn ?? [])]);
-  return dependsOn.length === 0 && scheduleId === null && uniqueClaim === null
+  return dependsOn.length === 0 &&
+    scheduleId === null &&
+    uniqueClaim === null &&
+    statusHook === null &&
+    !isToBeHeard
     ? null
-    : { dependsOn, uniqueClaim, statusHook: null, scheduleId };
+    : { dependsOn, uniqueClaim, statusHook, scheduleId, isHeard: isToBeHeard };
 }
+
+const NOBODY: Hearers = { checkedHook: String, isHeard: () => false };
 
 const NONE: readonly DraftDependency[] = [];
 

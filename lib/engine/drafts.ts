@@ -6,7 +6,7 @@ import { IdSequence } from '../model/id.js';
 import { canonicalJson, type JsonValue } from '../model/json.js';
 import { toJson, toJsonText, type StoredJson } from '../model/json-text.js';
 import type { DraftDependency, JobDraft, JobTerms, Store } from '../store/store.js';
-import { draftExtras } from './draft-extras.js';
+import { draftExtras, type Hearers } from './draft-extras.js';
 import {
   badField,
   checkedChannel,
@@ -37,6 +37,7 @@ type ItemOptions = Omit<EnqueueOptions<unknown>, 'manager'>;
 
 /** What is needed to make drafts. */
 export interface DraftsParts {
+  readonly hearers: Hearers;
   readonly store: Store;
   readonly options: EngineOptions;
   readonly limits: Limits;
@@ -113,6 +114,7 @@ export class Drafts {
       extras: draftExtras(
         options,
         origin.among,
+        this.#parts.hearers,
         origin.scheduleId,
         uniqueClaim(type, options.unique, params),
       ),

@@ -2,6 +2,7 @@ import type { JobEntity } from '../entities/job.entity.js';
 import type { JobProgressEvent } from '../model/job.js';
 import type { JobStatus } from '../model/job-status.js';
 import type { ChangeResult, Store } from '../store/store.js';
+import type { Hearers } from './draft-extras.js';
 import type { EngineLogger, EngineOptions } from './engine-options.js';
 import type { Enqueuer } from './enqueuer.js';
 import type { EventBus } from './event-bus.js';
@@ -17,6 +18,7 @@ export interface EngineParts {
   readonly options: EngineOptions;
   readonly handlers: HandlerRegistry;
   readonly limits: Limits;
+  readonly hearers: Hearers;
   readonly bus: EventBus;
   readonly logger: EngineLogger;
   readonly sink: LogSink | undefined;
@@ -31,6 +33,8 @@ export interface EngineParts {
   changed(job: JobEntity, from: JobStatus | undefined): void;
   /** The same for a change that the store made; wakes whoever it concerns. */
   stored(result: ChangeResult, type?: RegisteredType): void;
+  /** Jobs have been claimed here. */
+  claimed(jobs: readonly JobEntity[]): void;
   /** Tells what has changed in jobs without a change of one's own. */
   told(news: Pick<ChangeResult, 'others' | 'freed' | 'isMore'>): void;
   /** Tells that progress or a result was stored. */

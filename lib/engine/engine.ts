@@ -23,6 +23,8 @@ import { Limits } from './limits.js';
 import { LogBacklog } from './log-backlog.js';
 import type { LogSink } from './log-writer.js';
 import { Loop } from './loop.js';
+import type { Notifier } from './notifier.js';
+import { Notifying } from './notifying.js';
 import { Opening } from './opening.js';
 import { Operations } from './operations.js';
 import { PausedQueues } from './paused-queues.js';
@@ -53,6 +55,8 @@ export interface EngineSources {
   explore(): Promise<void>;
   readonly logger: EngineLogger;
   readonly sink: LogSink | undefined;
+  /** Tells others over the network; undefined where nobody is told. */
+  readonly notifier?: Notifier;
   readonly version: string;
   readonly random?: () => number;
 }
@@ -74,6 +78,7 @@ export class Engine {
   readonly #promoter: Loop;
   readonly #dependents: Loop;
   readonly scheduling: Scheduling;
+  readonly #notifying: Notifying;
   readonly #attend: Loop;
   readonly #loops: readonly Loop[];
   readonly #paused: PausedQueues;
@@ -93,6 +98,7 @@ export class Engine {
       holdsProcess: options.role !== 'producer',
       random,
     });
+    this.#notifying = new Notifying(sources.notifier, store, { logger, random });
     const announcer = this.#announcer();
     this.#paused = new PausedQueues(store, logger, {
       paused: (queue) => this.#queues.get(queue)?.giveBackBuffer(),
@@ -106,6 +112,7 @@ export class Engine {
       handlers,
       limits,
       random,
+      hearers: this.#notifying.hearers,
       isPaused: (queue) => this.#paused.has(queue),
       enqueued: announcer.enqueued,
       stored: announcer.stored,
@@ -115,6 +122,7 @@ export class Engine {
       options,
       handlers,
       limits,
+      hearers: this.#notifying.hearers,
       bus: this.bus,
       logger,
       sink,
@@ -129,6 +137,7 @@ export class Engine {
       changed: announcer.changed,
       stored: announcer.stored,
       told: announcer.told,
+      claimed: this.#notifying.claimed,
       progressed: announcer.progressed,
       announceProgress: announcer.announceProgress,
     };
@@ -186,6 +195,7 @@ export class Engine {
       this.#dependents,
       this.scheduling.scheduler.loop,
       this.#attend,
+      ...this.#notifying.loops,
     ];
   }
 
@@ -293,7 +303,10 @@ export class Engine {
           `The job types could not be recorded in the database: ${String(error)}`,
         ),
       );
-    await within(declared, DECLARE_PATIENCE_MS);
+    await within(
+      Promise.all([declared, this.#notifying.opened().then(() => this.refreshPaused())]),
+      DECLARE_PATIENCE_MS,
+    );
     await this.scheduling.declareSoon();
   }
 
@@ -329,6 +342,7 @@ export class Engine {
     const patienceMs = isSettled ? LAST_WRITES_MS : 0;
     const stopped = Promise.all(this.#loops.map((loop) => loop.stop()));
     const isReachable = await within(stopped, patienceMs);
+    await this.#notifying.stop();
     clearInterval(this.#keepAlive);
     this.#isWorking = false;
     const forgotten = this.store.catalog
@@ -370,6 +384,7 @@ export class Engine {
       wakePromoter: () => this.#promoter.wake(),
       wakeDependents: () => this.#dependents.wake(),
       scheduledJobChanged: () => this.scheduling.scheduler.jobChanged(),
+      wakeNotifier: () => this.#notifying.wake(),
       slotBack: () => this.#queues.forEach((queue) => queue.slotBack()),
       progress: (event) => this.#queues.get(event.queue)?.announceProgress(event),
     });
@@ -387,6 +402,7 @@ export class Engine {
     }
     this.#promoter.wake();
     this.scheduling.scheduler.hint();
+    this.#notifying.hint();
     // Of several hints in a row the last one counts as well.
     this.#attend.wake(Math.max(0, this.#attendedAt + ATTEND_LEAST_MS - performance.now()));
   }

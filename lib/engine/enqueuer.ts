@@ -15,6 +15,7 @@ import type {
   Store,
 } from '../store/store.js';
 import { checkedKey, checkedTenant } from './enqueue-checks.js';
+import type { Hearers } from './draft-extras.js';
 import { Drafts, requestHash, type Prepared } from './drafts.js';
 import type { EngineOptions } from './engine-options.js';
 import type { HandlerRegistry, RegisteredType } from './handlers.js';
@@ -41,6 +42,7 @@ export interface ManyOrigin {
 
 /** What the enqueuer needs of the engine. */
 export interface EnqueuerParts {
+  readonly hearers: Hearers;
   readonly store: Store;
   readonly options: EngineOptions;
   readonly handlers: HandlerRegistry;

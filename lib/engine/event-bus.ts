@@ -2,7 +2,8 @@ import { Subject, type Observable } from 'rxjs';
 import type { JobEntity } from '../entities/job.entity.js';
 import type { JobEvent } from '../model/job.js';
 import type { JobStatus } from '../model/job-status.js';
-import type { Standing } from '../store/store.js';
+import type { ChangeNote, Standing } from '../store/store.js';
+import { hasEvents } from './stored-events.js';
 
 /** Jobs whose last event is remembered; one overtakes another by milliseconds. */
 const MOST_REMEMBERED = 10_000;
@@ -13,6 +14,16 @@ export interface EngineEvent {
   readonly queue: string;
 }
 
+/**
+ * What an event says of what happened before it: `whole`, nothing is missing; `last`, events that are
+ * stored may have happened elsewhere before it; `summary`, it is itself made of the job as it stands,
+ * and may be stored with more to it.
+ */
+export type Extent = 'whole' | 'last' | 'summary';
+
+/** Hears of one job. */
+export type EventListener = (event: JobEvent, extent: Extent) => void;
+
 /** What changes when there is something to tell of a job. */
 export type Told = Pick<Standing, 'sequence' | 'progress'>;
 
@@ -22,7 +33,7 @@ export type Told = Pick<Standing, 'sequence' | 'progress'>;
  */
 export class EventBus {
   readonly #all = new Subject<EngineEvent>();
-  readonly #watchers = new Map<string, Set<(event: JobEvent) => void>>();
+  readonly #watchers = new Map<string, Set<EventListener>>();
   readonly #removals = new Map<string, Set<() => void>>();
   /** How the jobs that are watched stood when they were last read. */
   readonly #standings = new Map<string, Told>();
@@ -38,7 +49,7 @@ export class EventBus {
     return this.#all.observed || (this.#watchers.size > 0 && this.#watchers.has(jobId));
   }
 
-  watch(jobId: string, listener: (event: JobEvent) => void): () => void {
+  watch(jobId: string, listener: EventListener): () => void {
     const listeners = this.#watchers.get(jobId) ?? new Set();
     listeners.add(listener);
     this.#watchers.set(jobId, listeners);
@@ -88,15 +99,25 @@ export class EventBus {
     return [...this.#watchers.keys()];
   }
 
-  status(job: JobEntity, from: JobStatus | undefined): void {
+  status(job: JobEntity, from: JobStatus | undefined, note?: ChangeNote): void {
     if (this.isHeard(job.id)) {
-      this.publish(job.queue, statusEvent(job, from));
+      this.publish(job.queue, { ...statusEvent(job, from), ...saidIn(note) }, extentOf(job));
     }
   }
 
-  publish(queue: string, event: JobEvent): void {
+  /** Something was said about a job, or done to it, that leaves its status as it is. */
+  said(job: JobEntity, note: ChangeNote, sequence = job.sequence): void {
+    if (this.isHeard(job.id)) {
+      const { message: _, ...present } = statusEvent(job);
+      const type = note.isCheckIn === true ? 'check_in' : 'status';
+      const event: JobEvent = { ...present, sequence, type, ...saidIn(note) };
+      this.publish(job.queue, event, extentOf(job));
+    }
+  }
+
+  publish(queue: string, event: JobEvent, extent: Extent = 'whole'): void {
     for (const listener of [...(this.#watchers.get(event.jobId) ?? [])]) {
-      listener(event);
+      listener(event, extent);
     }
     if (this.#all.observed && this.#isNews(event)) {
       this.#all.next({ event, queue });
@@ -148,6 +169,18 @@ export function statusEvent(job: JobEntity, from?: JobStatus): JobEvent {
     ...(from === undefined ? {} : { from }),
     progress: job.progress,
     ...(message === null ? {} : { message }),
+  };
+}
+
+function extentOf(job: JobEntity): Extent {
+  return hasEvents(job) ? 'last' : 'whole';
+}
+
+/** Who did something and what was said. */
+function saidIn(note: ChangeNote | undefined): Pick<JobEvent, 'message' | 'actor'> {
+  return {
+    ...(note?.message === undefined ? {} : { message: note.message }),
+    ...(note?.actor === undefined ? {} : { actor: note.actor }),
   };
 }
 

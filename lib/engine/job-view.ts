@@ -62,6 +62,9 @@ export function jobOf(stored: JobEntity, context: ViewContext): Job {
     scheduleId: stored.beside?.scheduleId ?? null,
     expiresAt: dateOrNull(stored.expiresAtMs),
     dependsOn: dependsOnOf(stored),
+    checkIn: stored.beside?.checkIn ?? null,
+    checkInAt: dateOrNull(stored.beside?.checkInAtMs ?? null),
+    statusHook: stored.beside?.statusHook ?? null,
     sequence: stored.sequence,
   };
 }
@@ -123,6 +126,9 @@ export function jobOfCreated(created: Created, isPaused: boolean, params: unknow
     scheduleId: null,
     expiresAt: dateOrNull(terms.expiresAtMs),
     dependsOn: NO_DEPENDENCIES,
+    checkIn: null,
+    checkInAt: null,
+    statusHook: null,
     sequence: 1,
     outcome: 'created',
   };

@@ -15,6 +15,9 @@ import { checkOptionKeys, PATCH_KEYS } from './option-keys.js';
 import { policyColumns, wholeNumber, type PolicyColumns } from './retry-policy-columns.js';
 import type { Duration } from '../model/duration.js';
 
+/** Bytes that are kept of who did something. */
+const MOST_OF_ACTOR = 255;
+
 /** Whose job, and why. */
 export interface OperationOptions {
   readonly tenantId?: string;
@@ -71,13 +74,16 @@ export class Operations {
   async cancelWaiting(id: string, options: OperationOptions): Promise<boolean> {
     const result = await this.#change(id, options.tenantId, (job, nowMs) =>
       job.status === 'waiting'
-        ? {
-            set: {
-              ...ended('canceled', nowMs),
-              cancelRequestedAtMs: nowMs,
-              ...this.#details(options.reason),
+        ? this.#noted(
+            {
+              set: {
+                ...ended('canceled', nowMs),
+                cancelRequestedAtMs: nowMs,
+                ...this.#details(options.reason),
+              },
             },
-          }
+            options,
+          )
         : undefined,
     );
     return result.changed;
@@ -127,6 +133,7 @@ export class Operations {
       stored.status !== 'resuming' || stored.sequence !== begun.after.sequence
         ? undefined
         : {
+            ...(failure === undefined ? this.#noted({ set: {} }, options) : {}),
             set:
               failure === undefined
                 ? {
@@ -236,7 +243,9 @@ export class Operations {
       ...(patch.tags === undefined ? {} : { tags: checkedTags(patch.tags) }),
     };
     const result = await this.#change(id, options.tenantId, (job) =>
-      isFinal(job.status) ? undefined : { set: { ...set, ...etaColumns(job, set.timeoutSec) } },
+      isFinal(job.status)
+        ? undefined
+        : this.#acted(job, { set: { ...set, ...etaColumns(job, set.timeoutSec) } }, options),
     );
     if (isFinal(result.before.status)) {
       throw new JobsError(
@@ -253,7 +262,7 @@ export class Operations {
 
   async unlock(id: string, options: OperationOptions): Promise<JobEntity> {
     const result = await this.#change(id, options.tenantId, (job) =>
-      job.status === 'locked' ? { set: { lockedBy: null } } : undefined,
+      job.status === 'locked' ? this.#acted(job, { set: { lockedBy: null } }, options) : undefined,
     );
     if (result.changed) {
       this.#unlockLocal(result.after);
@@ -266,11 +275,18 @@ export class Operations {
     id: string,
     options: OperationOptions & { readonly cascade?: boolean },
   ): Promise<void> {
-    const { before, others = [] } = await this.#operate(id, 'delete', options, () => ({
+    const {
+      before,
+      note,
+      others = [],
+    } = await this.#operate(id, 'delete', options, () => ({
       set: {},
       remove: true,
       cascade: options.cascade === true,
     }));
+    if (note !== undefined) {
+      this.#parts.bus.said(before, note, before.sequence + 1);
+    }
     for (const removed of [before, ...others.map((each) => each.before)]) {
       this.#parts.bus.removed(removed.id);
     }
@@ -286,7 +302,9 @@ export class Operations {
     let effect: OperationEffect = 'same';
     const result = await this.#change(id, options.tenantId, (job, nowMs) => {
       effect = effectOf(operation, job.status);
-      return effect === 'same' || isRefused(effect) ? undefined : change(job, effect, nowMs);
+      return effect === 'same' || isRefused(effect)
+        ? undefined
+        : this.#noted(change(job, effect, nowMs), options);
     });
     if (isRefused(effect)) {
       throw refusal(operation, result.before, effect);
@@ -315,6 +333,27 @@ export class Operations {
       throw notFound('job', id);
     }
     return found.job;
+  }
+
+  /** A change with who made it and why, where that is said. */
+  #noted(change: JobChange, { actor, reason }: OperationOptions): JobChange {
+    return actor === undefined && reason === undefined
+      ? change
+      : {
+          ...change,
+          note: {
+            ...(actor === undefined ? {} : { actor: cutText(storableText(actor), MOST_OF_ACTOR) }),
+            ...(reason === undefined ? {} : { message: this.#errorText(reason) }),
+          },
+        };
+  }
+
+  /** The same of a change that leaves the status as it is: it takes a sequence, unless a resume counts on it. */
+  #acted(job: JobEntity, change: JobChange, options: OperationOptions): JobChange {
+    const noted = this.#noted(change, options);
+    return noted.note === undefined || job.status === 'resuming'
+      ? change
+      : { ...noted, set: { ...noted.set, sequence: job.sequence + 1 } };
   }
 
   #details(reason: string | undefined): { details?: string } {

@@ -16,6 +16,7 @@ export const ENQUEUE_KEYS: ReadonlySet<string> = new Set([
   'expiresAt',
   'dependsOn',
   'unique',
+  'statusHook',
   'tenantId',
   'userId',
   'manager',

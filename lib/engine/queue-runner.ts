@@ -323,6 +323,7 @@ export class QueueRunner implements ExecutionHost {
       if (isMore) {
         this.#mayHaveMore = true;
       }
+      this.#parts.claimed(jobs);
       await this.#take(jobs, heldUntil);
     } catch (error) {
       this.#parts.logger.warn(`Queue "${this.name}" could not take jobs: ${String(error)}`);

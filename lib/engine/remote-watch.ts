@@ -1,5 +1,6 @@
 import type { EngineParts } from './engine-parts.js';
 import { progressEvent, statusEvent } from './event-bus.js';
+import { hasEvents } from './stored-events.js';
 
 const CHUNK = 500;
 const LEAST_INTERVAL_MS = 20;
@@ -72,8 +73,11 @@ export class RemoteWatch {
       // Not before it was read: what could not be is news the next time as well.
       bus.noteStanding(id, standing);
       if (found !== undefined) {
+        const { job } = found;
         const isNews = known?.sequence !== standing.sequence;
-        bus.publish(found.job.queue, isNews ? statusEvent(found.job) : progressEvent(found.job));
+        // Whoever watches it reads for itself what came in between.
+        const event = isNews ? statusEvent(job) : progressEvent(job);
+        bus.publish(job.queue, event, hasEvents(job) ? 'summary' : 'whole');
       }
     }
   }

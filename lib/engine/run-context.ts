@@ -11,6 +11,7 @@ import type { JobProgress } from '../model/progress.js';
 import { SteeringSignal } from '../model/signals.js';
 import type { RunReport } from '../store/store.js';
 import { outcomesOf } from './dependency-view.js';
+import { checkIn } from './check-in.js';
 import { badField } from './enqueue-checks.js';
 import { RunLogger } from './log-writer.js';
 import { checkOptionKeys, ENQUEUE_KEYS } from './option-keys.js';
@@ -124,6 +125,10 @@ export class RunContext implements JobContext {
     const text = toJsonText(state, 'state', { bytes, depth });
     await this.#report({ state: text });
     this.#run.job.state = text;
+  }
+
+  checkIn(message: string): Promise<void> {
+    return checkIn(this.#run, message, this.#transaction?.joined);
   }
 
   skip(reason: string): never {

@@ -40,7 +40,7 @@ export async function storeEnding(run: EndingRun, ending: Ending): Promise<void>
 
 function complete(run: EndingRun, result: string | null): void {
   const { job, parts, runId } = run;
-  if (hasExtra(job.extras, SETTLED_ALONE)) {
+  if (hasExtra(job.extras, SETTLED_ALONE) || parts.store.webhooks.isHeard(job.tenantId)) {
     void storeEnding(run, { kind: 'completed', result });
     return;
   }

@@ -1,6 +1,9 @@
 import { JobDependencyEntity } from './job-dependency.entity.js';
 import { JobExtrasEntity } from './job-extras.entity.js';
 import { JobEntity } from './job.entity.js';
+import { JobDeliveryEntity } from './job-delivery.entity.js';
+import { JobEventEntity } from './job-event.entity.js';
+import { JobWebhookEntity } from './job-webhook.entity.js';
 import { JobGroupEntity } from './job-group.entity.js';
 import { JobLogEntity } from './job-log.entity.js';
 import { JobSignalEntity } from './job-signal.entity.js';
@@ -27,4 +30,7 @@ export const JOBS_ENTITIES = [
   JobSignalEntity,
   JobScheduleEntity,
   JobUniqueEntity,
+  JobEventEntity,
+  JobWebhookEntity,
+  JobDeliveryEntity,
 ];

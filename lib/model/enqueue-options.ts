@@ -43,6 +43,11 @@ export interface EnqueueOptions<M = never> {
    * what the type says. `outcome` tells whether the job was made.
    */
   readonly unique?: true | UniqueOptions;
+  /**
+   * A URL that is told each change of the job's status and each check-in, signed with the option
+   * `webhooks.secret`.
+   */
+  readonly statusHook?: string;
   /** 1–64 characters. @default the nil UUID */
   readonly tenantId?: string;
   /** 1–64 characters. */

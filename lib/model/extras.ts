@@ -21,13 +21,15 @@ export const EXTRA = {
   steps: 128,
   /** It waits for its signal until `run_at`, no longer. */
   deadline: 256,
+  /** Events of it are stored. */
+  events: 512,
 } as const;
 
 /** The end of a job with one of these says something about others, and is settled by itself. */
-export const SETTLED_ALONE = EXTRA.hook | EXTRA.schedule;
+export const SETTLED_ALONE = EXTRA.hook | EXTRA.schedule | EXTRA.events;
 
 /** The end of a job with one of these concerns others. */
-export const CONCERNS_OTHERS = EXTRA.dependents | EXTRA.hook | EXTRA.schedule;
+export const CONCERNS_OTHERS = EXTRA.dependents | SETTLED_ALONE;
 
 /** Whether a job has any of so many extras. */
 export function hasExtra(extras: number | null, bits: number): boolean {

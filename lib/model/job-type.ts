@@ -169,6 +169,12 @@ export interface JobContext<P = unknown, M = unknown> {
   setResult(value: unknown): Promise<void>;
   /** Saves the checkpoint: JSON that survives retry, suspension and crash. */
   checkpoint(state: unknown): Promise<void>;
+  /**
+   * Reports a milestone: it is stored with the job, in its stream of events, and sent to those who are
+   * told of it.
+   * @throws JobsError `invalid_request` for an empty message, `lease_lost` when the run is over
+   */
+  checkIn(message: string): Promise<void>;
   /** Ends the job as `skipped`: it throws, so nothing after it runs. */
   skip(reason: string): never;
   /** Waits, slot released, until the other job is final, and resolves with it. */

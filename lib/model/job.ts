@@ -86,9 +86,14 @@ export interface Job<P = unknown, R = unknown> {
   /** The schedule that made it. */
   readonly scheduleId: string | null;
   readonly expiresAt: Date | null;
+  /** The latest milestone that its handler has reported (`ctx.checkIn`). */
+  readonly checkIn: string | null;
+  readonly checkInAt: Date | null;
+  /** Where its events are sent. */
+  readonly statusHook: string | null;
   /** The jobs that it waits for, or has waited for. */
   readonly dependsOn: readonly JobDependency[];
-  /** Grows with each change of status; the `id:` of server-sent events. */
+  /** Grows with each change of status, check-in and act of an operator; the `id:` of server-sent events. */
   readonly sequence: number;
 }
 
@@ -150,12 +155,12 @@ export interface JobLogLine {
 }
 
 /**
- * Something that happened to a job. `sequence` grows with each change of status; progress is
- * sampled and takes none of its own.
+ * Something that happened to a job. `sequence` grows with each change of status, each check-in and
+ * each thing that an operator does; progress is sampled and takes none of its own.
  */
 export interface JobEvent {
   readonly sequence: number;
-  readonly type: 'status' | 'progress';
+  readonly type: 'status' | 'progress' | 'check_in';
   readonly jobId: string;
   readonly runId: string | null;
   readonly at: Date;
@@ -163,7 +168,10 @@ export interface JobEvent {
   /** The status before, where it is known. */
   readonly from?: JobStatus;
   readonly progress: number;
+  /** What the handler has said, or the reason that an operator gave. */
   readonly message?: string;
+  /** The operator who did it. */
+  readonly actor?: string;
 }
 
 /** A handler's progress, as `QueueWorker.progress$` emits it. */

@@ -37,6 +37,12 @@ export class Call<B = unknown, Q = unknown> {
     return { tenantId: this.caller.tenantId };
   }
 
+  /** Who did it, for operations that ask for no reason. */
+  acted(): { tenantId: string; actor?: string } {
+    const { tenantId, userId } = this.caller;
+    return { tenantId, ...(userId === null ? {} : { actor: userId }) };
+  }
+
   /** Who did it and why, for operations. */
   reasoned(this: Call<ReasonBody>): { tenantId: string; reason?: string; actor?: string } {
     const { tenantId, userId } = this.caller;

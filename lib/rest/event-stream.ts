@@ -6,7 +6,7 @@ import { rawResponse, type HttpResponse } from './http.js';
 /** One server-sent event. */
 export interface StreamEvent {
   readonly id: number;
-  readonly type: 'status' | 'progress';
+  readonly type: 'status' | 'progress' | 'check_in';
   readonly data: object;
 }
 
@@ -87,7 +87,7 @@ function start(response: HttpResponse): void {
 
 /**
  * The text of an event. Nothing in it can end the frame early: the id is a number, the type one of
- * two words, and JSON text has no line breaks.
+ * three words, and JSON text has no line breaks.
  */
 export function encode(event: StreamEvent): string {
   return `id: ${Math.trunc(event.id)}\nevent: ${event.type}\ndata: ${JSON.stringify(event.data)}\n\n`;

@@ -147,7 +147,7 @@ export abstract class JobsController {
     errors: [404, 409, 423, 503],
   })
   async update(call: Call<UpdateJobBody>): Promise<WireJob> {
-    return jobToWire(await this.jobs.update(call.jobId, jobPatch(call.body), call.scope));
+    return jobToWire(await this.jobs.update(call.jobId, jobPatch(call.body), call.acted()));
   }
 
   @Delete(':id')
@@ -160,7 +160,7 @@ export abstract class JobsController {
     errors: [404, 409, 423, 503],
   })
   async delete(call: Call<unknown, { cascade?: 'true' | 'false' }>): Promise<void> {
-    await this.jobs.delete(call.jobId, { ...call.scope, cascade: call.query.cascade === 'true' });
+    await this.jobs.delete(call.jobId, { ...call.acted(), cascade: call.query.cascade === 'true' });
   }
 
   @Get(':id/wait')

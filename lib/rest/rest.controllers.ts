@@ -16,6 +16,7 @@ import { RunsController } from './runs.controller.js';
 import { SchedulesController } from './schedules.controller.js';
 import { JobsHealthController, StatsController } from './stats.controller.js';
 import { ValidationLoader } from './validation.js';
+import { WebhooksController } from './webhooks.controller.js';
 import { WorkersController } from './workers.controller.js';
 
 /** One class of routes, and the path they are below. */
@@ -41,6 +42,7 @@ export const SECTIONS: Readonly<Record<ApiSection, readonly Mount[]>> = {
   ],
   queues: [{ routes: QueuesController, path: 'queues' }],
   schedules: [{ routes: SchedulesController, path: 'schedules' }],
+  webhooks: [{ routes: WebhooksController, path: 'webhooks' }],
   workers: [
     { routes: WorkersController, path: 'workers' },
     { routes: RunsController, path: 'runs' },

@@ -10,7 +10,7 @@ export const SCOPE_KEYS: ReadonlySet<string> = new Set(['tenantId']);
 /** What the options of an operation have. */
 export const REASON_KEYS: ReadonlySet<string> = new Set(TEXTS);
 export const FAIL_KEYS: ReadonlySet<string> = new Set([...TEXTS, 'result']);
-export const DELETE_KEYS: ReadonlySet<string> = new Set(['tenantId', 'cascade']);
+export const DELETE_KEYS: ReadonlySet<string> = new Set([...TEXTS, 'cascade']);
 export const FLOW_KEYS: ReadonlySet<string> = new Set(['manager']);
 export const WAIT_KEYS: ReadonlySet<string> = new Set(['tenantId', 'timeout', 'signal']);
 export const WATCH_KEYS: ReadonlySet<string> = new Set(['tenantId', 'after']);
@@ -23,10 +23,10 @@ export const LOG_KEYS: ReadonlySet<string> = new Set([
 ]);
 export const MANY_KEYS: ReadonlySet<string> = new Set(['onConflict', 'manager']);
 
-/** A job's id as it is stored. @throws JobsError `invalid_request` for what is no UUID, as over REST */
-export function checkedId(id: unknown): string {
+/** An id as it is stored, a job's unless it says else. @throws JobsError `invalid_request` for what is no UUID, as over REST */
+export function checkedId(id: unknown, what = 'job'): string {
   if (!isUuid(id)) {
-    throw badField('id', 'must be the id of a job, a UUID');
+    throw badField('id', `must be the id of a ${what}, a UUID`);
   }
   return id.toLowerCase();
 }

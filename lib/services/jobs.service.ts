@@ -174,13 +174,10 @@ export class JobsService {
    *
    * @throws JobsError `not_found`, `already_ended`, `invalid_request`
    */
-  async update(id: string, patch: JobPatch, scope: Scope = {}): Promise<Job> {
+  async update(id: string, patch: JobPatch, options: ReasonOptions = {}): Promise<Job> {
     checkOptionKeys(patch, PATCH_KEYS, 'patch');
-    return this.#after(
-      id,
-      scope,
-      (engine, jobId) => engine.operations.update(jobId, patch, scope),
-      SCOPE_KEYS,
+    return this.#after(id, options, (engine, jobId) =>
+      engine.operations.update(jobId, patch, options),
     );
   }
 
@@ -231,13 +228,8 @@ export class JobsService {
   }
 
   /** Ends a `ctx.lockOn` from outside. @throws JobsError `not_found` */
-  async unlock(id: string, scope: Scope = {}): Promise<Job> {
-    return this.#after(
-      id,
-      scope,
-      (engine, jobId) => engine.operations.unlock(jobId, scope),
-      SCOPE_KEYS,
-    );
+  async unlock(id: string, options: ReasonOptions = {}): Promise<Job> {
+    return this.#after(id, options, (engine, jobId) => engine.operations.unlock(jobId, options));
   }
 
   /**
@@ -262,7 +254,10 @@ export class JobsService {
    * @throws JobsError `not_found`, `job_active`, `has_dependents` while jobs that have not ended
    *   depend on it
    */
-  async delete(id: string, options: Scope & { readonly cascade?: boolean } = {}): Promise<void> {
+  async delete(
+    id: string,
+    options: ReasonOptions & { readonly cascade?: boolean } = {},
+  ): Promise<void> {
     const jobId = checkedId(id);
     checkOptions(options, DELETE_KEYS);
     await this.#opened();
@@ -290,8 +285,9 @@ export class JobsService {
   }
 
   /**
-   * The job's present state, then each change of status and progress, until it is final. A job that
-   * fails is no error of the stream. `after` is the sequence of the last event the caller has.
+   * The job's present state, then each change of status and progress, each check-in and each thing that
+   * an operator does, until it is final. A job that fails is no error of the stream. `after` is the
+   * sequence of the last event the caller has: what came since is told.
    */
   watch(id: string, options: Scope & { readonly after?: number } = {}): Observable<JobEvent> {
     return defer(() => {

@@ -8,6 +8,6 @@ export interface Scope {
 export interface ReasonOptions extends Scope {
   /** Goes to the job's `details`. */
   readonly reason?: string;
-  /** Who asked, for the log of the application. */
+  /** Who asked: it stands in the event that the operation becomes. */
   readonly actor?: string;
 }

@@ -10,6 +10,14 @@ export interface ArchivedRun {
   readonly startedAtMs?: number;
 }
 
+/** What somebody did to a job or said about it: it becomes an event with the change. */
+export interface ChangeNote {
+  readonly message?: string;
+  readonly actor?: string;
+  /** Whether the handler has said it, as a milestone. */
+  readonly isCheckIn?: boolean;
+}
+
 /** A change of one job: the columns that get new values, and what becomes of its run. */
 export interface JobChange {
   readonly set: Partial<JobEntity>;
@@ -22,6 +30,7 @@ export interface JobChange {
   readonly cascade?: boolean;
   /** It goes back in line after its end, where its unique key may be another one's by now. */
   readonly isRetry?: boolean;
+  readonly note?: ChangeNote | undefined;
 }
 
 /** Decides, from the stored job and the database's time, what to change; undefined = nothing. */
@@ -40,6 +49,8 @@ export interface ChangeResult {
   /** As stored now; the row as it was when it was removed. */
   readonly after: JobEntity;
   readonly changed: boolean;
+  /** What was said with it. */
+  readonly note?: ChangeNote | undefined;
   /** What changed in other jobs because of it, in its order. */
   readonly others?: readonly ChangeResult[];
   readonly freed?: readonly Freed[];

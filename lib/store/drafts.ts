@@ -33,6 +33,8 @@ export interface DraftExtras {
   readonly uniqueClaim: UniqueClaim | null;
   readonly statusHook: string | null;
   readonly scheduleId: string | null;
+  /** Whether somebody hears of all jobs of its tenant. */
+  readonly isHeard: boolean;
 }
 
 /** One of the jobs that a job to be stored waits for. */

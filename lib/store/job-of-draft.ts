@@ -43,7 +43,8 @@ export function extrasOf({ extras }: JobDraft): number | null {
     : (extras.uniqueClaim === null ? 0 : EXTRA.unique) |
         (extras.dependsOn.length === 0 ? 0 : EXTRA.parents) |
         (extras.statusHook === null ? 0 : EXTRA.hook) |
-        (extras.scheduleId === null ? 0 : EXTRA.schedule);
+        (extras.scheduleId === null ? 0 : EXTRA.schedule) |
+        (extras.isHeard ? EXTRA.events : 0);
 }
 
 /** How a draft's job came to be. */

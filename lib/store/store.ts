@@ -16,10 +16,11 @@ import type { Failure, InsertResult, JobDraft, KeyHolder } from './drafts.js';
 import type { HistoryStore } from './history.js';
 import type { StepStore } from './steps.js';
 import type { ScheduleStore } from './schedules.js';
+import type { WebhookStore } from './webhooks.js';
 import type { JoinedTransaction, TransactionRun } from './transaction.js';
 
 export type { CatalogStore, WorkerQuery } from './catalog.js';
-export type { ArchivedRun, ChangeResult, Decide, Freed, JobChange } from './changes.js';
+export type { ArchivedRun, ChangeNote, ChangeResult, Decide, Freed, JobChange } from './changes.js';
 export type {
   ClaimRequest,
   Completion,
@@ -235,6 +236,7 @@ export interface Store {
   readonly catalog: CatalogStore;
   readonly steps: StepStore;
   readonly schedules: ScheduleStore;
+  readonly webhooks: WebhookStore;
   /**
    * Connects and brings the schema up to date.
    * @throws JobsError `schema_mismatch` for a newer (or, when only checking, older) schema,

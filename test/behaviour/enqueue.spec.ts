@@ -254,7 +254,7 @@ describe('enqueue in a process without workers', () => {
     ['a time of uniqueness', { unique: { within: 'long' } }, /unique\.within/],
     ['an unknown way with conflicts', { unique: { onConflict: 'ignore' } }, /unique\.onConflict/],
     ['an unknown part of uniqueness', { unique: { ttl: 1 } }, /unique\.ttl/],
-    ['a status hook, which belongs to a later version', { statusHook: 'https://x' }, /statusHook/],
+    ['a status hook that nothing signs for', { statusHook: 'https://x' }, /status_hook/],
   ])('refuses %s by name and stores nothing', async (_, options, field) => {
     const before = (await app.jobs.list()).total;
     const error = await refusal(app.jobs.enqueue(Plain, undefined, options));

@@ -21,10 +21,20 @@ const sections: Readonly<Record<string, string>> = {
   '## `logs`': 'JobLogOptions',
   '## `logs.file`': 'LogFileOptions',
   '## `database`': 'DatabaseOptions',
+  '## `webhooks`': 'WebhooksOptions',
   '## `api`': 'ApiOptions',
 };
 /** Options that are objects, with a section of their own. */
-const nested = ['defaults', 'lease', 'grace', 'retention', 'limits', 'logs', 'database'];
+const nested = [
+  'defaults',
+  'lease',
+  'grace',
+  'retention',
+  'limits',
+  'logs',
+  'database',
+  'webhooks',
+];
 
 it.each(Object.entries(sections))('%s has every key, and nothing else', (heading, type) => {
   const expected = keysOf(type).filter(

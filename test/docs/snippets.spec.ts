@@ -15,7 +15,11 @@ const root = path.resolve(import.meta.dirname, '../..');
 const folder = path.join(root, '.dist-docs');
 const provided = ['jobs', 'queues', 'schedules', 'stats', 'workers', 'dataSource'];
 /** They describe what stands in an application of their own, and are tried by the tests of REST. */
-const elsewhere = ['docs/guide/rest-api.md', 'docs/guide/tenants-and-guards.md'];
+const elsewhere = [
+  'docs/guide/rest-api.md',
+  'docs/guide/tenants-and-guards.md',
+  'docs/guide/webhooks.md',
+];
 
 const pages = pagesIn('docs/guide')
   .filter((page) => !elsewhere.includes(page))

@@ -19,6 +19,13 @@ const ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
   'lib/engine/opening.ts String(failure)': ['`schema_mismatch`'],
   'lib/engine/opening.ts String(error)': ['`schema_mismatch`'],
   'lib/jobs.lifecycle.ts trouble': ['may abort the process on Node'],
+  'lib/jobs.core.module.ts text': [
+    'was disabled',
+    'is told nothing any more',
+    'cannot be read',
+    'could not be settled and is sent again',
+    'with a key that lies in the same database',
+  ],
   'lib/jobs.core.module.ts message': [
     'cannot be written',
     'could not be rotated',

@@ -89,7 +89,20 @@ const WRONG: readonly (readonly [string, object, RegExp])[] = [
     { workers: { keys: [] } },
     /workers.*not part of this version/s,
   ],
-  ['webhooks of a later version', { webhooks: {} }, /webhooks.*not part of this version/s],
+  ['webhooks of another shape', { webhooks: { endpoint: [] } }, /webhooks.endpoint/],
+  [
+    'an endpoint inside',
+    { webhooks: { endpoints: [{ url: 'https://10.0.0.1/', secret: 'x' }] } },
+    /endpoints.0.url.*private/s,
+  ],
+  [
+    'an endpoint without a secret',
+    { webhooks: { endpoints: [{ url: 'https://example.com/' }] } },
+    /endpoints.0.secret.*whsec_/s,
+  ],
+  ['a secret of another kind', { webhooks: { secret: 'short' } }, /webhooks.secret.*whsec_/s],
+  ['a short key', { webhooks: { encryptionKey: 'short' } }, /encryptionKey.*32/s],
+  ['a wait of another kind', { webhooks: { retry: ['soon'] } }, /webhooks.retry.0/],
   [
     'remote types of a later version',
     { remoteTypes: [] },

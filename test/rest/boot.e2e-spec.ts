@@ -79,7 +79,7 @@ it('has nothing to say, and nothing to serve, without an HTTP server', async () 
 });
 
 it('refuses sections that do not exist', async () => {
-  for (const section of ['webhooks', 'toString', '']) {
+  for (const section of ['toString', '']) {
     const only = [section as 'jobs'];
     expect(() => jobsModule({ api: { only } })).toThrow(
       expect.objectContaining({ code: 'invalid_options' }) as Error,
@@ -87,7 +87,7 @@ it('refuses sections that do not exist', async () => {
   }
 });
 
-it.each(['jobs', 'catalog', 'queues', 'schedules', 'workers', 'stats'] as const)(
+it.each(['jobs', 'catalog', 'queues', 'schedules', 'webhooks', 'workers', 'stats'] as const)(
   'serves nothing but %s when told so',
   async (section) => {
     const paths = {
@@ -95,6 +95,7 @@ it.each(['jobs', 'catalog', 'queues', 'schedules', 'workers', 'stats'] as const)
       catalog: '/job-types',
       queues: '/queues',
       schedules: '/schedules',
+      webhooks: '/webhooks',
       workers: '/workers',
       stats: '/stats',
     };

@@ -207,9 +207,6 @@ describe.each(SERVERS)('the wire on %s, behind a prefix and a version', (server)
       );
       expect(answer.headers['retry-after'] !== undefined).toBe(status === 423);
     }
-    for (const path of ['/webhooks']) {
-      expect([path, (await host.get(`${at}${path}`)).status]).toEqual([path, 404]);
-    }
     const unknown = newId();
     expect(await host.get(`${at}/workers/${unknown}`)).toMatchObject({
       status: 404,

@@ -12,6 +12,7 @@ import { JobsService } from '../../lib/services/jobs.service.js';
 import { QueuesService } from '../../lib/services/queues.service.js';
 import { SchedulesService } from '../../lib/services/schedules.service.js';
 import { StatsService } from '../../lib/services/stats.service.js';
+import { WebhooksService } from '../../lib/services/webhooks.service.js';
 import { WorkersService } from '../../lib/services/workers.service.js';
 import { moduleOf, openHost, type Host, type HttpApp } from '../support/http.js';
 
@@ -60,6 +61,9 @@ export function aJob(over: Partial<EnqueuedJob> = {}): EnqueuedJob {
     upstreamJobId: null,
     scheduleId: null,
     expiresAt: null,
+    checkIn: null,
+    checkInAt: null,
+    statusHook: null,
     dependsOn: [],
     sequence: 1,
     outcome: 'created',
@@ -77,6 +81,7 @@ export interface Fakes {
   readonly queues?: Partial<QueuesService>;
   readonly schedules?: Partial<SchedulesService>;
   readonly stats?: Partial<StatsService>;
+  readonly webhooks?: Partial<WebhooksService>;
   readonly workers?: Partial<WorkersService>;
 }
 
@@ -90,6 +95,7 @@ const NOBODY: Required<Fakes> = {
   queues: { list: async () => [] },
   schedules: { list: async () => [] },
   stats: { health: async () => ({ status: 'ok', checks: {} }) },
+  webhooks: { list: async () => [] },
   workers: { ids: async () => [], list: async () => [] },
 };
 
@@ -116,6 +122,7 @@ export function jobsModule(host: Pick<FakeHost, 'fakes' | 'api' | 'identify'>): 
       { provide: QueuesService, useValue: { ...NOBODY.queues, ...fakes.queues } },
       { provide: SchedulesService, useValue: { ...NOBODY.schedules, ...fakes.schedules } },
       { provide: StatsService, useValue: { ...NOBODY.stats, ...fakes.stats } },
+      { provide: WebhooksService, useValue: { ...NOBODY.webhooks, ...fakes.webhooks } },
       { provide: WorkersService, useValue: { ...NOBODY.workers, ...fakes.workers } },
     ],
   });

@@ -151,7 +151,7 @@ describe.each(SERVERS)('requests on %s', (server) => {
     [{ type: 'a:b', unique: { within_sec: -1 } }, ['unique.within_sec']],
     [{ type: 'a:b', unique: { within: '1h' } }, ['unique.within']],
     [{ type: 'a:b', unique: { on_conflict: 'ignore' } }, ['unique.on_conflict']],
-    [{ type: 'a:b', status_hook: 'https://x' }, ['status_hook']],
+    [{ type: 'a:b', status_hook: 7 }, ['status_hook']],
     [{ type: 'a:b', constructor: 1 }, ['constructor']],
     [{ type: 'a:b', priority: '1' }, ['priority']],
     [{ type: 'a:b', priority: 1.5 }, ['priority']],
@@ -488,7 +488,7 @@ describe.each(SERVERS)('requests on %s', (server) => {
           retryDelay: 3000,
           tags: [],
         },
-        { tenantId: 'acme' },
+        { tenantId: 'acme', actor: 'ann' },
       ],
     ]);
     for (const field of [

@@ -46,13 +46,20 @@ const BODIES: Readonly<Record<string, Ask>> = {
   'POST /jobs/batch': { body: { jobs: [{ type: 'default:held', delay_sec: 3600 }] } },
   'POST /jobs/flow': { body: { jobs: { one: { type: 'default:held', delay_sec: 3600 } } } },
   'PATCH /jobs/:id': { body: { priority: 1 } },
+  'POST /webhooks': { body: { url: 'https://example.com/' } },
+  'PUT /webhooks/:id': { body: { enabled: true } },
 };
 
 /** What each route is about; a new route has to say. */
 const ABOUT_JOBS = ROUTES.filter(({ route }) => route.includes('/jobs/:id')).map(
   ({ route }) => route,
 );
+const ABOUT_WEBHOOKS = ROUTES.filter(({ route }) => /\/webhooks\/.*:id/.test(route)).map(
+  ({ route }) => route,
+);
 const ABOUT_TENANT = [
+  'GET /webhooks',
+  'POST /webhooks',
   'POST /jobs',
   'POST /jobs/batch',
   'POST /jobs/flow',
@@ -88,6 +95,7 @@ const FOR_OPERATORS = [
 it('has an owner for every route', () => {
   const known = [
     ...ABOUT_JOBS,
+    ...ABOUT_WEBHOOKS,
     ...ABOUT_TENANT,
     ...ABOUT_SCHEDULES,
     ...ABOUT_PROCESS,
@@ -150,6 +158,25 @@ describe.each(SERVERS)('tenants on %s', (server) => {
     const own = await enqueue(host, ANN);
     const { status } = await send(host, route, own, ANN);
     expect(status === 409 || status < 300).toBe(true);
+  });
+
+  it.each(ABOUT_WEBHOOKS)('%s: foreign, random and malformed ids', async (route) => {
+    const host = await open();
+    const made = await host.post('/webhooks', { url: 'https://example.com/' }, BOB);
+    expect(made.status).toBe(201);
+    const foreign = String(field(made, 'id'));
+    const before = (await host.get(`/webhooks/${foreign}`, BOB)).text;
+    const random = newId();
+    const toForeign = await send(host, route, foreign, ANN);
+    const toRandom = await send(host, route, random, ANN);
+    expect(toForeign).toMatchObject({ status: 404, body: { code: 'not_found' } });
+    expect(toForeign.text.replaceAll(foreign, random)).toBe(toRandom.text);
+    expect((await host.get(`/webhooks/${foreign}`, BOB)).text).toBe(before);
+    expect((await host.get('/webhooks', ANN)).body).toMatchObject({ total: 0 });
+    for (const id of ['1', `${foreign}0`, '*']) {
+      expect((await send(host, route, id, ANN)).status).toBe(400);
+    }
+    expect(await send(host, route, foreign, {})).toMatchObject({ status: 401 });
   });
 
   it('sees and changes nothing of another tenant by filter, key, list or count', async () => {

@@ -8,6 +8,7 @@ import {
   JobsService,
   QueuesService,
   StatsService,
+  WebhooksService,
   WorkersService,
   type EnqueueOptions,
   type Job,
@@ -52,6 +53,7 @@ export class BootedJobs {
   readonly jobs: JobsService;
   readonly catalog: CatalogService;
   readonly queues: QueuesService;
+  readonly webhooks: WebhooksService;
   readonly workers: WorkersService;
   readonly stats: StatsService;
   private closing: Promise<void> | undefined;
@@ -64,6 +66,7 @@ export class BootedJobs {
     this.jobs = context.get(JobsService, { strict: false });
     this.catalog = context.get(CatalogService, { strict: false });
     this.queues = context.get(QueuesService, { strict: false });
+    this.webhooks = context.get(WebhooksService, { strict: false });
     this.workers = context.get(WorkersService, { strict: false });
     this.stats = context.get(StatsService, { strict: false });
   }

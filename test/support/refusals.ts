@@ -28,3 +28,16 @@ export async function codeOf(promise: Promise<unknown>): Promise<string> {
     throw error;
   }
 }
+
+/** The error that the call throws, which must be one of ours. */
+export function thrownBy(call: () => unknown): JobsError {
+  try {
+    call();
+  } catch (error) {
+    if (isJobsError(error)) {
+      return error;
+    }
+    throw error;
+  }
+  throw new Error('It was not refused.');
+}

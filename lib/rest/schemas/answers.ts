@@ -14,6 +14,7 @@ import {
   UUID,
 } from './schema.js';
 import { SCHEDULE, SCHEDULE_PREVIEW } from './schedules.js';
+import { WEBHOOK_COMPONENTS } from './webhooks.js';
 
 const TEXT: JsonSchema = { type: 'string' };
 const COUNT: JsonSchema = { type: 'integer', minimum: 0 };
@@ -67,8 +68,11 @@ const JOB = answerOf({
   state: ANY_JSON,
   tags: { type: 'array', items: TEXT },
   meta: OBJECT,
+  check_in: nullable(described(TEXT, 'the latest milestone that its handler has reported')),
+  check_in_at: nullable(INSTANT),
   cancel_requested_at: nullable(INSTANT),
   schedule_id: nullable(UUID),
+  status_hook: nullable(described(TEXT, 'where its events are sent')),
   upstream_job_id: nullable(UUID),
   depends_on: {
     type: 'array',
@@ -162,7 +166,7 @@ export const COMPONENTS: Readonly<Record<ComponentName, JsonSchema>> = {
     type: 'object',
     properties: {
       sequence: COUNT,
-      type: { type: 'string', enum: ['status', 'progress'] },
+      type: { type: 'string', enum: ['status', 'progress', 'check_in'] },
       job_id: UUID,
       run_id: nullable(UUID),
       at: INSTANT,
@@ -170,6 +174,7 @@ export const COMPONENTS: Readonly<Record<ComponentName, JsonSchema>> = {
       from: STATUS,
       progress: FRACTION,
       message: TEXT,
+      actor: described(TEXT, 'the operator who did it'),
     },
     required: ['sequence', 'type', 'job_id', 'run_id', 'at', 'status', 'progress'],
   },
@@ -252,6 +257,8 @@ export const COMPONENTS: Readonly<Record<ComponentName, JsonSchema>> = {
     runs: { type: 'array', items: ref('JobRun'), description: 'of these the first hundred' },
   }),
   JobWorkerList: listOf('workers', 'JobWorker'),
+  ...WEBHOOK_COMPONENTS,
+  JobWebhookList: listOf('webhooks', 'JobWebhook'),
   JobsStats: answerOf({
     by_status: COUNTS,
     by_type: COUNTS,

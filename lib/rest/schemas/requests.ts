@@ -82,6 +82,7 @@ export const CREATE_JOB = objectOf(
       anyOf: [{ type: 'boolean', enum: [true] }, UNIQUE],
       description: 'one job at a time with this key, or with the same type and params',
     },
+    status_hook: described(text(1, 2048), 'a URL that is told each status and check-in, signed'),
   },
   ['type'],
 );

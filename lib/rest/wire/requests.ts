@@ -35,6 +35,7 @@ export interface CreateJobBody {
         readonly within_sec?: number;
         readonly on_conflict?: UniqueConflict;
       };
+  readonly status_hook?: string;
 }
 
 /** As `CREATE_JOBS` has it. */
@@ -145,6 +146,7 @@ export function enqueueOptions(
       typeof each === 'string' ? each : present({ id: each.id, onFailure: each.on_failure }),
     ),
     unique: uniqueOption(body.unique),
+    statusHook: body.status_hook,
     tenantId: caller.tenantId,
     userId: caller.userId,
   });

@@ -11,6 +11,7 @@ import {
   type TableWords,
 } from './table.js';
 import { UNIQUES } from './unique.tables.js';
+import { webhookTables } from './webhooks.tables.js';
 
 /** What stands beside the rows of jobs that have any of it (`JobExtrasEntity`). */
 const EXTRAS: TableSpec = {
@@ -57,7 +58,9 @@ function tables(t: TableNames, words: TableWords): readonly string[] {
       ...scheduleTables(t),
       [t.uniques, UNIQUES],
     ] as const
-  ).flatMap(([name, spec]) => createTable(words, name, spec, (index) => t.index(index)));
+  )
+    .flatMap(([name, spec]) => createTable(words, name, spec, (index) => t.index(index)))
+    .concat(webhookTables(t, words));
 }
 
 /**

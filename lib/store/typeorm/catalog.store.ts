@@ -4,10 +4,14 @@ import type { JobWorkerEntity } from '../../entities/worker.entity.js';
 import type { Session } from '../dialects/session.js';
 import { query, quietly, type Script } from '../dialects/sql.js';
 import type { CatalogStore, WorkerQuery } from '../store.js';
+import type { Marks } from '../claims.js';
+import type { Subscriber } from '../webhooks.js';
 import type { Writer } from '../writer.js';
+import type { EventScripts } from './event.scripts.js';
 import { declareScopes } from './limit.scripts.js';
 import { readsOf } from './reads.js';
 import type { TableNames } from './table-names.js';
+import { WebhookScripts } from './webhook.scripts.js';
 
 const FORGET_WORKER_AFTER_MS = 3_600_000;
 
@@ -16,8 +20,11 @@ export function catalogStore(
   tables: TableNames,
   session: () => Session,
   writer: () => Writer,
+  events: EventScripts,
 ): CatalogStore {
   const read = readsOf(session);
+  let looks = 0;
+  let latest = 0;
   return {
     declare: (types, groups, scopes) =>
       writer().write(
@@ -26,7 +33,16 @@ export function catalogStore(
       ),
     setPaused: (queue, paused) =>
       writer().write((now) => setPaused(tables, queue, paused, now), 'caller'),
-    marked: () => read(() => marked(tables)),
+    async marked() {
+      const look = (looks += 1);
+      const { subscribers, ...marks } = await read(() => marked(tables));
+      // One that began earlier may end later, on another connection: what it saw is older.
+      if (look > latest) {
+        latest = look;
+        events.subscribers = subscribers;
+      }
+      return marks;
+    },
     beat: (worker) =>
       writer().write(
         quietly((now) => beat(tables, worker, now)),
@@ -84,20 +100,24 @@ function* setPaused(t: TableNames, queue: string, paused: boolean, nowMs: number
   );
 }
 
-/** One statement for both: names of queues have no colon, scopes have one. */
-function* marked(
-  t: TableNames,
-): Script<{ readonly paused: ReadonlySet<string>; readonly limited: ReadonlySet<string> }> {
+/** One statement for all: names of queues have no colon, scopes have one. */
+function* marked(t: TableNames): Script<Marks & { readonly subscribers: readonly Subscriber[] }> {
   const rows = yield* query(
     `SELECT name FROM ${t.queues} WHERE paused = 1
-     UNION ALL SELECT scope FROM ${t.limits} WHERE limit_key = ''`,
+     UNION ALL SELECT scope FROM ${t.limits} WHERE limit_key = ''
+     UNION ALL SELECT MAX('${SUBSCRIBED}') FROM ${t.webhooks} WHERE is_enabled = 1`,
   );
-  const names = rows.map((row) => String(row[0]));
+  const names = rows.flatMap(([name]) => (name === null ? [] : [String(name)]));
+  const isSubscribed = names.includes(SUBSCRIBED);
   return {
+    subscribers: isSubscribed ? yield* new WebhookScripts(t).subscribers() : [],
     paused: new Set(names.filter((name) => !name.includes(':'))),
-    limited: new Set(names.filter((name) => name.includes(':'))),
+    limited: new Set(names.filter((name) => name.includes(':') && name !== SUBSCRIBED)),
   };
 }
+
+/** Says that there are endpoints; no name of a queue or a scope. */
+const SUBSCRIBED = ':webhooks';
 
 function* beat(
   t: TableNames,

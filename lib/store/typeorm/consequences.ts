@@ -2,6 +2,7 @@ import type { JobEntity } from '../../entities/job.entity.js';
 import type { Script } from '../dialects/sql.js';
 import type { ChangeResult, JobChange } from '../store.js';
 import { Dependencies } from './dependencies.script.js';
+import { EventScripts } from './event.scripts.js';
 import { News, newsOf, type Changed, type ChangeOther } from './news.js';
 import { removeBeside } from './purge.script.js';
 import { Signals } from './signal.consequences.js';
@@ -17,6 +18,7 @@ export class Consequences {
   readonly dependencies: Dependencies;
   readonly #schedules: ScheduleEnds;
   readonly uniques: UniqueKeys;
+  readonly events: EventScripts;
 
   readonly #t: TableNames;
   readonly #signals: Signals;
@@ -26,6 +28,7 @@ export class Consequences {
     this.#t = tables;
     this.#signals = new Signals(tables);
     this.uniques = new UniqueKeys(tables, latest);
+    this.events = new EventScripts(tables);
     this.dependencies = new Dependencies(tables, change);
     this.#schedules = new ScheduleEnds(tables);
   }
@@ -33,7 +36,11 @@ export class Consequences {
   /** `given`: the change is itself a consequence of another one, whose news it adds to. */
   *of(changed: Changed, nowMs: number, given?: News): Script<ChangeResult> {
     const { before, after, change } = changed;
-    const result = { before, after, changed: true };
+    const { note } = change;
+    const result = { before, after, changed: true, ...(note === undefined ? {} : { note }) };
+    if (change.remove !== true && this.events.concerns(changed)) {
+      yield* this.events.changed(changed, nowMs);
+    }
     if (before.extras === null && after.extras === null) {
       return result;
     }

@@ -26,7 +26,9 @@ import type {
   ScheduleStore,
   StepStore,
 } from '../store.js';
+import type { WebhookStore } from '../webhooks.js';
 import { Writer } from '../writer.js';
+import { webhookStore } from './webhook.store.js';
 import { catalogStore } from './catalog.store.js';
 import { CountScripts } from './count.scripts.js';
 import { historyStore } from './history.store.js';
@@ -68,6 +70,7 @@ export class MysqlStore extends ServerStore {
   readonly catalog: CatalogStore;
   readonly steps: StepStore;
   readonly schedules: ScheduleStore;
+  readonly webhooks: WebhookStore;
   /** The poll says it. */
   readonly floorMs = 3000;
   readonly #options: StoreOptions;
@@ -131,7 +134,6 @@ export class MysqlStore extends ServerStore {
     });
     this.history = historyStore(this.#tables, session, work, (batch) => this.#scripts.log(batch));
     this.steps = stepStore(new StepScripts(this.#tables, this.#scripts), session, work);
-    this.catalog = catalogStore(this.#tables, session, aside);
     this.schedules = scheduleStore({
       tables: this.#tables,
       related,
@@ -139,6 +141,10 @@ export class MysqlStore extends ServerStore {
       inserter: () => this.#open().insert.writer,
       aside,
     });
+    const { events } = this.#scripts.consequences;
+    events.shareWith(this.#joinedScripts.consequences.events);
+    this.webhooks = webhookStore(this.#tables, events, session, aside);
+    this.catalog = catalogStore(this.#tables, session, aside, events);
   }
 
   /** How often transactions stood in each other's way and one of them was done again. */

@@ -36,7 +36,9 @@ import type {
   ScheduleStore,
   StepStore,
 } from '../store.js';
+import type { WebhookStore } from '../webhooks.js';
 import { Writer } from '../writer.js';
+import { webhookStore } from './webhook.store.js';
 import { catalogStore } from './catalog.store.js';
 import { CountScripts } from './count.scripts.js';
 import { historyStore } from './history.store.js';
@@ -89,6 +91,7 @@ export class PostgresStore extends ServerStore {
   readonly catalog: CatalogStore;
   readonly steps: StepStore;
   readonly schedules: ScheduleStore;
+  readonly webhooks: WebhookStore;
   /** Notifications say it; while none can come, hints are given without them. */
   readonly floorMs = 5000;
   caveat: string | undefined;
@@ -162,7 +165,6 @@ export class PostgresStore extends ServerStore {
     this.jobs = noting(jobs, front, () => this.clock.estimateMs());
     this.history = historyStore(this.#tables, session, work, (batch) => this.#scripts.log(batch));
     this.steps = stepStore(new StepScripts(this.#tables, this.#scripts), session, work);
-    this.catalog = catalogStore(this.#tables, session, aside);
     this.schedules = scheduleStore({
       tables: this.#tables,
       related,
@@ -171,6 +173,9 @@ export class PostgresStore extends ServerStore {
       aside,
       stored: () => front.doubt(),
     });
+    const { events } = this.#scripts.consequences;
+    this.webhooks = webhookStore(this.#tables, events, session, aside);
+    this.catalog = catalogStore(this.#tables, session, aside, events);
   }
 
   async open(): Promise<void> {

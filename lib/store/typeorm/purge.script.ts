@@ -64,14 +64,20 @@ export function* purge(
   return true;
 }
 
-/** No job that is not final depends on it, nor does it hold its unique key for some more time. */
+/**
+ * No job that is not final depends on it, it does not hold its unique key for some more time, and nobody
+ * is still to be told of it.
+ */
 function isNotNeeded(t: TableNames): string {
   return `(extras IS NULL OR ((extras & ${EXTRA.dependents} = 0 OR NOT EXISTS (
       SELECT 1 FROM ${t.dependencies} AS edge JOIN ${t.rows} AS child ON child.seq = edge.child_seq
       WHERE edge.parent_seq = ${t.jobs}.seq AND child.finished_at_ms IS NULL))
     AND (extras & ${EXTRA.unique} = 0 OR NOT EXISTS (
       SELECT 1 FROM ${t.uniques} AS held
-      WHERE held.job_seq = ${t.jobs}.seq AND held.within_until_ms > ?))))`;
+      WHERE held.job_seq = ${t.jobs}.seq AND held.within_until_ms > ?))
+    AND (extras & ${EXTRA.hook | EXTRA.events} = 0 OR NOT EXISTS (
+      SELECT 1 FROM ${t.deliveries} AS delivery
+      WHERE delivery.job_seq = ${t.jobs}.seq AND delivery.lane IS NOT NULL))))`;
 }
 
 /** Deletes what stands beside the rows of jobs. */
@@ -103,6 +109,8 @@ export function* removeBeside(t: TableNames, seqs: readonly number[]): Script<vo
     yield* query(`DELETE FROM ${table} WHERE job_seq ${t.words.amongNumbers}`, [those]);
   }
   yield* query(`DELETE FROM ${t.extras} WHERE seq ${t.words.amongNumbers}`, [those]);
+  yield* query(`DELETE FROM ${t.deliveries} WHERE job_seq ${t.words.amongNumbers}`, [those]);
+  yield* query(`DELETE FROM ${t.events} WHERE job_seq ${t.words.amongNumbers}`, [those]);
 }
 
 /** Deletes the history of a job that has just been deleted, or notes what is left for {@link sweep}. */

@@ -3,6 +3,7 @@ import { besideOf, CreatedJob } from '../job-of-draft.js';
 import type { Failure, InsertResult, JobDraft, KeyHolder, Refusal } from '../store.js';
 import { insertExtras } from './beside.script.js';
 import { DependencyInserts } from './dependency-inserts.js';
+import type { EventScripts } from './event.scripts.js';
 import { ID_TAKEN, type Inserts } from './inserts.js';
 import type { JobScripts } from './job.scripts.js';
 import type { TableNames } from './table-names.js';
@@ -18,17 +19,20 @@ export class RelatedInserts {
   readonly #inserts: Inserts;
   readonly #dependencies: DependencyInserts;
   readonly #uniques: UniqueInserts;
+  readonly #events: EventScripts;
 
   constructor(
     tables: TableNames,
     inserts: Inserts,
     dependencies: DependencyInserts,
     uniques: UniqueInserts,
+    events: EventScripts,
   ) {
     this.#t = tables;
     this.#inserts = inserts;
     this.#dependencies = dependencies;
     this.#uniques = uniques;
+    this.#events = events;
   }
 
   /** Each draft by itself: one may be refused and the next one stored. */
@@ -114,6 +118,7 @@ export class RelatedInserts {
     yield* this.#uniques.take(keys, created, nowMs);
     yield* this.#uniques.replace(drafts, conflicts, results, nowMs);
     yield* this.#dependencies.store(created, results, nowMs);
+    yield* this.#events.created(created, nowMs);
     return results;
   }
 }
@@ -141,6 +146,7 @@ export function relatedInserts(
     inserts,
     new DependencyInserts(tables, scripts.consequences.dependencies),
     new UniqueInserts(tables, scripts),
+    scripts.consequences.events,
   );
 }
 

@@ -18,6 +18,7 @@ import type {
   Store,
   TransactionRun,
 } from '../store.js';
+import type { WebhookStore } from '../webhooks.js';
 import type { Writer } from '../writer.js';
 import {
   CommitListeners,
@@ -60,6 +61,7 @@ export abstract class ServerStore implements Store {
   abstract readonly catalog: CatalogStore;
   abstract readonly steps: StepStore;
   abstract readonly schedules: ScheduleStore;
+  abstract readonly webhooks: WebhookStore;
   abstract readonly floorMs: number;
   readonly clock = new ServerClock();
   protected readonly host: DataSource;

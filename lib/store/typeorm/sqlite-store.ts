@@ -14,7 +14,9 @@ import type {
   Store,
   TransactionRun,
 } from '../store.js';
+import type { WebhookStore } from '../webhooks.js';
 import { Writer } from '../writer.js';
+import { webhookStore } from './webhook.store.js';
 import { SqliteLimitedClaims } from '../dialects/sqlite/limited-claim.script.js';
 import { SqliteClaimScript } from '../dialects/sqlite/claim.script.js';
 import { Declarations } from '../dialects/sqlite/declarations.js';
@@ -56,6 +58,7 @@ export class SqliteStore implements Store {
   readonly catalog: CatalogStore;
   readonly steps: StepStore;
   readonly schedules: ScheduleStore;
+  readonly webhooks: WebhookStore;
   readonly floorMs = 500;
   readonly clock = new DatabaseClock();
   readonly #host: DataSource;
@@ -121,7 +124,9 @@ export class SqliteStore implements Store {
     });
     this.history = historyStore(this.#tables, session, writer);
     this.steps = stepStore(new StepScripts(this.#tables, this.#scripts), session, writer);
-    const catalog = catalogStore(this.#tables, session, writer);
+    const { events } = this.#scripts.consequences;
+    this.webhooks = webhookStore(this.#tables, events, session, writer);
+    const catalog = catalogStore(this.#tables, session, writer, events);
     this.catalog = {
       ...catalog,
       declare: async (types, groups, scopes) => {

@@ -85,6 +85,10 @@ export interface TableNames {
   readonly scheduleSlots: string;
   readonly scheduleJobs: string;
   readonly uniques: string;
+  readonly events: string;
+  readonly webhooks: string;
+  readonly deliveries: string;
+  readonly keys: string;
   readonly migrations: string;
   readonly words: SqlWords;
   /** The quoted name of an index; unique in the schema, so it carries the prefix too. */
@@ -186,6 +190,10 @@ export function tableNames(
     scheduleSlots: quoted('job_schedule_slots'),
     scheduleJobs: quoted('job_schedule_jobs'),
     uniques: quoted('job_uniques'),
+    events: quoted('job_events'),
+    webhooks: quoted('job_webhooks'),
+    deliveries: quoted('job_deliveries'),
+    keys: quoted('job_keys'),
     migrations: quoted('job_migrations'),
     index: (name) => identifier(named(`ix_${name}`)),
     isOfTenant: words.ofTenant,

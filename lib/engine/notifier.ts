@@ -1,0 +1,17 @@
+import type { Duty } from './loop.js';
+
+/** Who tells others over the network what happens to jobs. */
+export interface Notifier {
+  /** Sends what is on its way; runs where jobs are run. */
+  readonly duty: Duty;
+  /** A URL that a job may have for its status hook. @throws JobsError `invalid_request` */
+  checkedHook(url: unknown, field: string): string;
+  /** The database has been opened. */
+  opened(): Promise<void>;
+  /** Whether anything has to be sent from time to time, so that every hint counts. */
+  isBusy(): boolean;
+  /** Calls this when there may be more to send. */
+  onMore(wake: () => void): void;
+  /** Ends what is under way; what cannot be waited for is sent again by somebody else. */
+  stop(): Promise<void>;
+}

@@ -1,0 +1,70 @@
+import type { JobEntity } from '../entities/job.entity.js';
+import { EXTRA, hasExtra } from '../model/extras.js';
+import type { Store } from '../store/store.js';
+import { hearersOf, type Hearers } from './draft-extras.js';
+import type { EngineLogger } from './engine-options.js';
+import { Loop } from './loop.js';
+import type { Notifier } from './notifier.js';
+
+/** What the engine has to do with those who tell others over the network; nothing where there are none. */
+export class Notifying {
+  readonly hearers: Hearers;
+  /** Sends what is on its way. */
+  readonly loops: readonly Loop[];
+  readonly #store: Store;
+  readonly #notifier: Notifier | undefined;
+  readonly #logger: EngineLogger;
+
+  constructor(
+    notifier: Notifier | undefined,
+    store: Store,
+    { logger, random }: { readonly logger: EngineLogger; readonly random: () => number },
+  ) {
+    this.#notifier = notifier;
+    this.#store = store;
+    this.#logger = logger;
+    this.hearers = hearersOf(store, notifier);
+    this.loops = notifier === undefined ? [] : [new Loop(notifier.duty, logger, random)];
+    notifier?.onMore(this.wake);
+  }
+
+  /** There may be something to send. */
+  readonly wake = (): void => this.loops.forEach((loop) => loop.wake());
+
+  /** Others have written; it is looked for when anything was on its way. */
+  hint(): void {
+    if (this.#notifier?.isBusy() === true) {
+      this.wake();
+    }
+  }
+
+  /** The store is open. */
+  async opened(): Promise<void> {
+    try {
+      await this.#notifier?.opened();
+    } catch (error) {
+      this.#logger.warn(
+        `The webhook endpoints of the options could not be recorded in the database: ${String(error)}`,
+      );
+    }
+  }
+
+  /** Writes down, for those who want to hear it, that jobs run; whoever changes them next does it else. */
+  readonly claimed = (jobs: readonly JobEntity[]): void => {
+    const { webhooks } = this.#store;
+    const heard = jobs.filter(
+      ({ extras, tenantId }) => hasExtra(extras, EXTRA.hook) || webhooks.isHeard(tenantId),
+    );
+    if (heard.length > 0) {
+      webhooks
+        .claimed(heard)
+        .then(this.wake, (error: unknown) =>
+          this.#logger.debug(`That jobs run could not be written down: ${String(error)}`),
+        );
+    }
+  };
+
+  async stop(): Promise<void> {
+    await this.#notifier?.stop();
+  }
+}

@@ -1,0 +1,286 @@
+import { createHash } from 'node:crypto';
+import { JobEventEntity } from '../../entities/job-event.entity.js';
+import type { JobEntity } from '../../entities/job.entity.js';
+import { EXTRA, hasExtra } from '../../model/extras.js';
+import { newId } from '../../model/id.js';
+import type { JobStatus } from '../../model/job-status.js';
+import { query, type Script } from '../dialects/sql.js';
+import type { ChangeNote, Created } from '../store.js';
+import { STATUS_HOOK, type Subscriber } from '../webhooks.js';
+import { readBeside, updateExtras } from './beside.script.js';
+import type { Changed } from './news.js';
+import type { TableNames } from './table-names.js';
+
+/** What stands in the `detail` of an event. */
+export interface EventDetail {
+  readonly from?: JobStatus;
+  readonly message?: string;
+  readonly actor?: string;
+  readonly progress: number;
+  readonly run_id: string | null;
+}
+
+/** Something that happened to a job, as it stood then. */
+interface Happening {
+  readonly job: JobEntity;
+  readonly kind: JobEventEntity['kind'];
+  readonly from: JobStatus | undefined;
+  readonly note: ChangeNote | undefined;
+}
+
+/** Who is told of it. */
+interface Told {
+  readonly target: string;
+  readonly lane: string;
+  readonly url: string | null;
+}
+
+/**
+ * Writes down what happens to jobs, in the transaction in which it happens, and to whom it is to be
+ * told: only what operators and check-ins say, and what somebody wants to hear. Events are numbered
+ * by the job's own sequence, so that one that is written twice is there once.
+ */
+export class EventScripts {
+  readonly #t: TableNames;
+  /** Endpoints that are enabled, as this process last saw them. */
+  #memory: { subscribers: readonly Subscriber[] } = { subscribers: [] };
+
+  constructor(tables: TableNames) {
+    this.#t = tables;
+  }
+
+  get subscribers(): readonly Subscriber[] {
+    return this.#memory.subscribers;
+  }
+
+  set subscribers(subscribers: readonly Subscriber[]) {
+    this.#memory.subscribers = subscribers;
+  }
+
+  /** What is seen for others is seen here. */
+  shareWith(other: EventScripts): void {
+    other.#memory = this.#memory;
+  }
+
+  isHeard(tenantId: string): boolean {
+    return this.subscribers.some((each) => isFor(each, tenantId));
+  }
+
+  /** Whether a change of a job may be an event. */
+  concerns({ before, after, change }: Changed): boolean {
+    return (
+      change.note !== undefined ||
+      hasExtra(after.extras, EXTRA.hook) ||
+      (before.status !== after.status && this.isHeard(after.tenantId))
+    );
+  }
+
+  *changed({ before, after, change: { note } }: Changed, nowMs: number): Script<void> {
+    const happened: Happening[] = [];
+    if (before.status !== after.status) {
+      if (before.status === 'running') {
+        // Whoever has claimed it writes that down a moment later, unless it died in between.
+        happened.push({ job: before, kind: 'status', from: 'waiting', note: undefined });
+      }
+      happened.push({ job: after, kind: 'status', from: before.status, note });
+    } else if (note !== undefined) {
+      happened.push({
+        job: after,
+        kind: note.isCheckIn === true ? 'check_in' : 'action',
+        from: undefined,
+        note,
+      });
+    }
+    if (note?.isCheckIn === true) {
+      const [checkIn, atMs] = [note.message ?? '', after.updatedAtMs];
+      yield* updateExtras(this.#t, after, { check_in: checkIn, check_in_at_ms: atMs });
+      yield* readBeside(this.#t, [after]);
+    }
+    yield* this.#write(happened, nowMs);
+  }
+
+  *created(created: readonly Created[], nowMs: number): Script<void> {
+    const happened = created.map(({ job }): Happening => ({
+      job,
+      kind: 'status',
+      from: 'initializing',
+      note: undefined,
+    }));
+    yield* this.#write(happened, nowMs);
+  }
+
+  /** Jobs as claims have left them. */
+  *claimed(jobs: readonly JobEntity[], nowMs: number): Script<void> {
+    // A claim reads nothing that stands beside a row; the jobs may go on meanwhile.
+    const asClaimed = jobs.map((job) => Object.assign(Object.create(null) as JobEntity, job));
+    yield* readBeside(this.#t, asClaimed);
+    const happened = asClaimed.map((job): Happening => ({
+      job,
+      kind: 'status',
+      from: 'waiting',
+      note: undefined,
+    }));
+    yield* this.#write(happened, nowMs);
+  }
+
+  *read(jobSeq: number, after: number): Script<readonly JobEventEntity[]> {
+    const rows = yield* query(
+      `SELECT job_seq, sequence, job_id, at_ms, kind, status, detail FROM ${this.#t.events}
+       WHERE job_seq = ? AND sequence > ? ORDER BY sequence`,
+      [jobSeq, after],
+    );
+    return rows.map((row) => {
+      const event = new JobEventEntity();
+      event.jobSeq = Number(row[0]);
+      event.sequence = Number(row[1]);
+      event.jobId = String(row[2]);
+      event.atMs = Number(row[3]);
+      event.kind = row[4] as JobEventEntity['kind'];
+      event.status = row[5] as JobStatus;
+      event.detail = String(row[6]);
+      event.job = null;
+      return event;
+    });
+  }
+
+  *#write(happened: readonly Happening[], nowMs: number): Script<void> {
+    const events: (string | number | null)[][] = [];
+    const deliveries: (string | number | null)[][] = [];
+    const unmarked = new Map<number, JobEntity>();
+    for (const each of happened) {
+      const { job, kind, note } = each;
+      const type = kind === 'check_in' ? 'job.check_in' : `job.${job.status}`;
+      const told = kind === 'action' ? [] : this.#toldOf(job, type);
+      if (told.length === 0 && note === undefined) {
+        continue;
+      }
+      const snapshot = told.length === 0 ? null : JSON.stringify(job);
+      const atMs = job.updatedAtMs;
+      const detail = JSON.stringify(detailOf(each));
+      events.push([job.seq, job.sequence, job.id, atMs, kind, job.status, detail, snapshot]);
+      for (const { target, lane, url } of told) {
+        deliveries.push([
+          newId(nowMs),
+          target,
+          lane,
+          nowMs,
+          job.seq,
+          job.sequence,
+          job.id,
+          job.tenantId,
+          type,
+          url,
+        ]);
+      }
+      if (!hasExtra(job.extras, EXTRA.events | EXTRA.hook)) {
+        unmarked.set(job.seq, job);
+      }
+    }
+    yield* this.#insert(events, deliveries, nowMs);
+    yield* this.#mark([...unmarked.values()]);
+  }
+
+  *#insert(
+    events: readonly (readonly (string | number | null)[])[],
+    deliveries: readonly (readonly (string | number | null)[])[],
+    nowMs: number,
+  ): Script<void> {
+    const { words } = this.#t;
+    if (events.length > 0) {
+      const columns = Object.keys(EVENT_COLUMNS).join(', ');
+      yield* query(
+        words.insertNew(
+          `INSERT INTO ${this.#t.events} (${columns})
+           SELECT ${columns} FROM ${words.table('given', EVENT_COLUMNS)}${words.afterSelect}`,
+          'job_seq, sequence',
+        ),
+        [JSON.stringify(events)],
+      );
+    }
+    if (deliveries.length > 0) {
+      const columns = Object.keys(DELIVERY_COLUMNS);
+      // What waits behind an older event of the same job is not due before it: it would be looked at
+      // in vain as long as its receiver is away.
+      const due = `COALESCE((SELECT MAX(older.due_at_ms) FROM ${this.#t.deliveries} AS older
+        WHERE older.job_seq = given.job_seq AND older.target = given.target
+          AND older.lane IS NOT NULL AND older.due_at_ms > given.due_at_ms), given.due_at_ms)`;
+      const values = columns.map((name) => (name === 'due_at_ms' ? due : `given.${name}`));
+      yield* query(
+        words.insertNew(
+          `INSERT INTO ${this.#t.deliveries} (${columns.join(', ')}, status, attempts, created_at_ms, updated_at_ms)
+           SELECT ${values.join(', ')}, 'pending', 0, ${Math.trunc(nowMs)}, ${Math.trunc(nowMs)}
+           FROM ${words.table('given', DELIVERY_COLUMNS)}${words.afterSelect}`,
+          'job_seq, target, sequence',
+        ),
+        [JSON.stringify(deliveries)],
+      );
+    }
+  }
+
+  /** Says on the rows that there are events, which go when they go; and their ends are settled one by one. */
+  *#mark(jobs: readonly JobEntity[]): Script<void> {
+    if (jobs.length > 0) {
+      yield* query(
+        `UPDATE ${this.#t.rows} SET extras = COALESCE(extras, 0) + ${EXTRA.events}
+         WHERE seq ${this.#t.words.amongNumbers} AND (extras IS NULL OR extras & ${EXTRA.events} = 0)`,
+        [JSON.stringify(jobs.map(({ seq }) => seq))],
+      );
+      jobs.forEach((job) => (job.extras = (job.extras ?? 0) | EXTRA.events));
+    }
+  }
+
+  #toldOf(job: JobEntity, type: string): readonly Told[] {
+    const told = this.subscribers
+      .filter((each) => isFor(each, job.tenantId) && (each.events?.has(type) ?? true))
+      .map(({ id }): Told => ({ target: id, lane: id, url: null }));
+    const hook = hasExtra(job.extras, EXTRA.hook) ? (job.beside?.statusHook ?? null) : null;
+    return hook === null
+      ? told
+      : [...told, { target: STATUS_HOOK, lane: laneOfHook(hook), url: hook }];
+  }
+}
+
+const EVENT_COLUMNS = {
+  job_seq: 'number',
+  sequence: 'number',
+  job_id: 'text',
+  at_ms: 'number',
+  kind: 'text',
+  status: 'text',
+  detail: 'text',
+  job: 'text',
+} as const;
+
+const DELIVERY_COLUMNS = {
+  id: 'text',
+  target: 'text',
+  lane: 'text',
+  due_at_ms: 'number',
+  job_seq: 'number',
+  sequence: 'number',
+  job_id: 'text',
+  tenant_id: 'text',
+  event: 'text',
+  url: 'text',
+} as const;
+
+function isFor({ tenantId }: Subscriber, tenant: string): boolean {
+  return tenantId === null || tenantId === tenant;
+}
+
+/** Status hooks of one host wait in one lane, apart from those of others. */
+export function laneOfHook(url: string): string {
+  const host = createHash('sha256').update(new URL(url).host).digest('hex');
+  return `hook-${host.slice(0, 31)}`;
+}
+
+function detailOf({ job, kind, from, note }: Happening): EventDetail {
+  const said = note?.message ?? (kind === 'status' ? (job.details ?? job.error) : null);
+  return {
+    ...(from === undefined ? {} : { from }),
+    ...(said === null ? {} : { message: said }),
+    ...(note?.actor === undefined ? {} : { actor: note.actor }),
+    progress: job.progress,
+    run_id: job.runId,
+  };
+}

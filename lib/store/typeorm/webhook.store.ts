@@ -1,0 +1,114 @@
+import type { JobEntity } from '../../entities/job.entity.js';
+import type { Session } from '../dialects/session.js';
+import { quietly, type Script } from '../dialects/sql.js';
+import type { DeliveryEnd, TakenDelivery, WebhookStore } from '../webhooks.js';
+import type { BatchKind } from '../write-batch.js';
+import type { Writer } from '../writer.js';
+import { DeliveryScripts } from './delivery.scripts.js';
+import type { EventScripts } from './event.scripts.js';
+import { readsOf } from './reads.js';
+import type { TableNames } from './table-names.js';
+import { WebhookScripts } from './webhook.scripts.js';
+
+/** Tests of endpoints are shown for so long. */
+const TESTS_KEPT_MS = 7 * 86_400_000;
+
+interface Taking {
+  readonly wanted: Parameters<WebhookStore['take']>[0];
+  readonly holder: string;
+  readonly leaseMs: number;
+}
+
+interface Settling {
+  readonly end: DeliveryEnd;
+  readonly holder: string;
+}
+
+/** Builds the part of the store for events, endpoints and deliveries. */
+export function webhookStore(
+  tables: TableNames,
+  events: EventScripts,
+  session: () => Session,
+  writer: () => Writer,
+): WebhookStore {
+  const endpoints = new WebhookScripts(tables);
+  const deliveries = new DeliveryScripts(tables);
+  const claimedKind: BatchKind<readonly JobEntity[], undefined> = {
+    name: 'claimed events',
+    rank: 25,
+    maxItems: 20,
+    isQuiet: true,
+    *script(claims, now) {
+      yield* events.claimed(claims.flat(), now);
+      return claims.map(() => undefined);
+    },
+  };
+  const takeKind: BatchKind<Taking, readonly TakenDelivery[]> = {
+    name: 'take deliveries',
+    rank: 92,
+    maxItems: 1,
+    isQuiet: true,
+    *script(items, now) {
+      const taken = [];
+      for (const { wanted, holder, leaseMs } of items) {
+        taken.push(yield* deliveries.take(wanted, holder, leaseMs, now));
+      }
+      return taken;
+    },
+  };
+  const settleKind: BatchKind<Settling, undefined> = {
+    name: 'settle deliveries',
+    rank: 60,
+    maxItems: 200,
+    isQuiet: true,
+    *script(items, now) {
+      for (const [holder, ends] of byHolder(items)) {
+        yield* deliveries.settle(ends, holder, now);
+      }
+      return items.map(() => undefined);
+    },
+  };
+  const read = readsOf(session);
+  const write = <T>(script: (nowMs: number) => Script<T>): Promise<T> =>
+    Promise.resolve().then(() => writer().write(script, 'caller'));
+  const engineWrite = <T>(script: (nowMs: number) => Script<T>): Promise<T> =>
+    Promise.resolve().then(() => writer().write(quietly(script), 'engine'));
+  return {
+    isHeard: (tenantId) => events.isHeard(tenantId),
+    claimed: async (jobs) => writer().add(claimedKind, jobs, 'engine'),
+    events: (jobSeq, after) => read(() => events.read(jobSeq, after)),
+    list: (tenantId) => read(() => endpoints.list(tenantId)),
+    find: (id) => read(() => endpoints.find(id)),
+    save: (endpoint) => write((now) => endpoints.save(endpoint, now)),
+    declare: (given) => engineWrite((now) => endpoints.declare(given, now)),
+    async remove(id) {
+      await write(() => endpoints.remove(id));
+      while (await engineWrite(() => deliveries.removeOf(id))) {
+        // In slices, so that nobody waits for long.
+      }
+    },
+    disable: (id, reason) =>
+      Promise.resolve().then(() =>
+        writer().write((now) => endpoints.disable(id, reason, now), 'engine'),
+      ),
+    dropHook: (jobSeq, answer) => engineWrite((now) => deliveries.dropHook(jobSeq, answer, now)),
+    park: (target, isParked) => engineWrite(() => deliveries.park(target, isParked)),
+    lanes: () => read(() => deliveries.lanes()),
+    take: async (wanted, holder, leaseMs) =>
+      writer().add(takeKind, { wanted, holder, leaseMs }, 'engine'),
+    settle: async (end, holder) => writer().add(settleKind, { end, holder }, 'engine'),
+    deliveries: (request) => read(() => deliveries.list(request)),
+    delivery: (id) => read(() => deliveries.find(id)),
+    record: (delivery) => write((now) => deliveries.record(delivery, TESTS_KEPT_MS, now)),
+    redeliver: (id) => write((now) => deliveries.redeliver(id, now)),
+    key: (name, made) => engineWrite(() => endpoints.key(name, made)),
+  };
+}
+
+function byHolder(items: readonly Settling[]): ReadonlyMap<string, readonly DeliveryEnd[]> {
+  const groups = new Map<string, DeliveryEnd[]>();
+  for (const { end, holder } of items) {
+    groups.set(holder, [...(groups.get(holder) ?? []), end]);
+  }
+  return groups;
+}

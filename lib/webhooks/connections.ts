@@ -1,0 +1,137 @@
+import { lookup as systemLookup } from 'node:dns/promises';
+import * as http from 'node:http';
+import * as https from 'node:https';
+import { isIP, type LookupFunction, type Socket } from 'node:net';
+import { type AddressRules, unbracketed } from './address-rules.js';
+import { PORTS, portOf } from './url-rules.js';
+
+const CONNECT_MS = 5000;
+/** An unused connection is kept so long: less than what receivers' servers allow. */
+const IDLE_MS = 4000;
+/** Unused connections that are kept, of one receiver and of all. */
+const IDLE_OF_ONE = 64;
+
+/** An answer of the name service. */
+export interface Resolved {
+  readonly address: string;
+  readonly family: number;
+}
+
+/** Looks a name up: all of its addresses. */
+export type Resolve = (host: string) => Promise<readonly Resolved[]>;
+
+/** A request may not go where it would. */
+export class RefusedAddress extends Error {
+  override readonly name: string = 'RefusedAddress';
+}
+
+/**
+ * Connections to receivers. Each address is judged where it is connected to: a name that led to the
+ * public internet when it was stored, or a moment ago, may lead into the host's own network now.
+ * There is no proxy of the environment, no cookie and no credential of the host.
+ */
+export class Connections {
+  readonly #rules: AddressRules;
+  readonly #resolve: Resolve;
+  readonly #http: http.Agent;
+  readonly #https: https.Agent;
+
+  constructor(rules: AddressRules, resolve: Resolve = systemResolve) {
+    this.#rules = rules;
+    this.#resolve = resolve;
+    const options = { keepAlive: true, maxFreeSockets: IDLE_OF_ONE, timeout: IDLE_MS };
+    this.#http = new http.Agent(options);
+    this.#https = new https.Agent(options);
+  }
+
+  /**
+   * A request that has not been written yet; nothing of it leaves before the address was judged.
+   * @throws RefusedAddress
+   */
+  request(url: URL, options: https.RequestOptions): http.ClientRequest {
+    const host = unbracketed(url.hostname);
+    // Nobody looks a literal address up, so the lookup below does not see it.
+    if (isIP(host) !== 0) {
+      this.#judge(host, url);
+    }
+    const full: https.RequestOptions = {
+      ...options,
+      lookup: this.#lookupFor(url),
+      agent: url.protocol === 'https:' ? this.#https : this.#http,
+    };
+    const request = url.protocol === 'https:' ? https.request(url, full) : http.request(url, full);
+    request.once('socket', (socket) => this.#watch(socket, url, request));
+    return request;
+  }
+
+  close(): void {
+    this.#http.destroy();
+    this.#https.destroy();
+  }
+
+  /** Looked up anew for every connection, whatever its time to live was; one bad answer spoils all. */
+  #lookupFor(url: URL): LookupFunction {
+    return (host, options, answer) => {
+      this.#resolve(host).then(
+        (found) => {
+          try {
+            if (found.length === 0) {
+              throw new RefusedAddress(`${host} has no address`);
+            }
+            found.forEach(({ address }) => this.#judge(address, url));
+          } catch (error) {
+            answer(error as Error, '', 0);
+            return;
+          }
+          const [first] = found;
+          if (options.all === true) {
+            answer(
+              null,
+              found.map(({ address, family }) => ({ address, family })),
+            );
+          } else {
+            answer(null, first?.address ?? '', first?.family);
+          }
+        },
+        (error: unknown) => answer(error as Error, '', 0),
+      );
+    };
+  }
+
+  /** Once more where it is connected, before the request is written; and no wait for ever. */
+  #watch(socket: Socket, url: URL, request: http.ClientRequest): void {
+    if (!socket.connecting) {
+      return;
+    }
+    const isSecure = url.protocol === 'https:';
+    const timer = setTimeout(
+      () => request.destroy(new Error(`no connection within ${CONNECT_MS / 1000} s`)),
+      CONNECT_MS,
+    );
+    socket.prependOnceListener('connect', () => {
+      try {
+        this.#judge(socket.remoteAddress ?? '', url);
+      } catch (error) {
+        socket.destroy(error as Error);
+      }
+    });
+    socket.once(isSecure ? 'secureConnect' : 'connect', () => clearTimeout(timer));
+    socket.once('close', () => clearTimeout(timer));
+  }
+
+  #judge(address: string, url: URL): void {
+    if (this.#rules.isException(address)) {
+      return;
+    }
+    if (!this.#rules.isAllowed(address)) {
+      throw new RefusedAddress(`${url.hostname} leads to an address that is not allowed`);
+    }
+    if (!PORTS.has(portOf(url))) {
+      throw new RefusedAddress(`port ${portOf(url)} is not allowed`);
+    }
+  }
+}
+
+async function systemResolve(host: string): Promise<readonly Resolved[]> {
+  return systemLookup(host, { all: true });
+}

@@ -1,0 +1,251 @@
+import { STATUS_HOOK, type TakenDelivery, type WebhookStore } from '../store/webhooks.js';
+import { bodyOf } from './event-body.js';
+import { waitAfter } from './retry-schedule.js';
+import type { Answer, Sender } from './sender.js';
+
+/** Requests under way at once: to one receiver, and in all. */
+const MOST_OF_ONE = 32;
+const MOST = 256;
+/** Longer than any request lasts: after it somebody else sends what a dead process held. */
+const LEASE_MS = 30_000;
+/** Looks for what others have stored. */
+const LOOK_MS = 1000;
+const STOP_MS = 2000;
+
+/** What a deliverer is made of. */
+export interface DelivererParts {
+  readonly store: WebhookStore;
+  readonly sender: Sender;
+  readonly holder: string;
+  readonly retryMs: readonly number[];
+  readonly hideAnswers: boolean;
+  readonly random: () => number;
+  /** The database's time. */
+  nowMs(): number;
+  /** Whether this process can sign for a lane: others may have other options. */
+  readonly serves: (lane: string) => boolean;
+  /** The secrets that sign for a receiver now; undefined where they cannot be read. */
+  secretsOf(taken: TakenDelivery): Promise<readonly string[] | undefined>;
+  /** This process looks at once who hears what. */
+  refresh(): Promise<void>;
+  readonly warn: (text: string) => void;
+}
+
+/**
+ * Sends what is on its way. Receivers wait in lanes: each has so many requests under way and no
+ * more, so that one that does not answer holds up nobody but itself. Of a job and a receiver one
+ * event is sent at a time, the oldest that is not over; the database sees to that, for all processes.
+ */
+export class Deliverer {
+  readonly #parts: DelivererParts;
+  readonly #underWay = new Map<string, number>();
+  readonly #sent = new Set<Promise<void>>();
+  #total = 0;
+  #isStopped = false;
+  #wake: () => void = () => undefined;
+  /** Whether there was anything on its way at the last look. */
+  hasLanes = false;
+
+  constructor(parts: DelivererParts) {
+    this.#parts = parts;
+  }
+
+  onMore(wake: () => void): void {
+    this.#wake = wake;
+  }
+
+  /** Sends what is due and has room; in how many milliseconds there may be more. */
+  async runOnce(): Promise<number | undefined> {
+    const { store, serves } = this.#parts;
+    if (this.#isStopped || this.#total >= MOST) {
+      return undefined;
+    }
+    const lanes = (await store.lanes()).filter(({ lane }) => serves(lane));
+    this.hasLanes = lanes.length > 0;
+    const nowMs = this.#parts.nowMs();
+    let room = MOST - this.#total;
+    const wanted = [];
+    for (const { lane, dueAtMs } of shuffled(lanes, this.#parts.random)) {
+      const most = Math.min(MOST_OF_ONE - (this.#underWay.get(lane) ?? 0), room);
+      if (dueAtMs <= nowMs && most > 0) {
+        wanted.push({ lane, most });
+        room -= most;
+      }
+    }
+    const taken = wanted.length === 0 ? [] : await store.take(wanted, this.#parts.holder, LEASE_MS);
+    for (const each of taken) {
+      this.#send(each);
+    }
+    if (taken.length > 0) {
+      return 0;
+    }
+    const later = lanes.filter(({ dueAtMs }) => dueAtMs > nowMs);
+    return Math.min(LOOK_MS, ...later.map(({ dueAtMs }) => Math.max(1, dueAtMs - nowMs)));
+  }
+
+  /** Waits a little for what is under way; the rest is sent again when its lease is over. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, STOP_MS);
+    });
+    await Promise.race([Promise.all(this.#sent), patience]);
+    clearTimeout(timer);
+  }
+
+  #send(taken: TakenDelivery): void {
+    const { lane } = taken;
+    this.#total += 1;
+    this.#underWay.set(lane, (this.#underWay.get(lane) ?? 0) + 1);
+    const sent = this.#deliver(taken)
+      .catch((error: unknown) =>
+        this.#parts.warn(
+          `Delivery ${taken.id} could not be settled and is sent again: ${String(error)}`,
+        ),
+      )
+      .finally(() => {
+        this.#sent.delete(sent);
+        this.#total -= 1;
+        const left = (this.#underWay.get(lane) ?? 1) - 1;
+        if (left === 0) {
+          this.#underWay.delete(lane);
+        } else {
+          this.#underWay.set(lane, left);
+        }
+        // Fewer and larger takes: a lane that is still half full waits.
+        if (!this.#isStopped && left <= MOST_OF_ONE / 2) {
+          this.#wake();
+        }
+      });
+    this.#sent.add(sent);
+  }
+
+  async #deliver(taken: TakenDelivery): Promise<void> {
+    const { url, happened, event } = taken;
+    const secrets = await this.#parts.secretsOf(taken);
+    if (url === null || happened === undefined) {
+      await this.#settle(
+        taken,
+        gone(url === null ? 'its endpoint was deleted' : 'its job was deleted'),
+      );
+      return;
+    }
+    if (secrets === undefined || secrets.length === 0) {
+      this.#parts.warn(
+        `The secret of webhook endpoint ${taken.target} cannot be read with this process's webhooks.encryptionKey: give it a new one, or the key back.`,
+      );
+      await this.#settle(taken, { ...gone('its secret cannot be read'), isLast: false });
+      return;
+    }
+    const answer = await this.#parts.sender.send({
+      id: taken.id,
+      url,
+      body: bodyOf(event, happened),
+      secrets,
+      timestampSec: Math.floor(this.#parts.nowMs() / 1000),
+    });
+    if (!answer.isAcknowledged && this.#isStopped && answer.status === undefined) {
+      return; // Broken off by the stop of this process: nobody's fault.
+    }
+    await this.#settle(taken, { answer, isLast: answer.status === 410 });
+  }
+
+  async #settle(
+    taken: TakenDelivery,
+    { answer, isLast }: { readonly answer: Answer; readonly isLast: boolean },
+  ): Promise<void> {
+    const { store, retryMs, random, holder, hideAnswers } = this.#parts;
+    const text = answerText(answer, hideAnswers);
+    const { askedMs, isAcknowledged } = answer;
+    const againInMs =
+      isAcknowledged || isLast
+        ? undefined
+        : waitAfter(taken.attempts, retryMs, { askedMs, random });
+    const status = isAcknowledged ? 'delivered' : againInMs === undefined ? 'failed' : 'pending';
+    const { id, jobSeq, target } = taken;
+    const isOver = status === 'failed' && taken.url !== null && taken.happened !== undefined;
+    if (isOver && target !== STATUS_HOOK) {
+      // First of all: what comes after it is not to be sent.
+      await this.#disable(taken, answer);
+    }
+    if (isOver && target === STATUS_HOOK) {
+      await this.#dropHook(taken, answer, text);
+      return;
+    }
+    await store.settle(
+      { id, jobSeq, target, status, againInMs: againInMs ?? 0, answer: text },
+      holder,
+    );
+    while (isOver && (await store.park(target, true))) {
+      // In slices, so that nobody waits for long.
+    }
+  }
+
+  async #disable(taken: TakenDelivery, answer: Answer): Promise<void> {
+    const { store, warn } = this.#parts;
+    const why = endOf(taken, answer);
+    const disabled = await store.disable(taken.target, why);
+    if (disabled !== undefined) {
+      warn(
+        `Webhook endpoint ${taken.target} (${hostOf(disabled.url)}) was disabled: ${why}. Mend the receiver, then enable it (PUT /webhooks/${taken.target} with {"enabled": true}): what has waited is sent then.`,
+      );
+      await this.#parts.refresh();
+    }
+  }
+
+  async #dropHook(taken: TakenDelivery, answer: Answer, text: string): Promise<void> {
+    await this.#parts.store.dropHook(taken.jobSeq, text);
+    this.#parts.warn(
+      `The status hook of job ${taken.happened?.jobId ?? '?'} is told nothing any more: ${endOf(taken, answer)}.`,
+    );
+  }
+}
+
+/** Why a receiver is sent nothing any more. */
+function endOf({ attempts }: TakenDelivery, answer: Answer): string {
+  return answer.status === 410
+    ? 'it answered 410 (gone)'
+    : `a delivery failed ${attempts} times, the last time because ${reasonOf(answer)}`;
+}
+
+/** What a try without a request ends with. */
+function gone(why: string): { readonly answer: Answer; readonly isLast: boolean } {
+  return {
+    answer: {
+      isAcknowledged: false,
+      status: undefined,
+      durationMs: 0,
+      text: undefined,
+      error: why,
+      askedMs: undefined,
+    },
+    isLast: true,
+  };
+}
+
+/** What is kept of an answer, as JSON text. */
+export function answerText(answer: Answer, isHidden: boolean): string {
+  return JSON.stringify({
+    status: answer.status ?? null,
+    duration_ms: answer.durationMs,
+    text: isHidden ? null : (answer.text ?? null),
+    error: answer.error ?? null,
+  });
+}
+
+function reasonOf({ status, error }: Answer): string {
+  return status === undefined ? (error ?? 'nobody answered') : `it answered ${status}`;
+}
+
+function hostOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).host : 'no URL';
+}
+
+/** So that where there are more lanes than room each has its turn. */
+function shuffled<T>(items: readonly T[], random: () => number): T[] {
+  return items
+    .map((item) => ({ item, place: random() }))
+    .toSorted((a, b) => a.place - b.place)
+    .map(({ item }) => item);
+}

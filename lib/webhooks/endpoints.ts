@@ -1,0 +1,305 @@
+import type { JobDeliveryEntity } from '../entities/job-delivery.entity.js';
+import { JobDeliveryEntity as Delivery } from '../entities/job-delivery.entity.js';
+import { JobWebhookEntity } from '../entities/job-webhook.entity.js';
+import { JobsError, notFound } from '../model/errors.js';
+import { newId } from '../model/id.js';
+import { NIL_TENANT } from '../model/tenant.js';
+import {
+  WEBHOOK_EVENTS,
+  type Webhook,
+  type WebhookAnswer,
+  type WebhookDelivery,
+  type WebhookEvent,
+  type WebhookInput,
+  type WebhookPatch,
+  type WebhookWithSecret,
+} from '../model/webhook.js';
+import { STATUS_HOOK, type WebhookStore } from '../store/webhooks.js';
+import { answerText } from './deliverer.js';
+import type { SecretBox } from './secret-box.js';
+import type { Sender } from './sender.js';
+import { checkedSecret, newSecret } from './signing.js';
+import { checkedUrl, type UrlRules } from './url-rules.js';
+
+/** What the administration of endpoints is made of. */
+export interface EndpointsParts {
+  readonly store: WebhookStore;
+  readonly rules: UrlRules;
+  readonly box: SecretBox;
+  readonly sender: Sender;
+  readonly overlapMs: number;
+  readonly hideAnswers: boolean;
+  nowMs(): number;
+  /** The secrets that sign for an endpoint now. */
+  secretsOf(endpoint: JobWebhookEntity): Promise<readonly string[] | undefined>;
+  /** This process looks at once who hears what. */
+  refresh(): Promise<void>;
+  /** There may be more to send. */
+  wake(): void;
+}
+
+/** Endpoints: making, changing, testing them, and what was delivered to them. */
+export class Endpoints {
+  readonly #parts: EndpointsParts;
+
+  constructor(parts: EndpointsParts) {
+    this.#parts = parts;
+  }
+
+  /** Of a tenant; without one all, those of the options too. */
+  async list(tenantId: string | undefined): Promise<readonly Webhook[]> {
+    return (await this.#parts.store.list(tenantId)).map(webhookOf);
+  }
+
+  async get(id: string, tenantId: string | undefined): Promise<Webhook> {
+    return webhookOf(await this.#find(id, tenantId));
+  }
+
+  async create(input: WebhookInput, tenantId: string = NIL_TENANT): Promise<WebhookWithSecret> {
+    const { rules, box, store } = this.#parts;
+    const made = input.secret === undefined ? newSecret() : undefined;
+    const secret = made ?? checkedSecret(input.secret, 'secret');
+    const endpoint = new JobWebhookEntity();
+    endpoint.id = newId();
+    endpoint.tenantId = tenantId;
+    endpoint.url = checkedUrl(input.url, 'url', rules).href;
+    endpoint.events = eventsText(input.events ?? null);
+    endpoint.secrets = await box.seal([{ secret, untilMs: null }]);
+    endpoint.isDeclared = 0;
+    endpoint.isEnabled = 1;
+    endpoint.disabledAtMs = null;
+    endpoint.disabledReason = null;
+    const stored = await store.save(endpoint);
+    await this.#parts.refresh();
+    return { ...webhookOf(stored), ...(made === undefined ? {} : { secret: made }) };
+  }
+
+  async update(
+    id: string,
+    patch: WebhookPatch,
+    tenantId: string | undefined,
+  ): Promise<WebhookWithSecret> {
+    const { rules, store } = this.#parts;
+    const endpoint = await this.#find(id, tenantId);
+    if (
+      endpoint.isDeclared === 1 &&
+      (patch.url !== undefined || patch.events !== undefined || patch.rotateSecret !== undefined)
+    ) {
+      throw declared(id);
+    }
+    if (patch.url !== undefined) {
+      endpoint.url = checkedUrl(patch.url, 'url', rules).href;
+    }
+    if (patch.events !== undefined) {
+      endpoint.events = eventsText(patch.events);
+    }
+    const secret =
+      patch.rotateSecret === undefined
+        ? undefined
+        : await this.#rotate(endpoint, patch.rotateSecret);
+    const wasEnabled = endpoint.isEnabled === 1;
+    if (patch.isEnabled !== undefined && patch.isEnabled !== wasEnabled) {
+      endpoint.isEnabled = patch.isEnabled ? 1 : 0;
+      endpoint.disabledAtMs = null;
+      endpoint.disabledReason = patch.isEnabled ? null : 'disabled on request';
+    }
+    const stored = await store.save(endpoint);
+    await this.#parts.refresh();
+    if (wasEnabled !== (stored.isEnabled === 1)) {
+      while (await store.park(id, wasEnabled)) {
+        // In slices, so that nobody waits for long.
+      }
+      this.#parts.wake();
+    }
+    return { ...webhookOf(stored), ...(secret === undefined ? {} : { secret }) };
+  }
+
+  async delete(id: string, tenantId: string | undefined): Promise<void> {
+    const endpoint = await this.#find(id, tenantId);
+    if (endpoint.isDeclared === 1) {
+      throw declared(id);
+    }
+    await this.#parts.store.remove(id);
+    await this.#parts.refresh();
+  }
+
+  /** Sends a `webhook.test` at once, and once; says what came back. */
+  async test(id: string, tenantId: string | undefined): Promise<WebhookDelivery> {
+    const { store, sender, hideAnswers } = this.#parts;
+    const endpoint = await this.#find(id, tenantId);
+    const secrets = await this.#parts.secretsOf(endpoint);
+    if (secrets === undefined || secrets.length === 0) {
+      throw new JobsError(
+        'try_later',
+        `This process cannot sign for webhook "${id}": its secret is in the options of others, or was encrypted with another key.`,
+        { retryAfterSec: 60 },
+      );
+    }
+    const delivery = new Delivery();
+    delivery.id = newId();
+    delivery.target = id;
+    delivery.tenantId = endpoint.tenantId ?? NIL_TENANT;
+    delivery.event = 'webhook.test';
+    const nowMs = this.#parts.nowMs();
+    const answer = await sender.send({
+      id: delivery.id,
+      url: endpoint.url,
+      body: JSON.stringify({
+        type: delivery.event,
+        timestamp: new Date(nowMs).toISOString(),
+        data: { webhook_id: id },
+      }),
+      secrets,
+      timestampSec: Math.floor(nowMs / 1000),
+    });
+    delivery.status = answer.isAcknowledged ? 'delivered' : 'failed';
+    delivery.attempts = 1;
+    delivery.answer = answerText(answer, hideAnswers);
+    return deliveryOf(await store.record(delivery));
+  }
+
+  async deliveries(
+    id: string,
+    tenantId: string | undefined,
+    query: {
+      readonly status: WebhookDelivery['status'] | undefined;
+      readonly limit: number;
+      readonly before: string | undefined;
+    },
+  ): Promise<readonly WebhookDelivery[]> {
+    await this.#find(id, tenantId);
+    return (await this.#parts.store.deliveries({ ...query, target: id })).map(deliveryOf);
+  }
+
+  /** Sends a delivery that is over once more, with the same id. */
+  async redeliver(id: string, tenantId: string | undefined): Promise<WebhookDelivery> {
+    const { store } = this.#parts;
+    const found = await store.delivery(id);
+    if (found === undefined || (tenantId !== undefined && found.tenantId !== tenantId)) {
+      throw notFound('delivery', id);
+    }
+    if (found.target !== STATUS_HOOK) {
+      // One of a tenant's jobs to an endpoint of the options is not the tenant's to repeat.
+      const endpoint = await this.#find(found.target, tenantId);
+      if (endpoint.isEnabled !== 1) {
+        throw new JobsError(
+          'illegal_transition',
+          `Webhook "${endpoint.id}" is disabled, so nothing is sent to it: enable it first.`,
+        );
+      }
+    }
+    const sent = await store.redeliver(id);
+    if (sent === undefined) {
+      throw new JobsError(
+        'illegal_transition',
+        found.jobSeq === 0
+          ? `Delivery ${id} was a test: test the endpoint again.`
+          : `Delivery ${id} is pending: it is sent again by itself.`,
+      );
+    }
+    this.#parts.wake();
+    return deliveryOf(sent);
+  }
+
+  /** The secret that was made, if any. */
+  async #rotate(endpoint: JobWebhookEntity, wanted: true | string): Promise<string | undefined> {
+    const { box, overlapMs } = this.#parts;
+    const made = wanted === true ? newSecret() : undefined;
+    const secret = made ?? checkedSecret(wanted, 'secret');
+    const nowMs = this.#parts.nowMs();
+    const kept = endpoint.secrets === null ? [] : ((await box.open(endpoint.secrets)) ?? []);
+    endpoint.secrets = await box.seal([
+      { secret, untilMs: null },
+      ...kept
+        .filter((each) => each.secret !== secret && (each.untilMs ?? Infinity) > nowMs)
+        .map((each) => ({ ...each, untilMs: each.untilMs ?? nowMs + overlapMs })),
+    ]);
+    return made;
+  }
+
+  async #find(id: string, tenantId: string | undefined): Promise<JobWebhookEntity> {
+    const endpoint = await this.#parts.store.find(id);
+    if (endpoint === undefined || (tenantId !== undefined && endpoint.tenantId !== tenantId)) {
+      throw notFound('webhook', id);
+    }
+    return endpoint;
+  }
+}
+
+/** Types of events as they are stored. @throws JobsError `invalid_request` */
+export function eventsText(
+  events: unknown,
+  code: 'invalid_request' | 'invalid_options' = 'invalid_request',
+  field = 'events',
+): string | null {
+  if (events === null) {
+    return null;
+  }
+  const known: readonly unknown[] = WEBHOOK_EVENTS;
+  if (
+    !Array.isArray(events) ||
+    events.length === 0 ||
+    !events.every((each) => known.includes(each))
+  ) {
+    const message = `must be some of ${WEBHOOK_EVENTS.join(', ')}; leave it out for all`;
+    throw new JobsError(code, `${field} ${message}.`, { errors: [{ field, message }] });
+  }
+  return JSON.stringify([...new Set(events as WebhookEvent[])]);
+}
+
+function declared(id: string): JobsError {
+  return new JobsError(
+    'forbidden',
+    `Webhook "${id}" is declared in the option webhooks.endpoints: change it there. Here it can be tested, enabled and disabled.`,
+  );
+}
+
+function webhookOf(stored: JobWebhookEntity): Webhook {
+  return {
+    id: stored.id,
+    tenantId: stored.tenantId,
+    url: stored.url,
+    events: stored.events === null ? null : (JSON.parse(stored.events) as WebhookEvent[]),
+    isEnabled: stored.isEnabled === 1,
+    disabledAt: stored.disabledAtMs === null ? null : new Date(stored.disabledAtMs),
+    disabledReason: stored.disabledReason,
+    isDeclared: stored.isDeclared === 1,
+    createdAt: new Date(stored.createdAtMs),
+    updatedAt: new Date(stored.updatedAtMs),
+  };
+}
+
+function deliveryOf(stored: JobDeliveryEntity): WebhookDelivery {
+  return {
+    id: stored.id,
+    webhookId: stored.target === STATUS_HOOK ? null : stored.target,
+    jobId: stored.jobId ?? null,
+    sequence: stored.sequence,
+    event: stored.event,
+    status: stored.status,
+    attempts: stored.attempts,
+    nextAttemptAt:
+      stored.status !== 'pending' || stored.dueAtMs === null ? null : new Date(stored.dueAtMs),
+    createdAt: new Date(stored.createdAtMs),
+    updatedAt: new Date(stored.updatedAtMs),
+    answer: answerOf(stored.answer ?? null),
+  };
+}
+
+function answerOf(text: string | null): WebhookAnswer | null {
+  if (text === null) {
+    return null;
+  }
+  const answer = JSON.parse(text) as {
+    status: number | null;
+    duration_ms: number;
+    text: string | null;
+    error: string | null;
+  };
+  return {
+    status: answer.status,
+    durationMs: answer.duration_ms,
+    text: answer.text,
+    error: answer.error,
+  };
+}

@@ -1,0 +1,28 @@
+import type { WebhookEvent } from '../model/webhook.js';
+
+/** An endpoint that the options declare. */
+export interface DeclaredEndpoint {
+  /** The same on every process with the same URL. */
+  readonly id: string;
+  readonly url: string;
+  readonly events: readonly WebhookEvent[] | null;
+  /** The newest first. */
+  readonly secrets: readonly string[];
+}
+
+/** The options of webhooks with every value present. */
+export interface ResolvedWebhooks {
+  /** Undefined where the options say nothing: then those that others declare are left alone. */
+  readonly endpoints: readonly DeclaredEndpoint[] | undefined;
+  /** Of status hooks, the newest first; none: there are no status hooks. */
+  readonly secrets: readonly string[];
+  readonly encryptionKey: string | (() => string | Promise<string>) | undefined;
+  readonly overlapMs: number;
+  readonly allowHttp: boolean;
+  readonly allowAddresses: readonly string[];
+  readonly retryMs: readonly number[];
+  readonly hideAnswers: boolean;
+}
+
+/** How the ids of endpoints of the options begin; no other id does. */
+export const DECLARED_PREFIX = '00000000-';

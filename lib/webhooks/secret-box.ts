@@ -1,0 +1,89 @@
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { JobsError } from '../model/errors.js';
+
+const VERSION = 'v1';
+const IV_BYTES = 12;
+const TAG_BYTES = 16;
+
+/** A secret, and until when it signs; the newest signs without an end. */
+export interface KeptSecret {
+  readonly secret: string;
+  /** Unix milliseconds of the database. */
+  readonly untilMs: number | null;
+}
+
+/** Where keys come from, the one that is used for what is stored now first. */
+export type KeySource = () => Promise<readonly string[]>;
+
+/** Encrypts the secrets of endpoints for the database, with AES-256-GCM. */
+export class SecretBox {
+  readonly #source: KeySource;
+  #keys: Promise<readonly Buffer[]> | undefined;
+  readonly #opened = new Map<string, readonly KeptSecret[]>();
+
+  constructor(source: KeySource) {
+    this.#source = source;
+  }
+
+  async seal(secrets: readonly KeptSecret[]): Promise<string> {
+    const [key] = await this.#loaded();
+    if (key === undefined) {
+      throw new JobsError('internal_error', 'There is no key to encrypt secrets of webhooks with.');
+    }
+    const iv = randomBytes(IV_BYTES);
+    const cipher = createCipheriv('aes-256-gcm', key, iv);
+    const sealed = Buffer.concat([cipher.update(JSON.stringify(secrets), 'utf8'), cipher.final()]);
+    return `${VERSION}:${Buffer.concat([iv, cipher.getAuthTag(), sealed]).toString('base64')}`;
+  }
+
+  /** Undefined where no key fits: the host has changed its key. */
+  async open(text: string): Promise<readonly KeptSecret[] | undefined> {
+    const known = this.#opened.get(text);
+    if (known !== undefined) {
+      return known;
+    }
+    for (const key of await this.#loaded()) {
+      const secrets = openWith(key, text);
+      if (secrets !== undefined) {
+        if (this.#opened.size >= MOST_REMEMBERED) {
+          this.#opened.clear();
+        }
+        this.#opened.set(text, secrets);
+        return secrets;
+      }
+    }
+    return undefined;
+  }
+
+  #loaded(): Promise<readonly Buffer[]> {
+    this.#keys ??= this.#source().then(
+      (keys) => keys.map(derived),
+      (error: unknown) => {
+        this.#keys = undefined;
+        throw error;
+      },
+    );
+    return this.#keys;
+  }
+}
+
+const MOST_REMEMBERED = 1000;
+
+function derived(key: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', key, '', 'nestjs-jobs webhook secrets', 32));
+}
+
+function openWith(key: Buffer, text: string): readonly KeptSecret[] | undefined {
+  const bytes = Buffer.from(text.slice(VERSION.length + 1), 'base64');
+  const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES));
+  decipher.setAuthTag(bytes.subarray(IV_BYTES, IV_BYTES + TAG_BYTES));
+  try {
+    const opened = Buffer.concat([
+      decipher.update(bytes.subarray(IV_BYTES + TAG_BYTES)),
+      decipher.final(),
+    ]);
+    return JSON.parse(opened.toString('utf8')) as readonly KeptSecret[];
+  } catch {
+    return undefined; // Sealed with another key.
+  }
+}

@@ -1,0 +1,168 @@
+import type { Duty } from '../engine/loop.js';
+import type { Notifier } from '../engine/notifier.js';
+import type { JobWebhookEntity } from '../entities/job-webhook.entity.js';
+import { JobsError } from '../model/errors.js';
+import { newId } from '../model/id.js';
+import { STATUS_HOOK, type TakenDelivery, type WebhookStore } from '../store/webhooks.js';
+import { AddressRules } from './address-rules.js';
+import { Deliverer } from './deliverer.js';
+import { Endpoints } from './endpoints.js';
+import { DECLARED_PREFIX, type ResolvedWebhooks } from './options.js';
+import { SecretBox } from './secret-box.js';
+import { Sender } from './sender.js';
+import { newSecret } from './signing.js';
+import { checkedUrl, type UrlRules } from './url-rules.js';
+
+const HOOK_LANE = 'hook-';
+const OWN_KEY = 'webhook secrets';
+
+/** What webhooks need of the application. */
+export interface WebhooksSources {
+  readonly store: WebhookStore;
+  readonly options: ResolvedWebhooks;
+  readonly version: string;
+  readonly random?: () => number;
+  nowMs(): number;
+  log(text: string): void;
+  readonly warn: (text: string) => void;
+}
+
+/** Tells receivers over HTTP what happens to jobs. */
+export class Webhooks implements Notifier {
+  readonly endpoints: Endpoints;
+  readonly duty: Duty;
+  readonly #sources: WebhooksSources;
+  readonly #rules: UrlRules;
+  readonly #box: SecretBox;
+  readonly #sender: Sender;
+  readonly #deliverer: Deliverer;
+  readonly #declared: ReadonlyMap<string, readonly string[]>;
+  #wake: () => void = () => undefined;
+  #refresh: () => Promise<void> = () => Promise.resolve();
+
+  constructor(sources: WebhooksSources) {
+    const { store, options, version, random = Math.random } = sources;
+    this.#sources = sources;
+    this.#rules = {
+      allowHttp: options.allowHttp,
+      addresses: new AddressRules(options.allowAddresses),
+    };
+    this.#box = new SecretBox(() => this.#keys());
+    this.#sender = new Sender(this.#rules, `nestjs-jobs/${version}`);
+    this.#declared = new Map(options.endpoints?.map(({ id, secrets }) => [id, secrets]));
+    const nowMs = (): number => sources.nowMs();
+    const { retryMs, hideAnswers, overlapMs } = options;
+    this.#deliverer = new Deliverer({
+      store,
+      sender: this.#sender,
+      holder: newId(),
+      retryMs,
+      hideAnswers,
+      random,
+      nowMs,
+      serves: (lane) =>
+        lane.startsWith(HOOK_LANE)
+          ? options.secrets.length > 0
+          : !lane.startsWith(DECLARED_PREFIX) || this.#declared.has(lane),
+      secretsOf: (taken) => this.#secretsOf(taken),
+      refresh: () => this.#refresh(),
+      warn: (text) => sources.warn(text),
+    });
+    this.endpoints = new Endpoints({
+      store,
+      rules: this.#rules,
+      box: this.#box,
+      sender: this.#sender,
+      overlapMs,
+      hideAnswers,
+      nowMs,
+      secretsOf: ({ id, secrets }: JobWebhookEntity) => this.#secretsOf({ target: id, secrets }),
+      refresh: () => this.#refresh(),
+      wake: () => this.#wake(),
+    });
+    this.duty = {
+      name: 'webhooks',
+      everyMs: 1000,
+      runOnce: () => this.#deliverer.runOnce(),
+    };
+  }
+
+  checkedHook(url: unknown, field: string): string {
+    if (this.#sources.options.secrets.length === 0) {
+      const message = 'needs the option webhooks.secret, which signs what is sent to it';
+      throw new JobsError('invalid_request', `${field} ${message}.`, {
+        errors: [{ field, message }],
+      });
+    }
+    return checkedUrl(url, field, this.#rules).href;
+  }
+
+  async opened(): Promise<void> {
+    const { store, options } = this.#sources;
+    if (options.allowAddresses.length > 0) {
+      this.#sources.log(
+        `Webhooks may also be sent to ${options.allowAddresses.join(', ')} (webhooks.allowAddresses).`,
+      );
+    }
+    if (options.endpoints !== undefined) {
+      await store.declare(
+        options.endpoints.map(({ id, url, events }) => ({
+          id,
+          url,
+          events: events === null ? null : JSON.stringify(events),
+        })),
+      );
+    }
+  }
+
+  isBusy(): boolean {
+    return this.#deliverer.hasLanes;
+  }
+
+  onMore(wake: () => void): void {
+    this.#wake = wake;
+    this.#deliverer.onMore(wake);
+  }
+
+  /** How this process is made to see at once who hears what. */
+  onRefresh(refresh: () => Promise<void>): void {
+    this.#refresh = refresh;
+  }
+
+  async stop(): Promise<void> {
+    await this.#deliverer.stop();
+    this.#sender.close();
+  }
+
+  /** The secrets that sign now, the newest first. */
+  async #secretsOf({
+    target,
+    secrets,
+  }: Pick<TakenDelivery, 'target' | 'secrets'>): Promise<readonly string[] | undefined> {
+    if (target === STATUS_HOOK) {
+      return this.#sources.options.secrets;
+    }
+    if (secrets === null) {
+      return this.#declared.get(target);
+    }
+    const nowMs = this.#sources.nowMs();
+    return (await this.#box.open(secrets))
+      ?.filter(({ untilMs }) => untilMs === null || untilMs > nowMs)
+      .map(({ secret }) => secret);
+  }
+
+  /** The host's key; else one that follows from its secret; else one beside what it encrypts. */
+  async #keys(): Promise<readonly string[]> {
+    const { store, options, warn } = this.#sources;
+    const { encryptionKey, secrets } = options;
+    const given = typeof encryptionKey === 'function' ? await encryptionKey() : encryptionKey;
+    const keys = [...(given === undefined ? [] : [given]), ...secrets];
+    if (keys.length === 0) {
+      warn(
+        'Secrets of webhook endpoints are encrypted with a key that lies in the same database: give the option webhooks.encryptionKey to keep both apart.',
+      );
+    }
+    const own = await store.key(OWN_KEY, newSecret());
+    return [...keys, own];
+  }
+}

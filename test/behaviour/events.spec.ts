@@ -1,0 +1,262 @@
+import { lastValueFrom, tap, toArray, type Observable } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { JobType, type JobContext, type JobEvent, type JobHandler } from '../../lib/index.js';
+import { bootJobs, type BootedJobs } from '../support/boot.js';
+import type { TestDatabase } from '../support/databases.js';
+import { handlerGate } from '../support/gate.js';
+import { codeOf, refusal } from '../support/refusals.js';
+import { until, waitForEnd, waitForStatus, within } from '../support/waiting.js';
+
+const gate = handlerGate();
+
+@JobType({ name: 'held', suspendable: true, maxRetries: 0 })
+class Held implements JobHandler {
+  execute(ctx: JobContext): Promise<unknown> {
+    return gate.obey(ctx);
+  }
+}
+
+@JobType({ name: 'milestones' })
+class Milestones implements JobHandler<{ count: number }> {
+  async execute(ctx: JobContext<{ count: number }>): Promise<void> {
+    for (let at = 1; at <= ctx.params.count; at += 1) {
+      await ctx.checkIn(`milestone ${at}`);
+    }
+  }
+}
+
+function boot(database?: TestDatabase, options: object = {}): Promise<BootedJobs> {
+  return bootJobs({
+    types: [Held, Milestones],
+    options,
+    ...(database === undefined ? {} : { database }),
+  });
+}
+
+/** All that is told but progress. */
+function told(events$: Observable<JobEvent>): Promise<JobEvent[]> {
+  return within(lastValueFrom(events$.pipe(toArray())), 'the stream', 30_000).then((events) =>
+    events.filter(({ type }) => type !== 'progress'),
+  );
+}
+
+/** How an event reads in a line. */
+function line({ sequence, type, status, message, actor }: JobEvent): string {
+  return [sequence, type, status, message, actor].filter((each) => each !== undefined).join(' ');
+}
+
+describe('ctx.checkIn', () => {
+  it('is stored with the job and in its stream, each with a sequence of its own', async () => {
+    const { jobs } = await boot();
+    const { id } = await jobs.enqueue(Held);
+    const stream = told(jobs.watch(id));
+    const { ctx, release } = await gate.entry(id);
+    await ctx.checkIn('packed');
+    expect(await jobs.get(id)).toMatchObject({ checkIn: 'packed', sequence: 3, status: 'running' });
+    await ctx.checkIn('sent');
+    release();
+    const job = await waitForEnd(jobs, id);
+    expect(job).toMatchObject({ checkIn: 'sent', status: 'completed', sequence: 5 });
+    expect(job.checkInAt).toBeInstanceOf(Date);
+    expect((await stream).slice(-3).map(line)).toEqual([
+      '3 check_in running packed',
+      '4 check_in running sent',
+      '5 status completed',
+    ]);
+  });
+
+  it.each(['', '   ', 7, undefined, null])('refuses %s', async (message) => {
+    const { jobs } = await boot();
+    const { id } = await jobs.enqueue(Held);
+    const { ctx } = await gate.entry(id);
+    expect(await codeOf(ctx.checkIn(message as string))).toBe('invalid_request');
+    expect(await jobs.get(id)).toMatchObject({ checkIn: null, sequence: 2 });
+  });
+
+  it('refuses a message that is too large', async () => {
+    const { jobs } = await boot(undefined, { limits: { logLine: 10 } });
+    const { id } = await jobs.enqueue(Held);
+    const { ctx } = await gate.entry(id);
+    expect(await codeOf(ctx.checkIn('12345678901'))).toBe('too_large');
+    await ctx.checkIn('1234567890');
+  });
+
+  it('of a run that is over is refused, and changes nothing', async () => {
+    const { jobs } = await boot();
+    const { id } = await jobs.enqueue(Held);
+    const { ctx, release } = await gate.entry(id);
+    release();
+    await waitForEnd(jobs, id);
+    expect(await codeOf(ctx.checkIn('too late'))).toBe('lease_lost');
+    expect((await jobs.get(id)).checkIn).toBeNull();
+  });
+
+  it('joins a transaction of the handler: a roll-back takes it along', async () => {
+    const { jobs } = await boot();
+    const { id } = await jobs.enqueue(Held);
+    const { ctx, release } = await gate.entry(id);
+    const failed = ctx.transaction(async () => {
+      await ctx.checkIn('not to be');
+      throw new Error('rolled back');
+    });
+    await expect(failed).rejects.toThrow('rolled back');
+    expect((await jobs.get(id)).checkIn).toBeNull();
+    await ctx.transaction(async () => {
+      await ctx.checkIn('for good');
+    });
+    release();
+    const job = await waitForEnd(jobs, id);
+    expect(job).toMatchObject({ checkIn: 'for good', status: 'completed' });
+  });
+});
+
+describe('what an operator does', () => {
+  it('is an event with who did it and why', async () => {
+    const { jobs, queues } = await boot();
+    await queues.pause('default');
+    const { id } = await jobs.enqueue(Held);
+    const stream = told(jobs.watch(id, { after: 0 }));
+    const by = (reason: string) => ({ actor: 'ada', reason });
+    await jobs.suspend(id, by('later'));
+    await jobs.resume(id, by('now'));
+    await jobs.update(id, { priority: 5 }, by('urgent'));
+    await jobs.cancel(id, by('no more'));
+    const lines = (await stream).map(line);
+    expect(lines).toEqual([
+      '1 status waiting',
+      '2 status suspended later ada',
+      '3 status resuming now ada',
+      '4 status waiting now ada',
+      '5 status waiting urgent ada',
+      '6 status canceled no more ada',
+    ]);
+    expect((await told(jobs.watch(id, { after: 1 }))).map(line)).toEqual([
+      '2 status suspended later ada',
+      '3 status resuming now ada',
+      '4 status waiting now ada',
+      '5 status waiting urgent ada',
+      '6 status canceled no more ada',
+    ]);
+  });
+
+  it('also counts for retry, skip, fail, unlock and delete', async () => {
+    const { jobs, queues } = await boot();
+    const other = await jobs.enqueue(Held);
+    await gate.entry(other.id);
+    const locked = await jobs.enqueue(Held);
+    const { ctx } = await gate.entry(locked.id);
+    const lock = ctx.lockOn(other.id).catch(() => undefined);
+    await waitForStatus(jobs, locked.id, 'locked');
+    await jobs.unlock(locked.id, { actor: 'ada', reason: 'go on' });
+    await lock;
+    const before = await jobs.get(locked.id);
+    await jobs.cancel(locked.id);
+    await waitForEnd(jobs, locked.id);
+    const unlocked = await told(jobs.watch(locked.id, { after: 2 }));
+    expect(unlocked.map(line)).toContainEqual(expect.stringMatching(/go on ada$/));
+    expect(before.status).toBe('running');
+
+    await queues.pause('default');
+    const skipped = await jobs.enqueue(Held);
+    await jobs.skip(skipped.id, { actor: 'ada', reason: 'not needed' });
+    expect((await told(jobs.watch(skipped.id, { after: 1 }))).map(line)).toEqual([
+      '2 status skipped not needed ada',
+    ]);
+    const failed = await jobs.enqueue(Held);
+    await jobs.fail(failed.id, { actor: 'ada', reason: 'broken' });
+    await jobs.retry(failed.id, { actor: 'bob', reason: 'mended' });
+    const heard: JobEvent[] = [];
+    const stream = told(
+      jobs.watch(failed.id, { after: 2 }).pipe(tap((event) => heard.push(event))),
+    );
+    await until(() => heard.length, 'the retry to be told');
+    await jobs.delete(failed.id, { actor: 'ada', reason: 'a mistake' });
+    expect((await stream).map(line)).toEqual([
+      '3 status waiting mended bob',
+      '4 status waiting a mistake ada',
+    ]);
+    expect(await codeOf(jobs.get(failed.id))).toBe('not_found');
+  });
+
+  it('writes nothing where nobody says who or why', async () => {
+    const app = await boot();
+    const { id } = await app.jobs.enqueue(Held);
+    await gate.entry(id);
+    await app.jobs.cancel(id);
+    await waitForEnd(app.jobs, id);
+    expect(await app.sql('SELECT * FROM job_events')).toEqual([]);
+  });
+
+  it('on a running job of another node does not hide its end', async () => {
+    const here = await boot();
+    const there = await boot(here.database, { role: 'producer' });
+    const { id } = await here.jobs.enqueue(Held);
+    const { release } = await gate.entry(id);
+    const streams = [
+      told(here.jobs.watch(id, { after: 0 })),
+      told(there.jobs.watch(id, { after: 0 })),
+    ];
+    await there.jobs.update(id, { priority: 3 }, { actor: 'ada', reason: 'urgent' });
+    release();
+    expect((await waitForEnd(here.jobs, id)).status).toBe('completed');
+    for (const stream of streams) {
+      const lines = (await stream).map(line);
+      expect(lines.slice(-2)).toEqual(['3 status running urgent ada', '4 status completed']);
+    }
+  });
+});
+
+describe('a stream from any point', () => {
+  it('has what came since, nothing lost, doubled or turned round, here and on another node', async () => {
+    const here = await boot();
+    const there = await boot(here.database, { role: 'producer' });
+    const { id } = await here.jobs.enqueue(Milestones, { count: 20 });
+    await waitForEnd(here.jobs, id);
+    const whole = (await told(here.jobs.watch(id, { after: 0 }))).filter(
+      ({ type }) => type === 'check_in',
+    );
+    expect(whole.map(({ message }) => message)).toEqual(
+      Array.from({ length: 20 }, (_, at) => `milestone ${at + 1}`),
+    );
+    for (const node of [here, there]) {
+      for (const after of [1, 2, 7, 21, 22]) {
+        const events = await told(node.jobs.watch(id, { after }));
+        const sequences = events.map(({ sequence }) => sequence);
+        expect(sequences).toEqual(Array.from({ length: 23 - after }, (_, at) => after + 1 + at));
+        expect(events.at(-1)).toMatchObject({ type: 'status', status: 'completed' });
+      }
+    }
+  });
+
+  it('tells check-ins while they come, on every node, whole and in order', async () => {
+    const here = await boot();
+    const there = await boot(here.database, { role: 'producer' });
+    const { id } = await here.jobs.enqueue(Held);
+    const { ctx, release } = await gate.entry(id);
+    const streams = [told(here.jobs.watch(id)), told(there.jobs.watch(id))];
+    await until(async () => (await there.jobs.get(id)).status === 'running', 'the other node');
+    for (let at = 1; at <= 50; at += 1) {
+      await ctx.checkIn(`${at}`);
+      if (at % 10 === 0) {
+        await there.jobs.update(id, { priority: at }, { actor: 'ada', reason: `update ${at}` });
+      }
+    }
+    release();
+    for (const stream of streams) {
+      const events = await stream;
+      const sequences = events.map(({ sequence }) => sequence);
+      expect(sequences).toEqual([...new Set(sequences)].toSorted((a, b) => a - b));
+      const messages = events.flatMap(({ type, message }) => (type === 'check_in' ? message : []));
+      expect(messages).toEqual(Array.from({ length: 50 }, (_, at) => `${at + 1}`));
+      expect(events.filter(({ actor }) => actor === 'ada')).toHaveLength(5);
+      expect(events.at(-1)?.status).toBe('completed');
+    }
+  });
+});
+
+it('names what is wrong with an option of an operation', async () => {
+  const { jobs } = await boot();
+  const { id } = await jobs.enqueue(Held);
+  const error = await refusal(jobs.unlock(id, { actor: 7 as never }));
+  expect(error.code).toBe('invalid_request');
+});
