@@ -90,7 +90,7 @@ const core = [
 const apart: Readonly<Record<(typeof servers)[number], readonly string[]>> = {
   postgres: [
     'test/processes/@(kill|durable|schedules).spec.ts',
-    'test/behaviour/@(dependencies|schedules|steps|unique-release).spec.ts',
+    'test/behaviour/@(dependencies|schedules|steps|unique-release|webhooks).spec.ts',
     `test/rest/**/${suffix}`,
     `test/nest/**/${suffix}`,
   ],

@@ -40,6 +40,16 @@ function told(events$: Observable<JobEvent>): Promise<JobEvent[]> {
   );
 }
 
+/** The same, once the stream has told where the job stands: what happens from here on is told one by one. */
+async function listening(
+  events$: Observable<JobEvent>,
+): Promise<{ readonly events: Promise<JobEvent[]> }> {
+  const heard: JobEvent[] = [];
+  const events = told(events$.pipe(tap((event) => heard.push(event))));
+  await until(() => heard.length, 'the state of the job to be told');
+  return { events };
+}
+
 /** How an event reads in a line. */
 function line({ sequence, type, status, message, actor }: JobEvent): string {
   return [sequence, type, status, message, actor].filter((each) => each !== undefined).join(' ');
@@ -49,8 +59,8 @@ describe('ctx.checkIn', () => {
   it('is stored with the job and in its stream, each with a sequence of its own', async () => {
     const { jobs } = await boot();
     const { id } = await jobs.enqueue(Held);
-    const stream = told(jobs.watch(id));
     const { ctx, release } = await gate.entry(id);
+    const { events } = await listening(jobs.watch(id));
     await ctx.checkIn('packed');
     expect(await jobs.get(id)).toMatchObject({ checkIn: 'packed', sequence: 3, status: 'running' });
     await ctx.checkIn('sent');
@@ -58,7 +68,7 @@ describe('ctx.checkIn', () => {
     const job = await waitForEnd(jobs, id);
     expect(job).toMatchObject({ checkIn: 'sent', status: 'completed', sequence: 5 });
     expect(job.checkInAt).toBeInstanceOf(Date);
-    expect((await stream).slice(-3).map(line)).toEqual([
+    expect((await events).slice(-3).map(line)).toEqual([
       '3 check_in running packed',
       '4 check_in running sent',
       '5 status completed',
@@ -115,13 +125,13 @@ describe('what an operator does', () => {
     const { jobs, queues } = await boot();
     await queues.pause('default');
     const { id } = await jobs.enqueue(Held);
-    const stream = told(jobs.watch(id, { after: 0 }));
+    const { events } = await listening(jobs.watch(id, { after: 0 }));
     const by = (reason: string) => ({ actor: 'ada', reason });
     await jobs.suspend(id, by('later'));
     await jobs.resume(id, by('now'));
     await jobs.update(id, { priority: 5 }, by('urgent'));
     await jobs.cancel(id, by('no more'));
-    const lines = (await stream).map(line);
+    const lines = (await events).map(line);
     expect(lines).toEqual([
       '1 status waiting',
       '2 status suspended later ada',
@@ -165,13 +175,9 @@ describe('what an operator does', () => {
     const failed = await jobs.enqueue(Held);
     await jobs.fail(failed.id, { actor: 'ada', reason: 'broken' });
     await jobs.retry(failed.id, { actor: 'bob', reason: 'mended' });
-    const heard: JobEvent[] = [];
-    const stream = told(
-      jobs.watch(failed.id, { after: 2 }).pipe(tap((event) => heard.push(event))),
-    );
-    await until(() => heard.length, 'the retry to be told');
+    const { events } = await listening(jobs.watch(failed.id, { after: 2 }));
     await jobs.delete(failed.id, { actor: 'ada', reason: 'a mistake' });
-    expect((await stream).map(line)).toEqual([
+    expect((await events).map(line)).toEqual([
       '3 status waiting mended bob',
       '4 status waiting a mistake ada',
     ]);
@@ -193,14 +199,14 @@ describe('what an operator does', () => {
     const { id } = await here.jobs.enqueue(Held);
     const { release } = await gate.entry(id);
     const streams = [
-      told(here.jobs.watch(id, { after: 0 })),
-      told(there.jobs.watch(id, { after: 0 })),
+      await listening(here.jobs.watch(id, { after: 0 })),
+      await listening(there.jobs.watch(id, { after: 0 })),
     ];
     await there.jobs.update(id, { priority: 3 }, { actor: 'ada', reason: 'urgent' });
     release();
     expect((await waitForEnd(here.jobs, id)).status).toBe('completed');
-    for (const stream of streams) {
-      const lines = (await stream).map(line);
+    for (const { events } of streams) {
+      const lines = (await events).map(line);
       expect(lines.slice(-2)).toEqual(['3 status running urgent ada', '4 status completed']);
     }
   });
@@ -233,8 +239,7 @@ describe('a stream from any point', () => {
     const there = await boot(here.database, { role: 'producer' });
     const { id } = await here.jobs.enqueue(Held);
     const { ctx, release } = await gate.entry(id);
-    const streams = [told(here.jobs.watch(id)), told(there.jobs.watch(id))];
-    await until(async () => (await there.jobs.get(id)).status === 'running', 'the other node');
+    const streams = [await listening(here.jobs.watch(id)), await listening(there.jobs.watch(id))];
     for (let at = 1; at <= 50; at += 1) {
       await ctx.checkIn(`${at}`);
       if (at % 10 === 0) {
@@ -243,7 +248,7 @@ describe('a stream from any point', () => {
     }
     release();
     for (const stream of streams) {
-      const events = await stream;
+      const events = await stream.events;
       const sequences = events.map(({ sequence }) => sequence);
       expect(sequences).toEqual([...new Set(sequences)].toSorted((a, b) => a - b));
       const messages = events.flatMap(({ type, message }) => (type === 'check_in' ? message : []));
