@@ -18,6 +18,8 @@ export const MUCH: Effort = { entries: 100_000, rows: Infinity };
 
 /** Entries of one statement; reading an index costs little, for the rows are not touched. */
 const PART = COUNT_LIMIT + 1;
+/** So many of each range are read with those of all others. */
+const FEW = 1000;
 /** So much is read at once of an index that cannot be read in parts. */
 const MOST_AT_ONCE = 20_000;
 
@@ -88,26 +90,57 @@ export class JobSources {
     return Number(rows[0]?.[0] ?? 0);
   }
 
-  /** The rows of index ranges, sorted by number; undefined when there are more than `most`. */
+  /**
+   * The rows of index ranges, sorted by number; undefined when there are more than `most`. A job moves
+   * from one range to another, and would be missed by a look at each for itself: short ranges are
+   * looked at together, and before and after those that take more than one statement.
+   */
   *load(ranges: readonly IndexRange[], most: number): Script<readonly number[] | undefined> {
     const found: number[] = [];
-    for (const range of ranges) {
+    const long = yield* this.#loadFew(ranges, found);
+    for (const range of long) {
       const isWhole =
         range.key === undefined
-          ? yield* this.#loadAtOnce(range, Math.min(most - found.length, MOST_AT_ONCE), found)
+          ? yield* this.#loadAtOnce(range, Math.min(most, MOST_AT_ONCE), found)
           : yield* this.#loadInParts(range, range.key, most, found);
-      if (!isWhole) {
+      if (!isWhole || found.length > most + FEW * ranges.length) {
         return undefined;
       }
     }
-    // A job that changed its status between two statements was found by both.
-    return [...new Set(Float64Array.from(found).sort())];
+    if (long.length > 0 && ranges.length > 1) {
+      yield* this.#loadFew(ranges, found);
+    }
+    // What was read twice, or changed its status between two statements.
+    const seqs = [...new Set(Float64Array.from(found).sort())];
+    return seqs.length > most ? undefined : seqs;
   }
 
   /** The first rows of an index range, sorted by number. */
   *first(range: IndexRange, count: number): Script<readonly number[]> {
     const { seqs } = yield* this.#part('seq', range.sql, [...range.params, count]);
     return seqs.toSorted((a, b) => a - b);
+  }
+
+  /** The first entries of each range, all of one moment. Returns the ranges that hold more. */
+  *#loadFew(ranges: readonly IndexRange[], found: number[]): Script<readonly IndexRange[]> {
+    const { gather, limit } = this.#t.words;
+    const looks = ranges.map((range, at) => {
+      const { sql, params } = fromKey(range, Number.MIN_SAFE_INTEGER);
+      return {
+        sql: `SELECT ${at} AS place, COUNT(*) AS entries, ${gather('seq')} AS seqs
+              FROM (SELECT seq FROM ${this.#t.jobs} WHERE ${sql} ${limit}) AS part${at}`,
+        params: [...params, FEW],
+      };
+    });
+    const rows = yield* query(
+      looks.map(({ sql }) => sql).join(' UNION ALL '),
+      looks.flatMap(({ params }) => params),
+    );
+    for (const row of rows) {
+      append(found, numbersOf(row[2]));
+    }
+    const full = new Set(rows.filter((row) => Number(row[1]) === FEW).map((row) => Number(row[0])));
+    return ranges.filter((_, at) => full.has(at));
   }
 
   *#loadAtOnce(range: IndexRange, most: number, found: number[]): Script<boolean> {
@@ -118,19 +151,18 @@ export class JobSources {
 
   *#loadInParts(range: IndexRange, key: string, most: number, found: number[]): Script<boolean> {
     let from = Number.MIN_SAFE_INTEGER;
+    let read = 0;
     for (;;) {
-      const part = Math.min(PART, most - found.length + 1);
+      const part = Math.min(PART, most + 1);
       // The last ones of a part come again with the next one: others may have the same key.
-      const { count, last, seqs } = yield* this.#part(
-        key,
-        `${range.sql} AND ${key} >= ? ORDER BY ${key}`,
-        [...range.params, from, part],
-      );
+      const wanted = fromKey(range, from);
+      const { count, last, seqs } = yield* this.#part(key, wanted.sql, [...wanted.params, part]);
       append(found, seqs);
       if (count < part) {
         return true;
       }
-      if (found.length > most || last === from) {
+      read += count;
+      if (read > most || last === from) {
         return false;
       }
       from = last;
@@ -151,7 +183,7 @@ export class JobSources {
     return {
       count: Number(count),
       last: Number(last),
-      seqs: (JSON.parse(String(seqs)) as number[] | null) ?? [],
+      seqs: numbersOf(seqs),
     };
   }
 }
@@ -164,6 +196,17 @@ function areMany({ conditions, ranges, rangesMeet, low, high }: Selection): bool
     low === 0 &&
     high === Number.MAX_SAFE_INTEGER
   );
+}
+
+/** A range from a value of its key on, in its order; all of it where it has none. */
+function fromKey({ sql, params, key }: IndexRange, from: number): Condition {
+  return key === undefined
+    ? { sql, params }
+    : { sql: `${sql} AND ${key} >= ? ORDER BY ${key}`, params: [...params, from] };
+}
+
+function numbersOf(gathered: SqlValue | undefined): readonly number[] {
+  return (JSON.parse(String(gathered)) as number[] | null) ?? [];
 }
 
 function append(to: number[], values: readonly number[]): void {
