@@ -123,12 +123,12 @@ export class JobSources {
 
   /** The first entries of each range, all of one moment. Returns the ranges that hold more. */
   *#loadFew(ranges: readonly IndexRange[], found: number[]): Script<readonly IndexRange[]> {
-    const { gather, limit } = this.#t.words;
+    const { words } = this.#t;
     const looks = ranges.map((range, at) => {
       const { sql, params } = fromKey(range, Number.MIN_SAFE_INTEGER);
       return {
-        sql: `SELECT ${at} AS place, COUNT(*) AS entries, ${gather('seq')} AS seqs
-              FROM (SELECT seq FROM ${this.#t.jobs} WHERE ${sql} ${limit}) AS part${at}`,
+        sql: `SELECT ${at} AS place, COUNT(*) AS entries, ${words.gather('seq')} AS seqs
+              FROM (SELECT seq FROM ${this.#t.jobs} WHERE ${sql} ${words.limit}) AS part${at}`,
         params: [...params, FEW],
       };
     });
