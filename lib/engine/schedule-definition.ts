@@ -14,8 +14,10 @@ import { cronTimes } from '../model/schedule-cron.js';
 import { firstSlot, timetableOf, type TimingColumns } from '../model/schedule-timetable.js';
 import { zoneOf } from '../model/schedule-zone.js';
 import { isPlainText } from '../model/text.js';
+import type { UniqueOptions } from '../model/unique.js';
 import { badField, checkedInstant } from './enqueue-checks.js';
 import { checkOptionKeys } from './option-keys.js';
+import { uniqueTerms } from './unique.js';
 
 /** A schedule as it is to be, checked; the database's time is not known yet. */
 export type ScheduleDraft = Pick<
@@ -78,6 +80,7 @@ export const SCHEDULE_OPTION_KEYS: ReadonlySet<string> = new Set([
   'state',
   'tags',
   'meta',
+  'unique',
 ]);
 
 const TIMING: readonly (keyof TimingColumns & keyof ScheduleDraft)[] = [
@@ -208,7 +211,7 @@ function period(given: Duration | undefined, field: string): number | null {
 /** Durations as milliseconds; the rest is checked where a job would be. */
 function checkedJobOptions(options: ScheduleJobOptions): JsonObject {
   checkOptionKeys(options, SCHEDULE_OPTION_KEYS, 'options');
-  const { timeout, retryDelay, ...rest } = options;
+  const { timeout, retryDelay, unique, ...rest } = options;
   const { value } = toJson(
     {
       ...rest,
@@ -216,11 +219,17 @@ function checkedJobOptions(options: ScheduleJobOptions): JsonObject {
       ...(retryDelay === undefined
         ? {}
         : { retryDelay: durationMs(retryDelay, 'options.retryDelay') }),
+      ...(unique === undefined ? {} : { unique: checkedUnique(unique) }),
     },
     'options',
     { bytes: MOST_OPTION_BYTES, depth: DEEPEST },
   );
   return value as JsonObject;
+}
+
+function checkedUnique(unique: true | UniqueOptions): true | UniqueOptions {
+  const { withinMs } = uniqueTerms(unique) ?? {};
+  return unique === true || withinMs === undefined ? unique : { ...unique, within: withinMs };
 }
 
 /** What state and meta may have at most is checked by the limits of jobs. */

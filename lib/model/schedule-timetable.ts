@@ -148,7 +148,14 @@ export function timetableOf(columns: TimingColumns): Timetable {
 /** When a schedule that begins now is due first; one that waits for the end of runs has so many. */
 export function firstSlot(timetable: Timetable, nowMs: number, runs: number): number | undefined {
   const slot = nextSlot(timetable, nowMs);
-  if (slot !== undefined || timetable.kind !== 'after' || runs > 0) {
+  if (timetable.kind !== 'after') {
+    return slot;
+  }
+  if (runs > 0) {
+    // The end of the last one makes it due, unless it only begins later.
+    return slot === timetable.startAtMs ? slot : undefined;
+  }
+  if (slot !== undefined) {
     return slot;
   }
   const after = nowMs + timetable.afterMs;

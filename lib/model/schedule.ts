@@ -25,7 +25,15 @@ export type ScheduleMisfire = (typeof SCHEDULE_MISFIRES)[number];
 /** What the jobs of a schedule are enqueued with. */
 export type ScheduleJobOptions = Pick<
   EnqueueOptions,
-  'priority' | 'channel' | 'timeout' | 'maxRetries' | 'retryDelay' | 'state' | 'tags' | 'meta'
+  | 'priority'
+  | 'channel'
+  | 'timeout'
+  | 'maxRetries'
+  | 'retryDelay'
+  | 'state'
+  | 'tags'
+  | 'meta'
+  | 'unique'
 >;
 
 /** When a schedule is due: one of `cron`, `every` and `after`. */

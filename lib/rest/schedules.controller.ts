@@ -145,11 +145,16 @@ export abstract class SchedulesController {
     params: SCHEDULE_NAME,
     description: 'The timetable does not shift. Refused while its overlap leaves no room.',
     body: NO_FIELDS,
-    answers: [[202, component('Job', 'the job')]],
+    answers: [
+      [202, component('Job', 'the job')],
+      [200, component('Job', 'the job that holds its unique key')],
+    ],
     errors: [404, 409, 503],
   })
   async run(call: Call): Promise<WireJob> {
-    return jobToWire(await this.schedules.runNow(call.param('name'), call.scope));
+    const job = await this.schedules.runNow(call.param('name'), call.scope);
+    call.answer(job.outcome === 'created' ? 202 : 200);
+    return jobToWire(job);
   }
 
   @Get(':name/preview')

@@ -2,6 +2,7 @@ import { IsInt } from 'class-validator';
 import { describe, expect, it } from 'vitest';
 import {
   JobType,
+  QueuesService,
   SchedulesService,
   type InitializingJob,
   type Job,
@@ -10,6 +11,7 @@ import {
   type OnJobInit,
   type Schedule,
   type ScheduleInput,
+  type UniqueOptions,
 } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { createDatabase } from '../support/databases.js';
@@ -240,6 +242,55 @@ describe('overlap', () => {
   });
 });
 
+describe('unique jobs of a schedule', () => {
+  const unique = (onConflict: UniqueOptions['onConflict']): ScheduleInput =>
+    hourly({ type: Quick, overlap: 'allow', options: { unique: { key: 'one', onConflict } } });
+
+  it('replace: the job that still waits gets what the schedule says now', async () => {
+    const app = await boot();
+    await app.get(QueuesService).pause('default');
+    const schedule = await app.schedules.upsert({ ...unique('replace'), params: { v: 1 } });
+    await makeDue(app, schedule);
+    const [job] = await jobsOf(app, app.schedules, 'hourly');
+    await app.schedules.upsert({ ...unique('replace'), params: { v: 2 } });
+    await makeDue(app, schedule);
+    expect(await jobsOf(app, app.schedules, 'hourly')).toMatchObject([
+      { id: job?.id, params: { v: 2 }, status: 'waiting' },
+    ]);
+    expect((await slotsOf(app, schedule.id)).map(({ jobId }) => jobId)).toEqual([job?.id, null]);
+    await app.schedules.upsert({ ...unique('replace'), params: { v: 3 } });
+    expect(await app.schedules.runNow('hourly')).toMatchObject({
+      outcome: 'replaced',
+      id: job?.id,
+      params: { v: 3 },
+    });
+    await app.get(QueuesService).resume('default');
+    expect(await waitForEnd(app.jobs, job?.id ?? '')).toMatchObject({ result: { v: 3 } });
+  });
+
+  it('return and reject: the slot makes no job, and the next one may', async () => {
+    const app = await boot();
+    await app.get(QueuesService).pause('default');
+    const other = await app.jobs.enqueue(Quick, {}, { unique: { key: 'one' } });
+    const schedule = await app.schedules.upsert(unique('return'));
+    await makeDue(app, schedule);
+    expect(await app.schedules.runNow('hourly')).toMatchObject({
+      outcome: 'existing',
+      id: other.id,
+    });
+    await app.schedules.upsert(unique('reject'));
+    await makeDue(app, schedule);
+    await expect(app.schedules.runNow('hourly')).rejects.toMatchObject({
+      code: 'duplicate_job',
+      members: { job_id: other.id },
+    });
+    expect(await statuses(app)).toEqual([]);
+    await app.jobs.cancel(other.id);
+    await makeDue(app, schedule);
+    expect(await statuses(app)).toHaveLength(1);
+  });
+});
+
 describe('slots that were missed', () => {
   const missed = async (
     misfire: ScheduleInput['misfire'],
@@ -411,6 +462,47 @@ describe('operators', () => {
     expect(await countRows(app)).toBe(2);
   });
 
+  it('edit it to come after a run, also while one is at work, and back', async () => {
+    const app = await boot();
+    const schedule = await app.schedules.upsert(hourly());
+    await makeDue(app, schedule);
+    const [job] = await jobsOf(app, app.schedules, 'hourly');
+    const { release } = await gate.entry(job?.id ?? '');
+    const after = { name: 'hourly', type: Held, after: HOUR } as const;
+    expect(await app.schedules.upsert(after)).toMatchObject({ nextRunAt: null });
+    release();
+    const ended = await waitForEnd(app.jobs, job?.id ?? '');
+    const due = (ended.finishedAt?.getTime() ?? 0) + HOUR;
+    expect(await app.schedules.get('hourly')).toMatchObject({ nextRunAt: new Date(due) });
+    const back = await app.schedules.upsert(hourly({ startAt: new Date(due + HOUR) }));
+    expect(back).toMatchObject({ nextRunAt: new Date(due + HOUR), after: null });
+    const idle = await app.schedules.upsert(after);
+    expect(idle.nextRunAt?.getTime()).toBeGreaterThan(Date.now() + HOUR - 60_000);
+  });
+
+  it('run one now that comes after a run and has not begun: it is not due before it begins', async () => {
+    const app = await boot();
+    const startAt = new Date(Date.now() + HOUR);
+    await app.schedules.upsert({ name: 'later', type: Quick, after: '1s', startAt });
+    const job = await app.schedules.runNow('later');
+    await waitForEnd(app.jobs, job.id);
+    expect(await app.schedules.get('later')).toMatchObject({ nextRunAt: startAt });
+  });
+
+  it('make it come after a run that ends at the same moment, and it is not forgotten', async () => {
+    const app = await boot();
+    for (let round = 0; round < 8; round += 1) {
+      const name = `round ${round}`;
+      await app.schedules.upsert(hourly({ name }));
+      const job = await app.schedules.runNow(name);
+      const { release } = await gate.entry(job.id);
+      release();
+      await app.schedules.upsert({ name, type: Held, after: HOUR });
+      await waitForEnd(app.jobs, job.id);
+      expect(await app.schedules.get(name)).toMatchObject({ nextRunAt: expect.any(Date) as Date });
+    }
+  });
+
   it('delete it with or without what it made and still waits', async () => {
     const app = await boot({ options: { queues: { default: 1 } } });
     const schedule = await app.schedules.upsert(hourly({ overlap: 'allow' }));
@@ -472,6 +564,7 @@ describe('a schedule that cannot be', () => {
     ['unknown misfire', { misfire: 'maybe' }, /once, skip, all/],
     ['unknown option', { options: { runAt: new Date() } }, /runAt/],
     ['misspelt key', { evry: 1 }, /evry/],
+    ['bad unique key', { options: { unique: { until: 'never' } } }, /started, final/],
     ['bad job option', { options: { tags: 'x' } }, /tags/],
     ['no name', { name: '' }, /1 to 255/],
     ['a name that is too long', { name: 'x'.repeat(256) }, /1 to 255/],

@@ -167,7 +167,7 @@ describe.each(SERVERS)('the OpenAPI document on %s', (server) => {
       'DELETE /schedules/{name}': [204, ...job],
       'POST /schedules/{name}/pause': [202, ...job],
       'POST /schedules/{name}/resume': [202, ...job],
-      'POST /schedules/{name}/run': [202, ...common, 404, 409, 503],
+      'POST /schedules/{name}/run': [202, 200, ...common, 404, 409, 503],
       'GET /schedules/{name}/preview': [200, ...job],
       'GET /schedules/{name}/jobs': [200, ...job],
       'GET /webhooks': [200, ...common, 503],

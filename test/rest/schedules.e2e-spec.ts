@@ -93,6 +93,23 @@ describe.each(SERVERS)('schedules over HTTP on %s', (server) => {
     });
   });
 
+  it('take what the jobs are unique by, and answer 200 for a job that is there', async () => {
+    const api = await open();
+    const unique = { key: 'k', until: 'started', within_sec: 1.5, on_conflict: 'return' };
+    const body = { ...DAILY, overlap: 'allow', options: { unique } };
+    expect(await api.post('/schedules', body)).toMatchObject({ status: 201, body });
+    const made = await api.post('/schedules/daily/run');
+    expect(made).toMatchObject({ status: 202 });
+    expect(await api.post('/schedules/daily/run')).toMatchObject({
+      status: 200,
+      body: { id: field(made, 'id') },
+    });
+    await api.post('/schedules', { ...body, options: { unique: true } });
+    expect(await api.get('/schedules/daily')).toMatchObject({
+      body: { options: { unique: true } },
+    });
+  });
+
   it('have any name that fits into a path', async () => {
     const api = await open();
     const name = 'täglich um 3/2 %';
@@ -146,6 +163,7 @@ describe.each(SERVERS)('schedules over HTTP on %s', (server) => {
     [{ ...DAILY, end_at: 1000 }, 'cron', /still to come/],
     [{ ...DAILY, nonsense: 1 }, 'nonsense', /not known/],
     [{ ...DAILY, options: { run_at: 1 } }, 'options.run_at', /not known/],
+    [{ ...DAILY, options: { unique: { until: 'x' } } }, 'options.unique.until', /started/],
     [{ ...DAILY, name: '' }, 'name', /fewer than 1/],
   ];
   it.each(refused)('%j is refused, which says what to write instead', async (body, name, says) => {

@@ -17,7 +17,7 @@ import {
 /** The parameter of paths to a schedule. */
 export const SCHEDULE_NAME = { name: text(1, 255) };
 
-const { priority, channel, timeout_sec, max_retries, retry_delay_sec, state, tags, meta } =
+const { priority, channel, timeout_sec, max_retries, retry_delay_sec, state, tags, meta, unique } =
   CREATE_JOB.properties as Readonly<Record<string, JsonSchema>>;
 
 /** What its jobs are enqueued with. */
@@ -30,6 +30,7 @@ const OPTIONS = objectOf({
   state: state ?? {},
   tags: tags ?? {},
   meta: meta ?? {},
+  unique: unique ?? {},
 });
 
 const OVERLAP: JsonSchema = {

@@ -152,7 +152,8 @@ export function enqueueOptions(
   });
 }
 
-function uniqueOption(given: CreateJobBody['unique']): EnqueueOptions['unique'] {
+/** The option `unique` of an enqueue. */
+export function uniqueOption(given: CreateJobBody['unique']): EnqueueOptions['unique'] {
   return given === undefined || given === true
     ? given
     : present({

@@ -7,7 +7,7 @@ import type {
   ScheduleOverlap,
 } from '../../model/schedule.js';
 import { invalid } from '../invalid.js';
-import { date, milliseconds, present } from './requests.js';
+import { date, milliseconds, present, uniqueOption, type CreateJobBody } from './requests.js';
 
 /** As `JOB_OPTIONS` has it. */
 export interface ScheduleOptionsBody {
@@ -19,6 +19,7 @@ export interface ScheduleOptionsBody {
   readonly state?: JsonValue;
   readonly tags?: readonly string[];
   readonly meta?: JsonObject;
+  readonly unique?: CreateJobBody['unique'];
 }
 
 /** As `PUT_SCHEDULE` and `CREATE_SCHEDULE` have it. */
@@ -70,6 +71,7 @@ function jobOptions(body: ScheduleOptionsBody): ScheduleJobOptions {
     state: body.state,
     tags: body.tags,
     meta: body.meta,
+    unique: uniqueOption(body.unique),
   });
 }
 
@@ -111,7 +113,19 @@ function optionsToWire(options: ScheduleJobOptions): object {
     state: options.state,
     tags: options.tags,
     meta: options.meta,
+    unique: uniqueToWire(options.unique),
   });
+}
+
+function uniqueToWire(unique: ScheduleJobOptions['unique']): object | true | undefined {
+  return unique === undefined || unique === true
+    ? unique
+    : present({
+        key: unique.key,
+        until: unique.until,
+        within_sec: seconds(unique.within),
+        on_conflict: unique.onConflict,
+      });
 }
 
 function seconds<T>(ms: T): number | Extract<T, null | undefined> {

@@ -28,30 +28,36 @@ export class ScheduleEnds {
 
   /** A schedule that waits for the end of its runs is due so long after the last one. */
   *#ended(id: string, seq: number, nowMs: number): Script<void> {
-    const { scheduleJobs, scheduleTimes } = this.#t;
+    const { schedules, scheduleJobs, scheduleTimes } = this.#t;
+    // Who makes it wait for the end of runs has locked those that it counts: it is seen below, or sees this.
+    yield* query(`DELETE FROM ${scheduleJobs} WHERE seq = ?`, [seq]);
     // Most do not wait for it: their rows, which the scheduler locks all the time, are not.
     const waits = yield* query(
       `SELECT 1 FROM ${scheduleTimes} WHERE schedule_id = ? AND after_ms IS NOT NULL`,
       [id],
     );
-    if (waits.length > 0) {
-      // First, so that of two runs that end at once the second one sees that the first has ended, and
-      // whoever decides about a slot now does not win with what it has counted before.
-      yield* query(`UPDATE ${scheduleTimes} SET revision = revision + 1 WHERE schedule_id = ?`, [
-        id,
-      ]);
-    }
-    yield* query(`DELETE FROM ${scheduleJobs} WHERE seq = ?`, [seq]);
     if (waits.length === 0) {
       return;
     }
+    // Before it looks whether another one is there: of two runs that end at once the second one sees
+    // that the first has ended, and whoever decides about a slot now does not win with what it has
+    // counted before.
+    yield* query(`UPDATE ${scheduleTimes} SET revision = revision + 1 WHERE schedule_id = ?`, [id]);
+    const [row] = yield* query(
+      `SELECT times.after_ms, schedule.start_at_ms FROM ${scheduleTimes} AS times
+       JOIN ${schedules} AS schedule ON schedule.schedule_id = times.schedule_id
+       WHERE times.schedule_id = ? AND times.after_ms IS NOT NULL
+         AND NOT EXISTS (SELECT 1 FROM ${scheduleJobs} AS open_job WHERE open_job.schedule_id = ?)`,
+      [id, id],
+    );
+    if (row === undefined) {
+      return;
+    }
+    const dueMs = Math.max(nowMs + Number(row[0]), Number(row[1] ?? 0));
     yield* query(
-      `UPDATE ${scheduleTimes} SET next_run_at_ms = ? + after_ms, due_at_ms = ? + after_ms,
-         revision = revision + 1
-       WHERE schedule_id = ? AND after_ms IS NOT NULL
-         AND (next_run_at_ms IS NULL OR next_run_at_ms > ? + after_ms)
-         AND NOT EXISTS (SELECT 1 FROM ${scheduleJobs} WHERE schedule_id = ?)`,
-      [nowMs, nowMs, id, nowMs, id],
+      `UPDATE ${scheduleTimes} SET next_run_at_ms = ?, due_at_ms = ?
+       WHERE schedule_id = ? AND (next_run_at_ms IS NULL OR next_run_at_ms > ?)`,
+      [dueMs, dueMs, id, dueMs],
     );
   }
 

@@ -20,7 +20,7 @@ const TIMES_COLUMNS = Object.keys(TIMES);
 
 /**
  * Schedules as somebody edits and reads them. The order of locks is: the definition, then the times;
- * who fires or ends a run locks times alone.
+ * who fires locks times alone, who ends a run its entry among those that are open, then times.
  */
 export class ScheduleScripts {
   readonly #t: TableNames;
@@ -57,8 +57,8 @@ export class ScheduleScripts {
     readonly after: StoredSchedule | undefined;
   }> {
     const before = yield* this.#locked(tenantId, name);
-    const open = before === undefined ? [] : yield* this.openJobs(before.definition.id);
-    const write = decide(before, nowMs, open.length);
+    const open = before === undefined ? 0 : yield* this.#openLocked(before.definition.id);
+    const write = decide(before, nowMs, open);
     if (write === undefined) {
       return { before, after: before };
     }
@@ -100,6 +100,20 @@ export class ScheduleScripts {
       [id],
     );
     return rows.map((row) => String(row[0]));
+  }
+
+  /** How many have not ended, nor do before this transaction is over; who wants to, sees what it has written. */
+  *#openLocked(id: string): Script<number> {
+    const { scheduleJobs, words } = this.#t;
+    const open = yield* query(`SELECT seq FROM ${scheduleJobs} WHERE schedule_id = ?`, [id]);
+    if (words.forUpdate === '' || open.length === 0) {
+      return open.length;
+    }
+    const locked = yield* query(
+      `SELECT seq FROM ${scheduleJobs} WHERE seq ${words.amongNumbers} ORDER BY seq ${words.forUpdate}`,
+      [JSON.stringify(open.map(([seq]) => Number(seq)))],
+    );
+    return locked.length;
   }
 
   /** Writes where schedules stand, all in one statement. */
