@@ -104,6 +104,7 @@ export class Engine {
       paused: (queue) => this.#queues.get(queue)?.giveBackBuffer(),
       resumed: (queue) => this.#queues.get(queue)?.wake(),
       limited: () => this.#wakeQueues(),
+      sending: () => this.#notifying.wake(),
     });
     const limits = new Limits(handlers, (queue) => sources.limitsOf(queue));
     this.enqueuer = new Enqueuer({
@@ -402,7 +403,6 @@ export class Engine {
     }
     this.#promoter.wake();
     this.scheduling.scheduler.hint();
-    this.#notifying.hint();
     // Of several hints in a row the last one counts as well.
     this.#attend.wake(Math.max(0, this.#attendedAt + ATTEND_LEAST_MS - performance.now()));
   }

@@ -8,8 +8,6 @@ export interface Notifier {
   checkedHook(url: unknown, field: string): string;
   /** The database has been opened. */
   opened(): Promise<void>;
-  /** Whether anything has to be sent from time to time, so that every hint counts. */
-  isBusy(): boolean;
   /** Calls this when there may be more to send. */
   onMore(wake: () => void): void;
   /** Ends what is under way; what cannot be waited for is sent again by somebody else. */

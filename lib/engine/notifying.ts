@@ -31,13 +31,6 @@ export class Notifying {
   /** There may be something to send. */
   readonly wake = (): void => this.loops.forEach((loop) => loop.wake());
 
-  /** Others have written; it is looked for when anything was on its way. */
-  hint(): void {
-    if (this.#notifier?.isBusy() === true) {
-      this.wake();
-    }
-  }
-
   /** The store is open. */
   async opened(): Promise<void> {
     try {

@@ -4,12 +4,14 @@ import type { EngineLogger } from './engine-options.js';
 /** Between looks while others write all the time. */
 const LEAST_INTERVAL_MS = 50;
 
-/** Who is told when a queue is paused, or is not any more. */
+/** Who is told when a queue is paused, or is not any more, and what else the look sees. */
 export interface PauseListeners {
   paused(queue: string): void;
   resumed(queue: string): void;
   /** Somebody has declared limits. */
   limited(): void;
+  /** Deliveries are on their way. */
+  sending(): void;
 }
 
 /** The queues that are paused for the cluster, and what is limited, as this process last saw it. */
@@ -40,12 +42,15 @@ export class PausedQueues {
   /** Looks now, and tells what is different from before. */
   async refresh(): Promise<void> {
     const before = this.#names;
-    const { paused: now, limited } = await this.#store.catalog.marked();
+    const { paused: now, limited, isSending } = await this.#store.catalog.marked();
     this.#names = now;
     const hadScopes = this.#limited.size;
     this.#limited = limited;
     if (limited.size !== hadScopes) {
       this.#listeners.limited();
+    }
+    if (isSending) {
+      this.#listeners.sending();
     }
     for (const name of before) {
       if (!now.has(name)) {

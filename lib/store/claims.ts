@@ -96,4 +96,6 @@ export type Limited = Pick<LimitedRequest, 'queue' | 'limits'>;
 export interface Marks {
   readonly paused: ReadonlySet<string>;
   readonly limited: ReadonlySet<string>;
+  /** Whether any delivery is on its way. */
+  readonly isSending: boolean;
 }

@@ -8,7 +8,7 @@ const MOST_OF_ONE = 32;
 const MOST = 256;
 /** Longer than any request lasts: after it somebody else sends what a dead process held. */
 const LEASE_MS = 30_000;
-/** Looks for what others have stored. */
+/** While there is something on its way, looks for what others have stored. */
 const LOOK_MS = 1000;
 const STOP_MS = 2000;
 
@@ -43,8 +43,6 @@ export class Deliverer {
   #total = 0;
   #isStopped = false;
   #wake: () => void = () => undefined;
-  /** Whether there was anything on its way at the last look. */
-  hasLanes = false;
 
   constructor(parts: DelivererParts) {
     this.#parts = parts;
@@ -58,10 +56,12 @@ export class Deliverer {
   async runOnce(): Promise<number | undefined> {
     const { store, serves } = this.#parts;
     if (this.#isStopped || this.#total >= MOST) {
-      return undefined;
+      return LOOK_MS;
     }
     const lanes = (await store.lanes()).filter(({ lane }) => serves(lane));
-    this.hasLanes = lanes.length > 0;
+    if (lanes.length === 0) {
+      return undefined;
+    }
     const nowMs = this.#parts.nowMs();
     let room = MOST - this.#total;
     const wanted = [];

@@ -14,6 +14,8 @@ import { newSecret } from './signing.js';
 import { checkedUrl, type UrlRules } from './url-rules.js';
 
 const HOOK_LANE = 'hook-';
+/** Between looks that nothing gave rise to: what is on its way is seen with the marks of the queues. */
+const UNASKED_MS = 60_000;
 const OWN_KEY = 'webhook secrets';
 
 /** What webhooks need of the application. */
@@ -82,7 +84,7 @@ export class Webhooks implements Notifier {
     });
     this.duty = {
       name: 'webhooks',
-      everyMs: 1000,
+      everyMs: UNASKED_MS,
       runOnce: () => this.#deliverer.runOnce(),
     };
   }
@@ -113,10 +115,6 @@ export class Webhooks implements Notifier {
         })),
       );
     }
-  }
-
-  isBusy(): boolean {
-    return this.#deliverer.hasLanes;
   }
 
   onMore(wake: () => void): void {

@@ -1,11 +1,13 @@
 import { Webhook } from 'standardwebhooks';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
   JobType,
   UnrecoverableJobError,
   type JobContext,
   type JobHandler,
 } from '../../lib/index.js';
+import { PausedQueues } from '../../lib/engine/paused-queues.js';
+import { DeliveryScripts } from '../../lib/store/typeorm/delivery.scripts.js';
 import { bootJobs, type Boot, type BootedJobs } from '../support/boot.js';
 import { handlerGate } from '../support/gate.js';
 import { LOOPBACK, Receiver } from '../support/receiver.js';
@@ -392,6 +394,30 @@ it('delivers what was stored by a process that is gone, once, whoever is there',
   for (const { job } of created) {
     expect(receiver.of(job?.id ?? '').map(({ event }) => event.data.sequence)).toEqual([1, 2, 3]);
   }
+});
+
+it('looks for deliveries where there are any, and not again and again where there are none', async () => {
+  const looks = vi.spyOn(DeliveryScripts.prototype, 'lanes');
+  const marks = vi.spyOn(PausedQueues.prototype, 'refresh');
+  onTestFinished(() => {
+    vi.restoreAllMocks();
+  });
+  const here = await boot();
+  const there = await boot({}, { database: here.database });
+  await until(() => looks.mock.calls.length >= 2, 'the first looks of both');
+  const before = marks.mock.calls.length;
+  await until(
+    async () => {
+      await here.run(Quick);
+      return marks.mock.calls.length >= before + 8;
+    },
+    'both to see what others did, again and again',
+    30_000,
+  );
+  expect(looks).toHaveBeenCalledTimes(2);
+  const receiver = await Receiver.open();
+  const { id } = await there.jobs.enqueue(Quick, {}, { statusHook: receiver.url });
+  await receiver.told(id, 'job.completed');
 });
 
 it('writes no row for plain jobs that nobody hears of', async () => {

@@ -105,19 +105,23 @@ function* marked(t: TableNames): Script<Marks & { readonly subscribers: readonly
   const rows = yield* query(
     `SELECT name FROM ${t.queues} WHERE paused = 1
      UNION ALL SELECT scope FROM ${t.limits} WHERE limit_key = ''
-     UNION ALL SELECT MAX('${SUBSCRIBED}') FROM ${t.webhooks} WHERE is_enabled = 1`,
+     UNION ALL SELECT MAX('${SUBSCRIBED}') FROM ${t.webhooks} WHERE is_enabled = 1
+     UNION ALL SELECT MAX('${SENDING}') FROM (
+       SELECT lane FROM ${t.deliveries} WHERE lane IS NOT NULL LIMIT 1) AS pending`,
   );
   const names = rows.flatMap(([name]) => (name === null ? [] : [String(name)]));
   const isSubscribed = names.includes(SUBSCRIBED);
   return {
     subscribers: isSubscribed ? yield* new WebhookScripts(t).subscribers() : [],
     paused: new Set(names.filter((name) => !name.includes(':'))),
-    limited: new Set(names.filter((name) => name.includes(':') && name !== SUBSCRIBED)),
+    limited: new Set(names.filter((name) => name.includes(':') && !name.startsWith(':'))),
+    isSending: names.includes(SENDING),
   };
 }
 
-/** Says that there are endpoints; no name of a queue or a scope. */
+/** That there are endpoints, and deliveries on their way; no names of queues or scopes. */
 const SUBSCRIBED = ':webhooks';
+const SENDING = ':deliveries';
 
 function* beat(
   t: TableNames,
