@@ -89,7 +89,7 @@ const core = [
 /** What keeps `npm test` under five minutes by running with JOBS_TEST_SERVERS=rest, in a step of its own. */
 const apart: Readonly<Record<(typeof servers)[number], readonly string[]>> = {
   postgres: [
-    'test/processes/@(kill|durable|schedules).spec.ts',
+    'test/processes/@(kill|durable|schedules|webhooks).spec.ts',
     'test/behaviour/@(dependencies|schedules|steps|unique-release|webhooks).spec.ts',
     `test/rest/**/${suffix}`,
     `test/nest/**/${suffix}`,

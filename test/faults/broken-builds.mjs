@@ -8,6 +8,7 @@ const faults = (file, title) => ({ config: 'vitest.faults.config.ts', file, titl
 const LEASES = 'test/behaviour/leases.spec.ts';
 const LATE = 'cannot be finished with by its late worker';
 const KILL = 'test/processes/kill.spec.ts';
+const WEBHOOKS_KILL = 'test/processes/webhooks.spec.ts';
 const MEETINGS = 'test/faults/interleavings.spec.ts';
 const SCENARIOS = 'test/faults/scenarios-';
 
@@ -230,5 +231,27 @@ export const BUILDS = [
       },
     ],
     caughtBy: [faults(SCENARIOS, 'are killed, on sqlite')],
+  },
+  {
+    name: 'a delivery counts as delivered before it is sent',
+    patches: [
+      {
+        file: 'lib/store/typeorm/delivery.scripts.ts',
+        from: 'SET holder = ?, lease_until_ms = ?, attempts = attempts + 1',
+        to: "SET status = 'delivered', lane = NULL, holder = ?, lease_until_ms = ?, attempts = attempts + 1",
+      },
+    ],
+    caughtBy: [on('nest12', WEBHOOKS_KILL, 'loses none of them')],
+  },
+  {
+    name: 'a delivery does not wait for an older one of its job',
+    patches: [
+      {
+        file: 'lib/store/typeorm/delivery.scripts.ts',
+        from: 'AND older.sequence < due.sequence',
+        to: 'AND 1 = 0',
+      },
+    ],
+    caughtBy: [on('nest12', WEBHOOKS_KILL, 'comes twice is the same')],
   },
 ];
