@@ -135,7 +135,10 @@ export class Scheduler {
         made.push({ firing: await this.#firing(schedule, type, nowMs, missedUntilMs), type });
       }
     }
-    const results = await this.#to.parts.store.schedules.fire(made.map(({ firing }) => firing));
+    const results = await this.#to.parts.store.schedules.fire(
+      made.map(({ firing }) => firing),
+      'engine',
+    );
     results.forEach((fired, at) => {
       const type = made[at]?.type;
       for (const result of fired === 'lost' ? [] : fired) {

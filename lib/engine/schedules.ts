@@ -194,9 +194,10 @@ export class Schedules {
       await cancelOlder(operations, schedule);
     }
     const draft = await drafts.make(type, schedule, overlap === 'queue' ? open[0] : undefined);
-    const [fired = 'lost'] = await parts.store.schedules.fire([
-      { schedule, slots: [{ slotMs: null, draft }], next: 'keep' },
-    ]);
+    const [fired = 'lost'] = await parts.store.schedules.fire(
+      [{ schedule, slots: [{ slotMs: null, draft }], next: 'keep' }],
+      'caller',
+    );
     return fired === 'lost' ? undefined : this.#answer(fired[0], draft);
   }
 

@@ -84,7 +84,9 @@ export interface ScheduleStore {
   }>;
   /**
    * Stores the jobs of slots together with the slots and where the schedules stand then. A slot that
-   * has been makes no job again.
+   * has been makes no job again. Where an answer was lost it is looked whether the jobs are there.
+   *
+   * @param patience whether a caller waits, who is refused when the database stays busy or away
    */
-  fire(firings: readonly Firing[]): Promise<readonly Fired[]>;
+  fire(firings: readonly Firing[], patience: 'caller' | 'engine'): Promise<readonly Fired[]>;
 }

@@ -3,6 +3,7 @@ import { describe, expect, inject, it } from 'vitest';
 import {
   getQueueWorkerToken,
   JobType,
+  SchedulesService,
   type Job,
   type JobContext,
   type JobHandler,
@@ -112,6 +113,22 @@ describe('the answer to the end of runs that is lost after the server has commit
     await until(() => told.length === count, 'the end of each, told once');
     expect(told.toSorted()).toEqual(ids.toSorted());
     expect(app.log.texts('warn').filter((text) => text.includes('too late'))).toEqual([]);
+  });
+});
+
+describe('an answer to the start of a schedule that is lost', () => {
+  it('makes one job of a schedule that is run now, which is told like any other', async () => {
+    const proxy = await startProxy(inject('mariadb'));
+    const app = await bootJobs({ types, options: { role: 'producer' }, typeorm: proxy.options });
+    const schedules = app.get(SchedulesService);
+    const params = { n: 'lost on the way' };
+    await schedules.upsert({ name: 's', type: Plain, every: '1h', overlap: 'allow', params });
+    const cut = proxy.cutAnswerTo('COMMIT', 'lost on the way');
+    const job = await schedules.runNow('s');
+    await cut;
+    expect(job).toMatchObject({ outcome: 'created', params });
+    expect((await app.jobs.list({ kind: 'periodic' })).jobs.map(({ id }) => id)).toEqual([job.id]);
+    expect(await schedules.get('s')).toMatchObject({ lastJobId: job.id });
   });
 });
 

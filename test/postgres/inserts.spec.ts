@@ -1,5 +1,11 @@
 import { describe, expect, it, vi } from 'vitest';
-import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/index.js';
+import {
+  JobType,
+  SchedulesService,
+  type Job,
+  type JobContext,
+  type JobHandler,
+} from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { createDatabase } from '../support/databases.js';
 import { codeOf } from '../support/refusals.js';
@@ -70,6 +76,20 @@ describe('an answer that is lost after the server has committed', () => {
     await cut;
     expect(outcomes.map((each) => each.outcome)).toEqual(items.map(() => 'created'));
     expect(await stored(app)).toHaveLength(20);
+  });
+
+  it('makes one job of a schedule that is run now, which is told like any other', async () => {
+    const proxy = await startProxy();
+    const app = await bootJobs({ types, options, typeorm: proxy.options });
+    const schedules = app.get(SchedulesService);
+    const params = { n: 'lost on the way' };
+    await schedules.upsert({ name: 's', type: Plain, every: '1h', overlap: 'allow', params });
+    const cut = proxy.cutAnswerTo('COMMIT', 'lost on the way');
+    const job = await schedules.runNow('s');
+    await cut;
+    expect(job).toMatchObject({ outcome: 'created', params });
+    expect((await app.jobs.list({ kind: 'periodic' })).jobs.map(({ id }) => id)).toEqual([job.id]);
+    expect(await schedules.get('s')).toMatchObject({ lastJobId: job.id });
   });
 });
 

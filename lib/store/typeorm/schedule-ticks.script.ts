@@ -1,4 +1,5 @@
 import { query, type Script, type SqlValue } from '../dialects/sql.js';
+import { CreatedJob } from '../job-of-draft.js';
 import type {
   ClaimedSchedule,
   Fired,
@@ -114,10 +115,35 @@ export class ScheduleTicks {
       }
     });
     yield* this.#record(won, results, been, nowMs);
-    return firings.map((firing) =>
-      won.includes(firing)
-        ? firing.slots.map(({ draft }) => (draft === undefined ? undefined : results.get(draft)))
-        : 'lost',
+    const winners = new Set(won);
+    const before = yield* this.#storedBefore(firings.filter((firing) => !winners.has(firing)));
+    return firings.map((firing) => {
+      const { slots } = firing;
+      const stored = winners.has(firing) ? results : before;
+      return winners.has(firing) || slots.some(({ draft }) => draft && before.has(draft))
+        ? slots.map(({ draft }) => draft && stored.get(draft))
+        : 'lost';
+    });
+  }
+
+  /**
+   * Who seems to have lost has perhaps won before, and never heard of it: the jobs are there then,
+   * under the numbers that they were tried under.
+   */
+  *#storedBefore(losers: readonly Firing[]): Script<ReadonlyMap<JobDraft, InsertResult>> {
+    const tried = losers
+      .flatMap(({ slots }) => slots.flatMap(({ draft }) => draft?.tried ?? []))
+      .filter((each) => each instanceof CreatedJob);
+    if (tried.length === 0) {
+      return new Map();
+    }
+    const rows = yield* query(
+      `SELECT job_id FROM ${this.#t.jobs} WHERE seq ${this.#t.words.amongNumbers}`,
+      [JSON.stringify(tried.map(({ seq }) => seq))],
+    );
+    const stored = new Set(rows.map((row) => row[0]));
+    return new Map(
+      tried.filter(({ id }) => stored.has(id)).map((each) => [each.draft, each] as const),
     );
   }
 

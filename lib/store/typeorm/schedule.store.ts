@@ -1,5 +1,6 @@
 import type { Session } from '../dialects/session.js';
-import type { ScheduleStore } from '../store.js';
+import type { Fired, Firing, ScheduleStore } from '../store.js';
+import type { BatchKind } from '../write-batch.js';
 import type { Writer } from '../writer.js';
 import { readsOf } from './reads.js';
 import type { RelatedInserts } from './related-inserts.js';
@@ -25,6 +26,15 @@ export function scheduleStore(parts: ScheduleStoreParts): ScheduleStore {
   const ticks = new ScheduleTicks(parts.tables, scripts, parts.related);
   const aside = async (): Promise<Writer> => Promise.resolve(parts.aside());
   const read = readsOf(parts.session);
+  const firing: BatchKind<readonly Firing[], readonly Fired[]> = {
+    name: 'fire',
+    rank: 50,
+    maxItems: 1,
+    isRepeatable: true,
+    *script([firings = []], nowMs) {
+      return [yield* ticks.fire(firings, nowMs)];
+    },
+  };
   return {
     change: async (tenantId, name, decide) =>
       (await aside()).write((now) => scripts.change(tenantId, name, decide, now), 'caller'),
@@ -44,9 +54,9 @@ export function scheduleStore(parts: ScheduleStoreParts): ScheduleStore {
         return { due, nowMs, nextInMs: yield* ticks.nextInMs(among, nowMs) };
       }, 'engine');
     },
-    fire: async (firings) => {
+    fire: async (firings, patience) => {
       const writer = await Promise.resolve(parts.inserter());
-      const fired = await writer.write((now) => ticks.fire(firings, now), 'engine');
+      const fired = await writer.add(firing, firings, patience);
       parts.stored?.();
       return fired;
     },
