@@ -1,10 +1,10 @@
 import { isJobsError } from '../model/errors.js';
-import { decideTick, type SlotDecision } from '../model/schedule-decision.js';
+import { decideTick, type SlotDecision, type TickDecision } from '../model/schedule-decision.js';
 import { timetableOf } from '../model/schedule-timetable.js';
 import type { ClaimedSchedule, FiredSlot, Firing } from '../store/store.js';
 import type { Prepared } from './drafts.js';
-import type { RegisteredType } from './handlers.js';
 import { Loop } from './loop.js';
+import { ScheduleFirings } from './schedule-firings.js';
 import { cancelOlder, type SchedulesParts } from './schedules.js';
 
 /** What the scheduler needs of the engine. */
@@ -44,8 +44,15 @@ export class Scheduler {
   #hinted: NodeJS.Timeout | undefined;
   #ended: NodeJS.Timeout | undefined;
 
+  readonly #firings: ScheduleFirings;
+
   constructor(to: SchedulerParts) {
     this.#to = to;
+    this.#firings = new ScheduleFirings({
+      make: (schedule, nowMs) => this.#firing(schedule, nowMs),
+      leaveOut: (schedule, nowMs, waitedMs) => this.#leftOut(schedule, nowMs, waitedMs),
+      failed: (schedule, error) => this.#failed(schedule, error),
+    });
     const duty = {
       name: 'scheduler',
       everyMs: LONGEST_WAIT_MS,
@@ -101,7 +108,7 @@ export class Scheduler {
     this.#batch = due.length < this.#batch ? BATCH.least : Math.min(this.#batch * 2, BATCH.most);
     if (due.length > 0) {
       const began = performance.now();
-      await this.#fire(due, nowMs, this.#missedUntilMs);
+      await this.#fire(due, nowMs);
       const wantedMs = Math.ceil((performance.now() - began) * CLAIM_MS.perPass);
       this.#claimMs = Math.max(CLAIM_MS.least, Math.min(wantedMs, CLAIM_MS.most));
       return 0;
@@ -123,24 +130,15 @@ export class Scheduler {
     };
   }
 
-  async #fire(
-    due: readonly ClaimedSchedule[],
-    nowMs: number,
-    missedUntilMs: number,
-  ): Promise<void> {
-    const made: { readonly firing: Firing; readonly type: RegisteredType }[] = [];
-    for (const schedule of due) {
-      const type = this.#to.parts.handlers.get(schedule.definition.type);
-      if (type !== undefined) {
-        made.push({ firing: await this.#firing(schedule, type, nowMs, missedUntilMs), type });
-      }
+  async #fire(due: readonly ClaimedSchedule[], nowMs: number): Promise<void> {
+    const { handlers, store } = this.#to.parts;
+    const firings = await this.#firings.of(due, nowMs);
+    if (firings.length === 0) {
+      return;
     }
-    const results = await this.#to.parts.store.schedules.fire(
-      made.map(({ firing }) => firing),
-      'engine',
-    );
+    const results = await store.schedules.fire(firings, 'engine');
     results.forEach((fired, at) => {
-      const type = made[at]?.type;
+      const type = handlers.get(firings[at]?.schedule.definition.type ?? '');
       for (const result of fired === 'lost' ? [] : fired) {
         if (result?.outcome === 'created' && type !== undefined) {
           this.#to.enqueued(result, type);
@@ -151,14 +149,36 @@ export class Scheduler {
     });
   }
 
-  async #firing(
-    schedule: ClaimedSchedule,
-    type: RegisteredType,
-    nowMs: number,
-    missedUntilMs: number,
-  ): Promise<Firing> {
-    const { definition, open, times } = schedule;
-    const decision = decideTick(
+  async #firing(schedule: ClaimedSchedule, nowMs: number): Promise<Firing> {
+    const decision = this.#decide(schedule, nowMs);
+    const slots: FiredSlot[] = [];
+    for (const slot of decision.slots) {
+      slots.push({ slotMs: slot.slotMs, draft: await this.#draft(schedule, slot) });
+    }
+    return { schedule, slots, next: decision.nextRunAtMs ?? null };
+  }
+
+  #leftOut(schedule: ClaimedSchedule, nowMs: number, waitedMs: number): Firing {
+    const decision = this.#decide(schedule, nowMs);
+    const { name, type } = schedule.definition;
+    this.#to.parts.logger.warn(
+      `The schedule "${name}" made no job: onJobInit of "${type}" was called ${Math.round(waitedMs / 1000)} s ago and has not returned.`,
+    );
+    return {
+      schedule,
+      slots: decision.slots.map(({ slotMs }) => ({ slotMs, draft: undefined })),
+      next: decision.nextRunAtMs ?? null,
+    };
+  }
+
+  #failed({ definition }: ClaimedSchedule, error: unknown): void {
+    this.#to.parts.logger.warn(
+      `The schedule "${definition.name}" cannot be looked at, and is tried again later: ${String(error)}`,
+    );
+  }
+
+  #decide({ definition, open, times }: ClaimedSchedule, nowMs: number): TickDecision {
+    return decideTick(
       {
         timetable: timetableOf(definition),
         overlap: definition.overlap,
@@ -166,24 +186,19 @@ export class Scheduler {
         nextRunAtMs: times.nextRunAtMs ?? nowMs,
       },
       nowMs,
-      missedUntilMs,
+      this.#missedUntilMs ?? 0,
       open.length,
     );
-    const slots: FiredSlot[] = [];
-    for (const slot of decision.slots) {
-      slots.push({ slotMs: slot.slotMs, draft: await this.#draft(schedule, type, slot) });
-    }
-    return { schedule, slots, next: decision.nextRunAtMs ?? null };
   }
 
   /** The job of a slot; undefined when it makes none. */
   async #draft(
     schedule: ClaimedSchedule,
-    type: RegisteredType,
     { act, slotMs }: SlotDecision,
   ): Promise<Prepared | undefined> {
     const { drafts, operations, parts } = this.#to;
-    if (act === 'skip') {
+    const type = parts.handlers.get(schedule.definition.type);
+    if (act === 'skip' || type === undefined) {
       return undefined;
     }
     try {

@@ -589,6 +589,38 @@ describe('a schedule that cannot be', () => {
       expect(await countRows(app)).toBe(0);
     });
 
+  it('because its hook does not return holds up no other one, and is asked once', async () => {
+    let asked = 0;
+    let answer: () => void = () => undefined;
+    @JobType({ name: 'pensive' })
+    class Pensive implements JobHandler, OnJobInit {
+      onJobInit(): Promise<void> {
+        asked += 1;
+        return new Promise((resolve) => (answer = resolve));
+      }
+
+      execute(): void {}
+    }
+    const app = await boot({ types: [Quick, Pensive] });
+    const pensive = await app.schedules.upsert(hourly({ name: 'pensive', type: Pensive }));
+    const other = await app.schedules.upsert(hourly({ type: Quick }));
+    await setNextRun(app, pensive.id, Date.now() - 1);
+    await until(() => asked > 0, 'the hook');
+    for (let slot = 0; slot < 3; slot += 1) {
+      await makeDue(app, other);
+    }
+    expect(await slotsOf(app, pensive.id)).toEqual([]);
+    expect(asked).toBe(1);
+    answer();
+    await until(async () => (await slotsOf(app, pensive.id)).length > 0, 'the slot, at last');
+    expect(await jobsOf(app, app.schedules, 'pensive')).toHaveLength(1);
+    expect(asked).toBe(1);
+    // And one that never returns does not keep the application from closing.
+    await setNextRun(app, pensive.id, Date.now() - 1);
+    await until(() => asked > 1, 'the hook again');
+    await app.close();
+  });
+
   it('in its first job, which its type refuses, goes on with the next slot and says why', async () => {
     const app = await boot();
     const schedule = await app.schedules.upsert(hourly({ type: Picky }));
