@@ -108,6 +108,11 @@ export const ADAPTERS = {
     server: 'redis-aof',
     modes: ['postgres'],
   },
+  receiver: {
+    title: 'a receiver of webhooks',
+    load: () => import('./receiver.mjs'),
+    hidden: true,
+  },
   plainjob: {
     title: 'plainjob, better-sqlite3, NORMAL',
     load: () => import('./plainjob.mjs'),

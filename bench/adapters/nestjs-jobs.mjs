@@ -20,6 +20,7 @@ export async function open({
   producer = false,
   paused = false,
   concurrency,
+  hook,
   onJob,
 }) {
   const packages = await packagesOf(line);
@@ -35,7 +36,14 @@ export async function open({
 
   class AppModule {}
   const imports = [TypeOrmModule.forRoot(dataSourceOptions(packages, place))];
-  if (!bare) imports.push(jobs.JobsModule.forRoot(producer ? { role: 'producer' } : {}));
+  if (!bare) {
+    imports.push(
+      jobs.JobsModule.forRoot({
+        ...(producer ? { role: 'producer' } : {}),
+        ...(hook === undefined ? {} : { webhooks: webhooksTo(hook) }),
+      }),
+    );
+  }
   Module({ imports, providers: bare ? [] : [Noop] })(AppModule);
 
   const app = await NestFactory.createApplicationContext(AppModule, { logger: ['error', 'warn'] });
@@ -85,6 +93,12 @@ export async function open({
     },
     close: () => app.close(),
   };
+}
+
+/** One endpoint, which hears of everything. */
+function webhooksTo(url) {
+  const secret = `whsec_${Buffer.alloc(24, 'bench').toString('base64')}`;
+  return { allowHttp: true, allowAddresses: ['127.0.0.1'], endpoints: [{ url, secret }] };
 }
 
 const TYPE = `default:${NO_OP.name}`;

@@ -229,6 +229,8 @@ const COMMANDS = {
   async sendIrregularly({ count }) {
     await sendIrregularly(count);
   },
+  url: () => peer.url,
+  received: ({ count }) => peer.received(count),
   fill: ({ kind, rows }) => peer.fill(kind, rows),
   async idle({ ms }) {
     peer.resume?.();

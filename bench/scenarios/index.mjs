@@ -5,6 +5,7 @@ import { S5, S5_ONE } from './mixed.mjs';
 import { MEMORY, S8 } from './footprint.mjs';
 import { S9 } from './limits.mjs';
 import { SNAPSHOT } from './snapshot.mjs';
+import { S10 } from './webhooks.mjs';
 
 /** In the order in which they run. */
 export const SCENARIOS = [
@@ -21,6 +22,7 @@ export const SCENARIOS = [
   S7,
   S8,
   S9,
+  S10,
   SNAPSHOT,
   MEMORY,
 ];
