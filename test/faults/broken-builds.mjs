@@ -248,8 +248,8 @@ export const BUILDS = [
     patches: [
       {
         file: 'lib/store/typeorm/delivery.scripts.ts',
-        from: 'AND older.sequence < due.sequence',
-        to: 'AND 1 = 0',
+        from: 'AND due.sequence = (SELECT MIN(oldest.sequence)',
+        to: 'AND 0 <> (SELECT MIN(oldest.sequence)',
       },
     ],
     caughtBy: [on('nest12', WEBHOOKS_KILL, 'comes twice is the same')],

@@ -55,12 +55,13 @@ export class DeliveryScripts {
         FROM lanes WHERE lanes.lane IS NOT NULL)
       SELECT lane, (SELECT MIN(due.due_at_ms) FROM ${deliveries} AS due WHERE due.lane = lanes.lane)
       FROM lanes WHERE lane IS NOT NULL LIMIT ${MOST_LANES}`;
-    // One older that is not over holds back what comes after it, for the same job and receiver.
+    // One older that is not over holds back what comes after it, for the same job and receiver. Asked of
+    // each row by itself: what planners make of NOT EXISTS walks through all deliveries there have been.
     this.#freeSql = `SELECT due.id FROM ${deliveries} AS due${words.using(tables.index('job_deliveries_lane'))}
       WHERE due.lane = ? AND due.due_at_ms <= ? AND (due.lease_until_ms IS NULL OR due.lease_until_ms <= ?)
-        AND NOT EXISTS (SELECT 1 FROM ${deliveries} AS older WHERE older.job_seq = due.job_seq
-          AND older.target = due.target AND older.sequence < due.sequence AND older.lane IS NOT NULL)
-        AND NOT EXISTS (SELECT 1 FROM ${tables.webhooks} AS hook WHERE hook.id = due.target AND hook.is_enabled = 0)
+        AND due.sequence = (SELECT MIN(oldest.sequence) FROM ${deliveries} AS oldest
+          WHERE oldest.job_seq = due.job_seq AND oldest.target = due.target AND oldest.lane IS NOT NULL)
+        AND COALESCE((SELECT hook.is_enabled FROM ${tables.webhooks} AS hook WHERE hook.id = due.target), 1) = 1
       ORDER BY due.due_at_ms ${words.limit} ${words.skipLocked}`;
   }
 
@@ -137,17 +138,18 @@ export class DeliveryScripts {
 
   /** What waits for a status hook that is gone has failed; no event of the job is told it any more. */
   *dropHook(jobSeq: number, answer: string, nowMs: number): Script<void> {
-    yield* query(
-      `UPDATE ${this.#t.deliveries} SET status = 'failed', lane = NULL, due_at_ms = NULL,
-         holder = NULL, lease_until_ms = NULL, updated_at_ms = ?, answer = ?
-       WHERE job_seq = ? AND target = ? AND lane IS NOT NULL`,
-      [nowMs, answer, jobSeq, STATUS_HOOK],
-    );
+    // The row first: whoever changes the job now has said what there is to tell by then.
     yield* query(
       `UPDATE ${this.#t.rows}
        SET extras = extras - ${EXTRA.hook} + (CASE WHEN extras & ${EXTRA.events} = 0 THEN ${EXTRA.events} ELSE 0 END)
        WHERE seq = ? AND extras & ${EXTRA.hook} <> 0`,
       [jobSeq],
+    );
+    yield* query(
+      `UPDATE ${this.#t.deliveries} SET status = 'failed', lane = NULL, due_at_ms = NULL,
+         holder = NULL, lease_until_ms = NULL, updated_at_ms = ?, answer = ?
+       WHERE job_seq = ? AND target = ? AND lane IS NOT NULL`,
+      [nowMs, answer, jobSeq, STATUS_HOOK],
     );
   }
 

@@ -112,7 +112,7 @@ export class EventScripts {
   /** Jobs as claims have left them. */
   *claimed(jobs: readonly JobEntity[], nowMs: number): Script<void> {
     // A claim reads nothing that stands beside a row; the jobs may go on meanwhile.
-    const asClaimed = jobs.map((job) => Object.assign(Object.create(null) as JobEntity, job));
+    const asClaimed = yield* this.#present(jobs);
     yield* readBeside(this.#t, asClaimed);
     const happened = asClaimed.map((job): Happening => ({
       job,
@@ -121,6 +121,23 @@ export class EventScripts {
       note: undefined,
     }));
     yield* this.#write(happened, nowMs);
+  }
+
+  /** Copies of those that are there still, with the marks of now: a hook may have been given up meanwhile. */
+  *#present(jobs: readonly JobEntity[]): Script<readonly JobEntity[]> {
+    const { rows: table, words } = this.#t;
+    const rows = yield* query(`SELECT seq, extras FROM ${table} WHERE seq ${words.amongNumbers}`, [
+      JSON.stringify(jobs.map(({ seq }) => seq)),
+    ]);
+    const extras = new Map(rows.map(([seq, marks]) => [Number(seq), marks]));
+    return jobs
+      .filter(({ seq }) => extras.has(seq))
+      .map((job) => {
+        const copy = Object.assign(Object.create(null) as JobEntity, job);
+        const marks = extras.get(job.seq) ?? null;
+        copy.extras = marks === null ? null : Number(marks);
+        return copy;
+      });
   }
 
   *read(jobSeq: number, after: number): Script<readonly JobEventEntity[]> {
