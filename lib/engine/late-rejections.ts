@@ -1,42 +1,54 @@
 import type { EngineLogger } from './engine-options.js';
 import { currentRun } from './run-storage.js';
 
-/** The listeners of every engine in this process. */
-const OURS = new WeakSet<(...args: never[]) => unknown>();
+/** Marks our listener: a process may have loaded this package twice, as a module and as CommonJS. */
+const OURS = Symbol.for('nestjs-jobs:late-rejections');
+
+/** The engines of this process. One listener serves them all, for a rejection belongs to one run. */
+const engines = new Set<LateRejections>();
 
 /**
  * A promise that a handler did not await and that rejects would end the process. It fails its run
  * instead. A rejection of anybody else is treated as if this listener were not there.
  */
 export class LateRejections {
-  readonly #logger: EngineLogger;
+  readonly logger: EngineLogger;
 
   constructor(logger: EngineLogger) {
-    this.#logger = logger;
+    this.logger = logger;
   }
 
   start(): void {
-    OURS.add(this.#listener);
-    process.on('unhandledRejection', this.#listener);
+    if (engines.size === 0) {
+      process.on('unhandledRejection', onRejection);
+    }
+    engines.add(this);
   }
 
   stop(): void {
-    process.off('unhandledRejection', this.#listener);
+    engines.delete(this);
+    if (engines.size === 0) {
+      process.off('unhandledRejection', onRejection);
+    }
   }
+}
 
-  readonly #listener = (reason: unknown): void => {
+const onRejection = Object.assign(
+  (reason: unknown): void => {
     const run = currentRun();
     if (run !== undefined) {
-      this.#logger.error(
+      const [engine] = engines;
+      engine?.logger.error(
         `Job ${run.job.id} (${run.job.type}): a promise that its handler did not await was rejected: ${run.errorText(reason)}`,
       );
       run.failLate(reason);
       return;
     }
     const listeners = process.listeners('unhandledRejection');
-    if (listeners[0] === this.#listener && listeners.every((each) => OURS.has(each))) {
+    if (listeners[0] === onRejection && listeners.every((each) => OURS in each)) {
       // What Node does without a listener: the rejection becomes an uncaught exception.
       throw reason instanceof Error ? reason : new Error(`Unhandled rejection: ${String(reason)}`);
     }
-  };
-}
+  },
+  { [OURS]: true },
+);

@@ -100,7 +100,7 @@ export class BootedJobs {
 
 export async function bootJobs(boot: Boot = {}): Promise<BootedJobs> {
   const lifetime = boot.lifetime ?? 'test';
-  const database = boot.database ?? createDatabase(lifetime);
+  const database = boot.database ?? createDatabase(lifetime, 'tables');
   return bootModule(() => rootModule(boot, database), database, lifetime);
 }
 

@@ -28,9 +28,12 @@ export interface TestDatabase {
   abandon(): void;
 }
 
+/** What a database that nobody used has in it: our tables only where that saves a boot much time. */
+export type Contents = 'nothing' | 'tables';
+
 /** What a database must offer for the behavioural suite to run on it. */
 interface DatabaseKind {
-  create(lifetime: Lifetime): TestDatabase;
+  create(lifetime: Lifetime, contents: Contents): TestDatabase;
 }
 
 const sqliteFile = (driver: 'better-sqlite3' | 'sqlite'): DatabaseKind => ({
@@ -64,7 +67,9 @@ const sqliteFile = (driver: 'better-sqlite3' | 'sqlite'): DatabaseKind => ({
 const DATABASES: Readonly<Record<string, DatabaseKind>> = {
   'better-sqlite3': sqliteFile('better-sqlite3'),
   sqlite3: sqliteFile('sqlite'),
-  postgres: { create: (lifetime) => createPostgresDatabase(lifetime, asOptions) },
+  postgres: {
+    create: (lifetime, contents) => createPostgresDatabase(lifetime, asOptions, contents),
+  },
   mariadb: { create: (lifetime) => createMariadbDatabase(lifetime, asOptions) },
 };
 
@@ -75,14 +80,17 @@ export const driverUnderTest = process.env['JOBS_TEST_DRIVER'] ?? 'better-sqlite
 export const isFile = !['postgres', 'mariadb'].includes(driverUnderTest);
 
 /** A new database of the kind that the vitest project is for. */
-export function createDatabase(lifetime: Lifetime = 'test'): TestDatabase {
+export function createDatabase(
+  lifetime: Lifetime = 'test',
+  contents: Contents = 'nothing',
+): TestDatabase {
   const kind = DATABASES[driverUnderTest];
   if (kind === undefined) {
     throw new Error(
       `JOBS_TEST_DRIVER is "${driverUnderTest}": use ${Object.keys(DATABASES).join(' or ')}.`,
     );
   }
-  return kind.create(lifetime);
+  return kind.create(lifetime, contents);
 }
 
 /** Another database beside it that is not there yet, by the name that TypeORM is given. */
