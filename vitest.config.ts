@@ -13,8 +13,8 @@ import { mariadbBinaries } from './scripts/mariadb.mjs';
  *   nest12-mariadb, nest11-mariadb                the same lines on MariaDB         the behavioural ones
  *
  * Nest 11 on a server doubles what Nest 12 says of the database: it runs with JOBS_TEST_FULL=1.
- * MariaDB is there where it is installed. JOBS_TEST_SERVERS=rest runs, on servers, only what is left
- * out otherwise. DATABASE_URL names a server of one's own instead: that one kind of database is then
+ * MariaDB is there where it is installed. JOBS_TEST_SERVERS=rest runs, on servers and on Nest 11, only
+ * what is left out otherwise. DATABASE_URL names a server of one's own instead: that one kind of database is then
  * tested on it, whole, and the other kind is left out.
  *
  * A test asks `inject('line')` for its line and reads JOBS_TEST_DRIVER for its database driver.
@@ -87,7 +87,12 @@ const core = [
 ];
 
 /** What keeps `npm test` under five minutes by running with JOBS_TEST_SERVERS=rest, in a step of its own. */
-const apart: Readonly<Record<(typeof servers)[number], readonly string[]>> = {
+const apart: Readonly<Record<'nest11' | (typeof servers)[number], readonly string[]>> = {
+  nest11: [
+    'test/processes/@(kill|durable|schedules|webhooks).spec.ts',
+    `test/rest/**/${suffix}`,
+    `test/nest/**/${suffix}`,
+  ],
   postgres: [
     'test/processes/@(kill|durable|schedules|webhooks).spec.ts',
     'test/behaviour/@(dependencies|schedules|steps|unique-release|webhooks).spec.ts',
@@ -100,9 +105,10 @@ const apart: Readonly<Record<(typeof servers)[number], readonly string[]>> = {
   ],
 };
 
+const isRest = process.env['JOBS_TEST_SERVERS'] === 'rest';
+
 function onServer(server: (typeof servers)[number], name: Line, fixtures: string) {
   const settings = line(name, server, fixtures, behavioural);
-  const isRest = process.env['JOBS_TEST_SERVERS'] === 'rest';
   return {
     ...settings,
     name: `${name}-${server}`,
@@ -115,6 +121,13 @@ function onServer(server: (typeof servers)[number], name: Line, fixtures: string
     ],
     globalSetup: [`scripts/test-${server}.mjs`],
   };
+}
+
+function nest11() {
+  const include = isRest ? [...apart.nest11] : behavioural;
+  const settings = line('nest11', 'sqlite3', 'test/compat/nest11/fixtures', include);
+  const left = isRest || isFull ? [] : apart.nest11;
+  return { ...settings, exclude: [...settings.exclude, ...left] };
 }
 
 function line(name: Line, driver: string, fixtures: string, include: string[]) {
@@ -171,7 +184,7 @@ export default defineConfig({
       {
         extends: true,
         plugins: [resolveFrom('test/compat/nest11')],
-        test: line('nest11', 'sqlite3', 'test/compat/nest11/fixtures', behavioural),
+        test: nest11(),
       },
       ...servers.flatMap((server) => [
         { extends: true as const, test: onServer(server, 'nest12', 'test/processes/fixtures') },
