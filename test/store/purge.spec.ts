@@ -2,7 +2,13 @@ import Database from 'better-sqlite3';
 import { afterEach, describe, expect, it } from 'vitest';
 import { runScript, type Row, type Script } from '../../lib/store/dialects/sql.js';
 import { MIGRATIONS } from '../../lib/store/migrations/index.js';
-import { purge, removeDeleted, sweep } from '../../lib/store/typeorm/purge.script.js';
+import { EXTRA } from '../../lib/model/extras.js';
+import {
+  purge,
+  removeDeleted,
+  sweep,
+  type PurgedTo,
+} from '../../lib/store/typeorm/purge.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
 
 const tables = tableNames();
@@ -54,11 +60,11 @@ describe('retention', () => {
   it('deletes by the row, and a job after all of its history, in slices that end after some milliseconds', () => {
     fill(2, 100_000, 300);
     const first = run(purge(tables, 'completed', 2));
-    expect(first).toEqual({ result: true, most: 200 });
+    expect(first).toMatchObject({ result: { seq: -1 }, most: 200 });
     expect(count('job_logs')).toBeLessThan(200_000);
     expect(count('job_logs')).toBeGreaterThan(0);
     expect(count('jobs')).toBe(2);
-    while (run(purge(tables, 'completed', 2)).result) {
+    while (run(purge(tables, 'completed', 2)).result !== undefined) {
       expect(count('jobs')).toBe(2);
     }
     expect(['job_logs', 'job_runs', 'jobs'].map(count)).toEqual([0, 0, 0]);
@@ -68,8 +74,37 @@ describe('retention', () => {
     fill(3, 10, 1);
     database.exec(`UPDATE jobs SET finished_at_ms = 2 WHERE seq = 2`);
     database.exec(`UPDATE jobs SET status = 'failed' WHERE seq = 3`);
-    expect(run(purge(tables, 'completed', 2)).result).toBe(false);
+    expect(run(purge(tables, 'completed', 2)).result).toBeUndefined();
     expect(['job_logs', 'job_runs', 'jobs'].map(count)).toEqual([20, 2, 2]);
+  });
+
+  it('looks at each job that others still need once in a walk, also where many ended at once', () => {
+    fill(20_003, 0, 0);
+    // All but the last three are waited for by a job that has not ended.
+    database.exec(`UPDATE job_rows SET extras = ${EXTRA.dependents} WHERE seq <= 20000;
+      UPDATE job_rows SET status = 'waiting', finished_at_ms = NULL WHERE seq = 20003;
+      INSERT INTO job_dependencies (parent_seq, child_seq, on_failure, told)
+        SELECT seq, 20003, 'fail', 0 FROM job_rows WHERE seq <= 20000`);
+    database.exec(
+      `UPDATE job_rows SET finished_at_ms = seq / 500 WHERE finished_at_ms IS NOT NULL`,
+    );
+    let looked = 0;
+    let from: PurgedTo | undefined;
+    do {
+      const script = purge(tables, 'completed', 100, 100, from);
+      from = runScript(script, ({ sql, params }) => {
+        const statement = database.prepare(sql);
+        if (!statement.reader) {
+          statement.run(...params);
+          return [];
+        }
+        const rows = statement.raw(true).all(...params) as Row[];
+        looked += sql.includes('CASE WHEN') ? rows.length : 0;
+        return rows;
+      });
+    } while (from !== undefined);
+    expect(looked).toBe(20_002);
+    expect(count('jobs')).toBe(20_001);
   });
 
   it('ends what the deletion of a job left over, and nothing else', () => {

@@ -23,7 +23,7 @@ import { KeyLooks } from './key-looks.js';
 import type { ListScripts } from './list.script.js';
 import { lockScript } from './lock.script.js';
 import { NONE, type LimitedClaims } from './limited-claim.script.js';
-import { hasDeleted, purge, sweep } from './purge.script.js';
+import { hasDeleted, purge, sweep, type PurgedTo } from './purge.script.js';
 import { readsOf } from './reads.js';
 import type { RelatedInserts } from './related-inserts.js';
 import { inSlices, Turns, type PacedScript } from './slices.js';
@@ -170,6 +170,8 @@ export function jobStore(parts: JobStoreParts): JobStore {
   const { inserter = parts.writer, aside = parts.writer, checkpoint } = parts;
   const asideWriter = async (): Promise<Writer> => Promise.resolve(aside());
   let slices = 0;
+  /** By status, how far the present walk of retention has come. */
+  const purgedTo = new Map<string, PurgedTo>();
   const deleting = async (script: TimedScript<boolean>): Promise<boolean> => {
     const isMore = await (await asideWriter()).write(quietly(script), 'engine');
     slices += 1;
@@ -267,7 +269,16 @@ export function jobStore(parts: JobStoreParts): JobStore {
         : { promoted: 0, nextInMs: next };
     },
     purge: (status, olderThanMs) =>
-      deleting((now) => purge(parts.tables, status, now - olderThanMs, now)),
+      deleting(function* (now) {
+        const from = purgedTo.get(status);
+        const to = yield* purge(parts.tables, status, now - olderThanMs, now, from);
+        if (to === undefined) {
+          purgedTo.delete(status);
+        } else {
+          purgedTo.set(status, to);
+        }
+        return to !== undefined;
+      }),
     sweep: async () => {
       if (await read((now) => limited.isAnyOver(now))) {
         await (

@@ -1,6 +1,6 @@
 import { EXTRA } from '../../model/extras.js';
 import type { FinalStatus } from '../../model/job-status.js';
-import { CHANGES_SQL, query, type Script } from '../dialects/sql.js';
+import { CHANGES_SQL, query, type Row, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { TableNames } from './table-names.js';
 import { removeUniques, storedClaim } from './unique-keys.js';
@@ -16,51 +16,86 @@ const JOB_ROWS = 5;
  */
 const DELETED = '';
 
-/** Deletes jobs that ended with the status before then, oldest first; whether there are more. */
+/** The job that was looked at last: when it ended, and its row. Those before it are kept, or gone. */
+export interface PurgedTo {
+  readonly endedAtMs: number;
+  readonly tie: string;
+  readonly seq: number;
+}
+
+/**
+ * Deletes jobs that ended with the status before then, oldest first, from where the last slice has come
+ * to; undefined when it has looked at all. Jobs that are still needed are looked at once in each walk.
+ */
 export function* purge(
   t: TableNames,
   status: FinalStatus,
   beforeMs: number,
   nowMs: number = beforeMs,
-): Script<boolean> {
+  from: PurgedTo = { endedAtMs: 0, tie: '', seq: -1 },
+): Script<PurgedTo | undefined> {
   const until = performance.now() + SLICE_MS;
+  const { endedKey, endedTie, purgedAtOnce } = t.words;
+  const tie = endedTie === undefined ? "''" : `COALESCE(${endedTie}, '')`;
+  const order = [endedKey, ...(endedTie === undefined ? [] : [endedTie]), 'seq'].join(', ');
+  let at = from;
   do {
-    const rows = yield* query(
-      `SELECT seq, job_id, extras FROM ${t.jobs}
-       WHERE ${t.words.ended} AND ${t.words.endedKey} < ? AND ${isNotNeeded(t)}
-       ORDER BY ${t.words.endedKey} LIMIT ${t.words.purgedAtOnce}`,
-      [status, beforeMs, nowMs],
+    const found = yield* query(
+      `SELECT seq, job_id, extras, ${endedKey}, ${tie}, CASE WHEN ${isNotNeeded(t)} THEN 1 ELSE 0 END
+       FROM ${t.jobs}
+       WHERE ${t.words.ended} AND ${endedKey} < ? AND ${endedKey} >= ?
+         AND (${endedKey} > ? OR ${tie} > ? OR (${tie} = ? AND seq > ?))
+       ORDER BY ${order} LIMIT ${purgedAtOnce}`,
+      [nowMs, status, beforeMs, at.endedAtMs, at.endedAtMs, at.tie, at.tie, at.seq],
     );
-    if (rows.length === 0) {
-      return false;
+    const last = found.at(-1);
+    if (last === undefined) {
+      return undefined;
     }
-    const ids = rows.map((row) => String(row[1]));
-    // The job goes last, so that its history can be found until it is gone.
-    if (!(yield* removeHistory(t, ids, until))) {
-      return true;
+    const next = { endedAtMs: Number(last[3]), tie: String(last[4]), seq: Number(last[0]) };
+    const rows = found.filter((row) => Number(row[5]) === 1);
+    if (rows.length > 0 && !(yield* removeRows(t, rows, status, beforeMs, until))) {
+      return at;
     }
-    // Where processes do not wait for each other, one of them may have been retried meanwhile.
-    const isStill = `seq ${t.words.amongNumbers} AND status = ? AND finished_at_ms < ?`;
-    const related = rows.flatMap(([seq, , extras]) => (extras === null ? [] : [Number(seq)]));
-    if (related.length > 0) {
-      const locked = yield* query(
-        `SELECT seq FROM ${t.rows} WHERE ${isStill} ORDER BY seq ${t.words.forUpdate}`,
-        [JSON.stringify(related), status, beforeMs],
-      );
-      yield* removeBeside(
-        t,
-        locked.map(([seq]) => Number(seq)),
-      );
-    }
-    yield* query(`DELETE FROM ${t.rows} WHERE ${isStill}`, [
-      JSON.stringify(rows.map((row) => row[0])),
-      status,
-      beforeMs,
-    ]);
-    if (rows.length < t.words.purgedAtOnce) {
-      return false;
+    at = next;
+    if (found.length < purgedAtOnce) {
+      return undefined;
     }
   } while (performance.now() < until);
+  return at;
+}
+
+/** Deletes these jobs and all that is of them, unless the time is over before; whether it did. */
+function* removeRows(
+  t: TableNames,
+  rows: readonly Row[],
+  status: FinalStatus,
+  beforeMs: number,
+  until: number,
+): Script<boolean> {
+  const ids = rows.map((row) => String(row[1]));
+  // The job goes last, so that its history can be found until it is gone.
+  if (!(yield* removeHistory(t, ids, until))) {
+    return false;
+  }
+  // Where processes do not wait for each other, one of them may have been retried meanwhile.
+  const isStill = `seq ${t.words.amongNumbers} AND status = ? AND finished_at_ms < ?`;
+  const related = rows.flatMap(([seq, , extras]) => (extras === null ? [] : [Number(seq)]));
+  if (related.length > 0) {
+    const locked = yield* query(
+      `SELECT seq FROM ${t.rows} WHERE ${isStill} ORDER BY seq ${t.words.forUpdate}`,
+      [JSON.stringify(related), status, beforeMs],
+    );
+    yield* removeBeside(
+      t,
+      locked.map(([seq]) => Number(seq)),
+    );
+  }
+  yield* query(`DELETE FROM ${t.rows} WHERE ${isStill}`, [
+    JSON.stringify(rows.map((row) => row[0])),
+    status,
+    beforeMs,
+  ]);
   return true;
 }
 

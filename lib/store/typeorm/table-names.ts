@@ -55,6 +55,8 @@ export interface SqlWords {
   /** The status is bound. */
   readonly ended: string;
   readonly endedKey: string;
+  /** The column by which that index sorts what ended at the same time, before the row number. */
+  readonly endedTie?: string;
   readonly held: string;
   /** Jobs of any tenant but the nil one, which has no index; of one such tenant, which is bound. */
   readonly ofTenants: string;

@@ -48,6 +48,7 @@ export const MYSQL_WORDS: SqlWords = {
   laterKey: 'phase_at_ms',
   ended: 'status = ? AND ready = 0',
   endedKey: 'phase_at_ms',
+  endedTie: 'worker_id',
   held: HELD,
   ofTenants: 'other_tenant_id IS NOT NULL',
   ofTenant: 'other_tenant_id = ?',
