@@ -1,29 +1,24 @@
 import type { Observable } from 'rxjs';
 import type { JobEntity } from '../entities/job.entity.js';
-import type { JobGroupEntity } from '../entities/job-group.entity.js';
 import { newId } from '../model/id.js';
 import type { JobEvent, JobRun } from '../model/job.js';
-import type { ScopeLimits } from '../model/limits.js';
 import type { Store } from '../store/store.js';
 import { Announcer } from './announcer.js';
 import { declaredTypes } from './declared-types.js';
 import { drainQueues, LAST_WRITES_MS } from './drain.js';
 import { dependents, expiry, promoter, reaper, retention } from './duties.js';
-import type { EngineLogger, EngineOptions } from './engine-options.js';
 import type { EngineParts } from './engine-parts.js';
+import type { EngineSources } from './engine-sources.js';
 import { Enqueuer } from './enqueuer.js';
 import { EventBus } from './event-bus.js';
 import { FailedJobs, notStored } from './failed-jobs.js';
-import type { HandlerRegistry } from './handlers.js';
 import { Heartbeat } from './heartbeat.js';
 import { interruptRuns, type Interruption } from './interrupt.js';
 import { LateRejections } from './late-rejections.js';
 import { limitScopes } from './limit-scopes.js';
 import { Limits } from './limits.js';
 import { LogBacklog } from './log-backlog.js';
-import type { LogSink } from './log-writer.js';
 import { Loop } from './loop.js';
-import type { Notifier } from './notifier.js';
 import { Notifying } from './notifying.js';
 import { Opening } from './opening.js';
 import { Operations } from './operations.js';
@@ -31,7 +26,7 @@ import { PausedQueues } from './paused-queues.js';
 import { QueueRunner } from './queue-runner.js';
 import { RemoteWatch } from './remote-watch.js';
 import { sendSignal, type Sending } from './steps-signal.js';
-import { Scheduling, type DeclaredSchedule } from './scheduling.js';
+import { Scheduling } from './scheduling.js';
 import { watchJob } from './watch.js';
 import { within } from './within.js';
 
@@ -39,27 +34,6 @@ import { within } from './within.js';
 const DECLARE_PATIENCE_MS = 300;
 /** Between looks for wanted stops while others write all the time. */
 const ATTEND_LEAST_MS = 25;
-
-/** What an engine is built from. */
-export interface EngineSources {
-  readonly store: Store;
-  readonly options: EngineOptions;
-  readonly handlers: HandlerRegistry;
-  /** The limits of a queue over the cluster. */
-  limitsOf(queue: string): ScopeLimits | undefined;
-  /** The groups that are declared by the time it opens. */
-  readonly groups: () => Iterable<JobGroupEntity>;
-  /** The schedules that code declares, once it was explored. */
-  declaredSchedules(): readonly DeclaredSchedule[];
-  /** Fills the registry with what is declared so far. */
-  explore(): Promise<void>;
-  readonly logger: EngineLogger;
-  readonly sink: LogSink | undefined;
-  /** Tells others over the network; undefined where nobody is told. */
-  readonly notifier?: Notifier;
-  readonly version: string;
-  readonly random?: () => number;
-}
 
 /** The engine: it owns the queues and the background duties, and knows neither SQL nor Nest. */
 export class Engine {
