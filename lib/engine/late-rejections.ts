@@ -1,4 +1,6 @@
 import type { EngineLogger } from './engine-options.js';
+import { JobsError } from '../model/errors.js';
+import { SteeringSignal } from '../model/signals.js';
 import { currentRun } from './run-storage.js';
 
 /** Marks our listener: a process may have loaded this package twice, as a module and as CommonJS. */
@@ -33,15 +35,24 @@ export class LateRejections {
   }
 }
 
+/** What ends a run works where it is thrown, and nowhere else. */
+function unawaited(jobId: string): JobsError {
+  return new JobsError(
+    'invalid_request',
+    `Job ${jobId} called ctx.sleep, ctx.waitForSignal, ctx.skip or ctx.reschedule in a promise that nobody awaits: put await before it, so that the handler stops there.`,
+  );
+}
+
 const onRejection = Object.assign(
   (reason: unknown): void => {
     const run = currentRun();
     if (run !== undefined) {
+      const error = reason instanceof SteeringSignal ? unawaited(run.job.id) : reason;
       const [engine] = engines;
       engine?.logger.error(
-        `Job ${run.job.id} (${run.job.type}): a promise that its handler did not await was rejected: ${run.errorText(reason)}`,
+        `Job ${run.job.id} (${run.job.type}): a promise that its handler did not await was rejected: ${run.errorText(error)}`,
       );
-      run.failLate(reason);
+      run.failLate(error);
       return;
     }
     const listeners = process.listeners('unhandledRejection');

@@ -160,6 +160,40 @@ describe('ctx.sleep', () => {
     expect(calls).toEqual([]);
   });
 
+  it('that nobody awaits fails the run with what is wrong, and harms nothing else', async () => {
+    const app = await boot();
+    const ways: readonly ((ctx: JobContext) => unknown)[] = [
+      async (ctx) => {
+        void ctx.sleep('1h');
+        await gate.obey(ctx);
+      },
+      async (ctx) => {
+        void ctx.waitForSignal('go');
+        await gate.obey(ctx);
+      },
+      (ctx) => {
+        void ctx.sleep('1h');
+        return 'at once';
+      },
+    ];
+    for (const way of ways) {
+      body = way;
+      const { id } = await app.jobs.enqueue(Stepped, undefined, { maxRetries: 0 });
+      const job = await waitForEnd(app.jobs, id);
+      if (way !== ways[2]) {
+        expect(job).toMatchObject({
+          status: 'failed',
+          error: expect.stringContaining('nobody awaits: put await before it') as string,
+        });
+      } else {
+        // What has ended has ended, and is not waited for.
+        expect(job).toMatchObject({ status: 'completed', result: 'at once' });
+      }
+    }
+    body = () => 'next';
+    expect(await app.run(Stepped)).toMatchObject({ result: 'next' });
+  });
+
   it('does not count as time of a run', async () => {
     const app = await boot();
     body = async (ctx) => {
