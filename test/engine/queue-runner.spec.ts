@@ -32,6 +32,7 @@ describe('a queue', () => {
   it('looks again for what it hears of while it claims', async () => {
     const answers: ((jobs: readonly never[]) => void)[] = [];
     const parts = {
+      claimed: () => undefined,
       logs: { isFull: false },
       limits: { ofQueue: () => new Map() },
       handlers: { idsOf: () => ['default:any'] },

@@ -167,8 +167,8 @@ describe('another process', () => {
       producer.sql(`SELECT pid FROM pg_stat_activity WHERE ${OURS} AND query LIKE 'LISTEN%'`);
     const before = await until(async () => {
       const rows = await listening();
-      return rows.length > 0 && rows;
-    }, 'sessions that listen');
+      return rows.length === 2 && rows;
+    }, 'both processes to listen');
     await producer.sql(
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${OURS} AND query LIKE 'LISTEN%'`,
     );
