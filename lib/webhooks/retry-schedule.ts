@@ -1,27 +1,25 @@
 /** Waits between the tries of a delivery: the tenth is three days after the first. */
 export const DEFAULT_RETRY = ['5s', '5m', '30m', '2h', '5h', '10h', '14h', '20h', '24h'] as const;
 
-const LEAST_WAIT_MS = 1000;
 const MOST_WAIT_MS = 24 * 3_600_000;
 /** The share by which a wait may be longer, so that what failed together does not come back together. */
 const JITTER = 0.1;
 
 /**
- * How long to wait after that many tries, or undefined when there were enough. A receiver may ask
- * for another wait, within 1 s and 24 h.
+ * How long to wait after that many tries, or undefined when there were enough. A receiver may ask for
+ * a longer wait, up to 24 h; a shorter one would use up all tries while it is down.
  */
 export function waitAfter(
   attempts: number,
   retryMs: readonly number[],
   { askedMs, random }: { readonly askedMs: number | undefined; readonly random: () => number },
 ): number | undefined {
-  const planned = retryMs[attempts - 1];
-  if (planned === undefined) {
+  const plannedMs = retryMs[attempts - 1];
+  if (plannedMs === undefined) {
     return undefined;
   }
-  return askedMs === undefined
-    ? Math.round(planned * (1 + JITTER * random()))
-    : Math.min(Math.max(askedMs, LEAST_WAIT_MS), MOST_WAIT_MS);
+  const waitMs = Math.round(plannedMs * (1 + JITTER * random()));
+  return Math.max(waitMs, Math.min(askedMs ?? 0, MOST_WAIT_MS));
 }
 
 /** The wait that a `Retry-After` asks for: seconds or a date. */

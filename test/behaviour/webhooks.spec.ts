@@ -105,6 +105,25 @@ describe('a status hook', () => {
     expect(hooks[3]?.event.data.message).toContain('no further');
   });
 
+  it('is told once that a job runs, whatever is said about it meanwhile', async () => {
+    const receiver = await Receiver.open();
+    const { jobs } = await boot();
+    const { id } = await jobs.enqueue(Held, {}, { statusHook: receiver.url });
+    const { ctx, release } = await gate.entry(id);
+    await jobs.update(id, { priority: 1 });
+    await jobs.update(id, { priority: 2 }, { actor: 'ada', reason: 'urgent' });
+    await ctx.checkIn('half way');
+    await jobs.update(id, { priority: 3 }, { actor: 'ada', reason: 'most urgent' });
+    release();
+    await receiver.told(id, 'job.completed');
+    expect(receiver.of(id).map(({ event }) => [event.type, event.data.sequence])).toEqual([
+      ['job.waiting', 1],
+      ['job.running', 2],
+      ['job.check_in', 4],
+      ['job.completed', 6],
+    ]);
+  });
+
   it('is refused where it leads nowhere or inside, and nothing is stored', async () => {
     const { jobs } = await boot();
     for (const statusHook of [
@@ -288,6 +307,18 @@ describe('an endpoint', () => {
     await app.run(Quick);
     await until(async () => !(await app.webhooks.get(id)).isEnabled, 'the endpoint to be disabled');
     expect(receiver.hooks).toHaveLength(1);
+  });
+
+  it('is not told later that a job runs which began before it was there', async () => {
+    const receiver = await Receiver.open();
+    const app = await boot();
+    const { id } = await app.jobs.enqueue(Held);
+    const { release } = await gate.entry(id);
+    await app.jobs.update(id, { priority: 1 }, { actor: 'ada', reason: 'urgent' });
+    await app.webhooks.create({ url: receiver.url });
+    release();
+    await receiver.told(id, 'job.completed');
+    expect(receiver.of(id).map(({ event }) => event.type)).toEqual(['job.completed']);
   });
 
   it('waits as long as the receiver asks for', async () => {

@@ -163,14 +163,16 @@ describe('another process', () => {
     const database = createDatabase();
     const producer = await bootJobs({ types, database, options: { role: 'producer' } });
     const worker = await ChildApplication.start({ database });
+    // What it was asked last: the session that listens is also the one that tells.
+    const isListening = `${OURS} AND (query LIKE 'LISTEN%' OR query LIKE '%pg_notify%' OR query = 'SELECT 1')`;
     const listening = (): Promise<{ pid: number }[]> =>
-      producer.sql(`SELECT pid FROM pg_stat_activity WHERE ${OURS} AND query LIKE 'LISTEN%'`);
+      producer.sql(`SELECT pid FROM pg_stat_activity WHERE ${isListening}`);
     const before = await until(async () => {
       const rows = await listening();
       return rows.length === 2 && rows;
     }, 'both processes to listen');
     await producer.sql(
-      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${OURS} AND query LIKE 'LISTEN%'`,
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${isListening}`,
     );
     await until(async () => {
       const rows = await listening();

@@ -28,14 +28,14 @@ it('waits what the schedule says and up to a tenth more, and ends with it', () =
 });
 
 it.each([
-  ['0', 1000],
-  ['1', 1000],
+  ['0', 5000],
+  ['1', 5000],
   ['90', 90_000],
   ['86400', 86_400_000],
   ['9999999', 86_400_000],
   ['Thu, 01 Jan 1970 00:00:30 GMT', 29_000],
-  ['Thu, 01 Jan 1970 00:00:00 GMT', 1000],
-])('waits for a Retry-After of %s within 1 s and 24 h', (header, ms) => {
+  ['Thu, 01 Jan 1970 00:00:00 GMT', 5000],
+])('waits for a Retry-After of %s, not less than planned and at most 24 h', (header, ms) => {
   expect(waitAfter(1, retryMs, { askedMs: askedWait(header, 1000), random })).toBe(ms);
 });
 

@@ -290,7 +290,8 @@ function takenOfRow(row: Row): TakenDelivery {
     url: textOrNull(row[6]),
     secrets: textOrNull(row[7]),
     isDeclared: Number(row[8]) === 1,
-    happened: row[9] === null ? undefined : eventOfRow(row),
+    // Without the job as it was there is nothing to tell.
+    happened: row[15] === null ? undefined : eventOfRow(row),
   };
 }
 

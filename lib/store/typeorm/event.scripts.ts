@@ -4,7 +4,7 @@ import type { JobEntity } from '../../entities/job.entity.js';
 import { EXTRA, hasExtra } from '../../model/extras.js';
 import { newId } from '../../model/id.js';
 import type { JobStatus } from '../../model/job-status.js';
-import { query, type Script } from '../dialects/sql.js';
+import { query, type Script, type SqlValue } from '../dialects/sql.js';
 import type { ChangeNote, Created } from '../store.js';
 import { STATUS_HOOK, type Subscriber } from '../webhooks.js';
 import { readBeside, updateExtras } from './beside.script.js';
@@ -71,17 +71,16 @@ export class EventScripts {
     return (
       change.note !== undefined ||
       hasExtra(after.extras, EXTRA.hook) ||
-      (before.status !== after.status && this.isHeard(after.tenantId))
+      ((before.status !== after.status || before.status === 'running') &&
+        this.isHeard(after.tenantId))
     );
   }
 
   *changed({ before, after, change: { note } }: Changed, nowMs: number): Script<void> {
-    const happened: Happening[] = [];
+    // Whoever has claimed it writes that down a moment later, unless it died in between.
+    const happened: Happening[] =
+      before.status === 'running' ? [...(yield* this.#begun([before]))] : [];
     if (before.status !== after.status) {
-      if (before.status === 'running') {
-        // Whoever has claimed it writes that down a moment later, unless it died in between.
-        happened.push({ job: before, kind: 'status', from: 'waiting', note: undefined });
-      }
       happened.push({ job: after, kind: 'status', from: before.status, note });
     } else if (note !== undefined) {
       happened.push({
@@ -114,13 +113,33 @@ export class EventScripts {
     // A claim reads nothing that stands beside a row; the jobs may go on meanwhile.
     const asClaimed = yield* this.#present(jobs);
     yield* readBeside(this.#t, asClaimed);
-    const happened = asClaimed.map((job): Happening => ({
-      job,
-      kind: 'status',
-      from: 'waiting',
-      note: undefined,
-    }));
-    yield* this.#write(happened, nowMs);
+    yield* this.#write(yield* this.#begun(asClaimed), nowMs);
+  }
+
+  /**
+   * That these jobs run, of those of which it is not written down: once a run, whoever comes first. What
+   * happened to a job before anybody listened is not told when somebody does.
+   */
+  *#begun(running: readonly JobEntity[]): Script<readonly Happening[]> {
+    const jobs = running.filter((job) => this.#toldOf(job, 'job.running').length > 0);
+    if (jobs.length === 0) {
+      return [];
+    }
+    const { amongNumbers } = this.#t.words;
+    const rows = yield* query(
+      `SELECT job_seq, sequence, detail FROM ${this.#t.events}
+       WHERE job_seq ${amongNumbers} AND (status = 'running' AND kind = 'status' OR sequence ${amongNumbers})`,
+      [JSON.stringify(jobs.map(({ seq }) => seq)), JSON.stringify(jobs.map((job) => job.sequence))],
+    );
+    const isWritten = (job: JobEntity): boolean =>
+      rows.some(
+        ([seq, sequence, detail]) =>
+          Number(seq) === job.seq &&
+          (Number(sequence) === job.sequence || runOf(detail) === job.runId),
+      );
+    return jobs
+      .filter((job) => !isWritten(job))
+      .map((job) => ({ job, kind: 'status', from: 'waiting', note: undefined }));
   }
 
   /** Copies of those that are there still, with the marks of now: a hook may have been given up meanwhile. */
@@ -289,6 +308,10 @@ function isFor({ tenantId }: Subscriber, tenant: string): boolean {
 export function laneOfHook(url: string): string {
   const host = createHash('sha256').update(new URL(url).host).digest('hex');
   return `hook-${host.slice(0, 31)}`;
+}
+
+function runOf(detail: SqlValue | undefined): string | null {
+  return (JSON.parse(String(detail)) as EventDetail).run_id;
 }
 
 function detailOf({ job, kind, from, note }: Happening): EventDetail {
