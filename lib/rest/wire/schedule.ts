@@ -1,4 +1,4 @@
-import type { JsonObject, JsonValue } from '../../model/json.js';
+import type { JsonValue } from '../../model/json.js';
 import type {
   Schedule,
   ScheduleInput,
@@ -10,17 +10,18 @@ import { invalid } from '../invalid.js';
 import { date, milliseconds, present, uniqueOption, type CreateJobBody } from './requests.js';
 
 /** As `JOB_OPTIONS` has it. */
-export interface ScheduleOptionsBody {
-  readonly priority?: number;
-  readonly channel?: string;
-  readonly timeout_sec?: number;
-  readonly max_retries?: number;
-  readonly retry_delay_sec?: number;
-  readonly state?: JsonValue;
-  readonly tags?: readonly string[];
-  readonly meta?: JsonObject;
-  readonly unique?: CreateJobBody['unique'];
-}
+export type ScheduleOptionsBody = Pick<
+  CreateJobBody,
+  | 'priority'
+  | 'channel'
+  | 'timeout_sec'
+  | 'max_retries'
+  | 'retry_delay_sec'
+  | 'state'
+  | 'tags'
+  | 'meta'
+  | 'unique'
+>;
 
 /** As `PUT_SCHEDULE` and `CREATE_SCHEDULE` have it. */
 export interface ScheduleBody {

@@ -107,18 +107,10 @@ export class DeliveryScripts {
   }
 
   *settle(ends: readonly DeliveryEnd[], holder: string, nowMs: number): Script<void> {
-    yield* this.#end(
-      ends.filter(({ status }) => status === 'delivered'),
-      'delivered',
-      holder,
-      nowMs,
-    );
-    yield* this.#end(
-      ends.filter(({ status }) => status === 'failed'),
-      'failed',
-      holder,
-      nowMs,
-    );
+    for (const over of ['delivered', 'failed'] as const) {
+      const those = ends.filter(({ status }) => status === over);
+      yield* this.#end(those, over, holder, nowMs);
+    }
     for (const end of ends.filter(({ status }) => status === 'pending')) {
       const dueAtMs = nowMs + end.againInMs;
       yield* query(
