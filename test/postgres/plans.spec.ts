@@ -28,6 +28,7 @@ import { purge } from '../../lib/store/typeorm/purge.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
 import { bootJobs } from '../support/boot.js';
 import { closeLater } from '../support/cleanup.js';
+import { createDatabase } from '../support/databases.js';
 
 @JobType({ name: 'plain' })
 class Plain implements JobHandler {
@@ -95,7 +96,13 @@ const BELIEFS: readonly { readonly from: string; readonly steps: readonly string
 ];
 
 beforeAll(async () => {
-  const app = await bootJobs({ types: [Plain], options: { role: 'producer' }, lifetime: 'file' });
+  const app = await bootJobs({
+    types: [Plain],
+    options: { role: 'producer' },
+    // Not one that was emptied: what others deleted still lies in its indexes.
+    database: createDatabase('file', 'nothing'),
+    lifetime: 'file',
+  });
   const { id } = await app.jobs.enqueue(Plain);
   await app.sql('ALTER TABLE jobs SET (autovacuum_enabled = false)');
   // As many of each: waiting for their time, ended, ready elsewhere, running; and one is ready here.
