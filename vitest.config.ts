@@ -86,20 +86,34 @@ const core = [
   'suspend-resume',
 ];
 
+/** Of the behavioural suite, what takes long and is mostly above the database. */
+const slow = [
+  'dependencies',
+  'log-flood',
+  'schedules',
+  'sleeps-and-signals',
+  'steps',
+  'unique-release',
+  'webhooks',
+];
+
 /** What keeps `npm test` under five minutes by running with JOBS_TEST_SERVERS=rest, in a step of its own. */
 const apart: Readonly<Record<'nest11' | (typeof servers)[number], readonly string[]>> = {
   nest11: [
     'test/processes/@(kill|durable|schedules|webhooks).spec.ts',
+    `test/behaviour/@(${slow.join('|')}).spec.ts`,
     `test/rest/**/${suffix}`,
     `test/nest/**/${suffix}`,
   ],
   postgres: [
+    'test/postgres/slow.spec.ts',
     'test/processes/@(kill|durable|schedules|webhooks).spec.ts',
-    'test/behaviour/@(dependencies|schedules|steps|unique-release|webhooks).spec.ts',
+    `test/behaviour/@(${slow.join('|')}).spec.ts`,
     `test/rest/**/${suffix}`,
     `test/nest/**/${suffix}`,
   ],
   mariadb: [
+    'test/mariadb/slow.spec.ts',
     ...['rest', 'nest', 'processes'].map((folder) => `test/${folder}/**/${suffix}`),
     `test/behaviour/!(${core.join('|')}).spec.ts`,
   ],
