@@ -40,6 +40,7 @@ const KEYS: Readonly<Record<string, readonly string[]>> = {
     'overlap',
     'allowHttp',
     'allowAddresses',
+    'proxy',
     'retry',
     'hideAnswers',
   ],

@@ -169,6 +169,11 @@ export interface WebhooksOptions {
   readonly allowHttp?: boolean;
   /** Addresses and ranges (CIDR) that are not public and may be sent to all the same, at any port. */
   readonly allowAddresses?: readonly string[];
+  /**
+   * A proxy that everything is sent through, by CONNECT, such as `http://user:password@proxy:3128`. It
+   * looks names up and judges where they lead; addresses in URLs are judged here as well. @default none
+   */
+  readonly proxy?: string;
   /** Waits between the tries of a delivery. @default nine waits from 5 s to 24 h, three days in all */
   readonly retry?: readonly Duration[];
   /** Whether what receivers answer is kept from sight: it may tell who has chosen the URL what is there. @default false */

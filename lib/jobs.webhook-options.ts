@@ -40,6 +40,7 @@ export function resolveWebhooks(given: WebhooksOptions): ResolvedWebhooks {
     overlapMs: durationMs(given.overlap ?? '24h', 'webhooks.overlap', 'invalid_options'),
     allowHttp,
     allowAddresses,
+    proxy: proxyOf(given.proxy),
     retryMs: retry.map((wait, index) =>
       durationMs(wait as string, `webhooks.retry.${index}`, 'invalid_options'),
     ),
@@ -93,6 +94,19 @@ function encryptionKeyOf(given: unknown): ResolvedWebhooks['encryptionKey'] {
     );
   }
   return given;
+}
+
+/** Nothing of a wrong one is repeated: it may have a password. */
+function proxyOf(given: unknown): URL | undefined {
+  if (given === undefined) {
+    return undefined;
+  }
+  const url = typeof given === 'string' && URL.canParse(given) ? new URL(given) : undefined;
+  const isPlain = url?.pathname === '/' && url.search === '' && url.hash === '';
+  if (url === undefined || !/^https?:$/.test(url.protocol) || !isPlain) {
+    throw invalid('webhooks.proxy is no URL of a proxy: give one such as "http://proxy:3128".');
+  }
+  return url;
 }
 
 function asOption<T>(check: () => T): T {

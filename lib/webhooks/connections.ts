@@ -1,8 +1,9 @@
-import { lookup as systemLookup } from 'node:dns/promises';
 import * as http from 'node:http';
 import * as https from 'node:https';
 import { isIP, type LookupFunction, type Socket } from 'node:net';
 import { type AddressRules, unbracketed } from './address-rules.js';
+import { nameService, type Resolve, type ResolveFor } from './names.js';
+import { tunnelAgents } from './tunnel.js';
 import { PORTS, portOf } from './url-rules.js';
 
 const CONNECT_MS = 5000;
@@ -11,18 +12,31 @@ const IDLE_MS = 4000;
 /** Unused connections that are kept, of one receiver and of all. */
 const IDLE_OF_ONE = 64;
 
-/** An answer of the name service. */
-export interface Resolved {
-  readonly address: string;
-  readonly family: number;
-}
-
-/** Looks a name up: all of its addresses. */
-export type Resolve = (host: string) => Promise<readonly Resolved[]>;
-
 /** A request may not go where it would. */
 export class RefusedAddress extends Error {
   override readonly name: string = 'RefusedAddress';
+}
+
+/** What connections are made with. */
+export interface ConnectionsParts {
+  readonly rules: AddressRules;
+  /** What all requests go through; it looks names up, and judges where they lead. */
+  readonly proxy?: URL | undefined;
+  /** Instead of name servers and the operating system. */
+  readonly resolve?: Resolve | undefined;
+}
+
+/** Whose request it is, and how it is connected. */
+export interface Route {
+  /** Who shares the room for looking names up. */
+  readonly who: string;
+  /** Whether a connection that was used before will not do. */
+  readonly isFresh: boolean;
+}
+
+interface Agents {
+  readonly http: http.Agent;
+  readonly https: https.Agent;
 }
 
 /**
@@ -32,47 +46,60 @@ export class RefusedAddress extends Error {
  */
 export class Connections {
   readonly #rules: AddressRules;
-  readonly #resolve: Resolve;
-  readonly #http: http.Agent;
-  readonly #https: https.Agent;
+  readonly #resolve: ResolveFor;
+  readonly #isTunnelled: boolean;
+  readonly #kept: Agents;
+  readonly #fresh: Agents;
 
-  constructor(rules: AddressRules, resolve: Resolve = systemResolve) {
+  constructor({ rules, proxy, resolve }: ConnectionsParts) {
     this.#rules = rules;
-    this.#resolve = resolve;
-    const options = { keepAlive: true, maxFreeSockets: IDLE_OF_ONE, timeout: IDLE_MS };
-    this.#http = new http.Agent(options);
-    this.#https = new https.Agent(options);
+    this.#resolve = nameService(resolve, resolve);
+    this.#isTunnelled = proxy !== undefined;
+    const agents = (options: http.AgentOptions): Agents =>
+      proxy === undefined
+        ? { http: new http.Agent(options), https: new https.Agent(options) }
+        : tunnelAgents(proxy, options);
+    this.#kept = agents({ keepAlive: true, maxFreeSockets: IDLE_OF_ONE, timeout: IDLE_MS });
+    this.#fresh = agents({ keepAlive: false });
   }
 
   /**
    * A request that has not been written yet; nothing of it leaves before the address was judged.
    * @throws RefusedAddress
    */
-  request(url: URL, options: https.RequestOptions): http.ClientRequest {
+  request(url: URL, options: https.RequestOptions, { who, isFresh }: Route): http.ClientRequest {
     const host = unbracketed(url.hostname);
     // Nobody looks a literal address up, so the lookup below does not see it.
     if (isIP(host) !== 0) {
       this.#judge(host, url);
+    } else if (this.#isTunnelled) {
+      judgePort(url);
     }
+    const agents = isFresh ? this.#fresh : this.#kept;
+    const isSecure = url.protocol === 'https:';
     const full: https.RequestOptions = {
       ...options,
-      lookup: this.#lookupFor(url),
-      agent: url.protocol === 'https:' ? this.#https : this.#http,
+      lookup: this.#lookupFor(url, who),
+      agent: isSecure ? agents.https : agents.http,
     };
-    const request = url.protocol === 'https:' ? https.request(url, full) : http.request(url, full);
-    request.once('socket', (socket) => this.#watch(socket, url, request));
+    const request = isSecure ? https.request(url, full) : http.request(url, full);
+    if (!this.#isTunnelled) {
+      request.once('socket', (socket) => this.#watch(socket, url, request));
+    }
     return request;
   }
 
   close(): void {
-    this.#http.destroy();
-    this.#https.destroy();
+    for (const { http: plain, https: secure } of [this.#kept, this.#fresh]) {
+      plain.destroy();
+      secure.destroy();
+    }
   }
 
   /** Looked up anew for every connection, whatever its time to live was; one bad answer spoils all. */
-  #lookupFor(url: URL): LookupFunction {
+  #lookupFor(url: URL, who: string): LookupFunction {
     return (host, options, answer) => {
-      this.#resolve(host).then(
+      this.#resolve(host, who).then(
         (found) => {
           try {
             if (found.length === 0) {
@@ -126,12 +153,12 @@ export class Connections {
     if (!this.#rules.isAllowed(address)) {
       throw new RefusedAddress(`${url.hostname} leads to an address that is not allowed`);
     }
-    if (!PORTS.has(portOf(url))) {
-      throw new RefusedAddress(`port ${portOf(url)} is not allowed`);
-    }
+    judgePort(url);
   }
 }
 
-async function systemResolve(host: string): Promise<readonly Resolved[]> {
-  return systemLookup(host, { all: true });
+function judgePort(url: URL): void {
+  if (!PORTS.has(portOf(url))) {
+    throw new RefusedAddress(`port ${portOf(url)} is not allowed`);
+  }
 }

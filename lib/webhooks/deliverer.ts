@@ -141,6 +141,7 @@ export class Deliverer {
     const answer = await this.#parts.sender.send({
       id: taken.id,
       url,
+      who: taken.lane,
       body: bodyOf(event, happened),
       secrets,
       timestampSec: Math.floor(this.#parts.nowMs() / 1000),

@@ -144,6 +144,7 @@ export class Endpoints {
     const answer = await sender.send({
       id: delivery.id,
       url: endpoint.url,
+      who: id,
       body: JSON.stringify({
         type: delivery.event,
         timestamp: new Date(nowMs).toISOString(),

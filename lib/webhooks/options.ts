@@ -20,6 +20,7 @@ export interface ResolvedWebhooks {
   readonly overlapMs: number;
   readonly allowHttp: boolean;
   readonly allowAddresses: readonly string[];
+  readonly proxy: URL | undefined;
   readonly retryMs: readonly number[];
   readonly hideAnswers: boolean;
 }

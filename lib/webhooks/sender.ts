@@ -1,7 +1,9 @@
 import type { IncomingMessage } from 'node:http';
-import { Connections, RefusedAddress, type Resolve } from './connections.js';
+import { Connections, RefusedAddress } from './connections.js';
+import type { Resolve } from './names.js';
 import { askedWait } from './retry-schedule.js';
 import { type SignedHeaders, sign } from './signing.js';
+import { ProxyRefused } from './tunnel.js';
 import { checkedUrl, type UrlRules } from './url-rules.js';
 
 const TOTAL_MS = 15_000;
@@ -14,6 +16,8 @@ const HEADER_BYTES = 16_384;
 export interface Message {
   readonly id: string;
   readonly url: string;
+  /** On whose behalf: a tenant, or an endpoint of the options. */
+  readonly who: string;
   readonly body: string;
   /** The newest first. */
   readonly secrets: readonly string[];
@@ -36,6 +40,22 @@ export interface Answer {
   readonly askedMs: number | undefined;
 }
 
+/** What messages are sent with. */
+export interface SenderParts {
+  readonly rules: UrlRules;
+  readonly userAgent: string;
+  /** What all of them go through. */
+  readonly proxy?: URL | undefined;
+  /** How names are looked up, in tests. */
+  readonly resolve?: Resolve;
+}
+
+/** An answer, as far as it was read. */
+interface Received {
+  readonly response: IncomingMessage;
+  readonly text: string;
+}
+
 /**
  * Sends signed messages. Redirects are not followed: they are answers like any other that is no 2xx.
  * Nothing of an answer is unpacked, and little of it read.
@@ -45,9 +65,9 @@ export class Sender {
   readonly #connections: Connections;
   readonly #userAgent: string;
 
-  constructor(rules: UrlRules, userAgent: string, resolve?: Resolve) {
+  constructor({ rules, userAgent, proxy, resolve }: SenderParts) {
     this.#rules = rules;
-    this.#connections = new Connections(rules.addresses, resolve);
+    this.#connections = new Connections({ rules: rules.addresses, proxy, resolve });
     this.#userAgent = userAgent;
   }
 
@@ -85,7 +105,27 @@ export class Sender {
     this.#connections.close();
   }
 
-  #exchange(url: URL, message: Message): Promise<{ response: IncomingMessage; text: string }> {
+  /**
+   * A receiver may close a connection at the moment in which it is used again. What becomes of the request
+   * then nobody knows: it is sent once more over a new one, as any request may come twice.
+   */
+  async #exchange(url: URL, message: Message): Promise<Received> {
+    const deadline = performance.now() + TOTAL_MS;
+    try {
+      return await this.#exchangeOnce(url, message, { deadline, isFresh: false });
+    } catch (error) {
+      if (!(error instanceof ClosedMeanwhile)) {
+        throw error;
+      }
+      return this.#exchangeOnce(url, message, { deadline, isFresh: true });
+    }
+  }
+
+  #exchangeOnce(
+    url: URL,
+    message: Message,
+    { deadline, isFresh }: { readonly deadline: number; readonly isFresh: boolean },
+  ): Promise<Received> {
     const { id, timestampSec, body, secrets } = message;
     const headers: SignedHeaders & Record<string, string> = {
       ...sign({ id, timestampSec, body }, secrets),
@@ -95,16 +135,17 @@ export class Sender {
       'user-agent': this.#userAgent,
     };
     return new Promise((resolve, reject) => {
-      const request = this.#connections.request(url, {
-        method: 'POST',
-        headers,
-        maxHeaderSize: HEADER_BYTES,
-      });
+      const request = this.#connections.request(
+        url,
+        { method: 'POST', headers, maxHeaderSize: HEADER_BYTES },
+        { who: message.who, isFresh },
+      );
       let received: { response: IncomingMessage; kept: AnswerText } | undefined;
       const end = (error?: unknown): void => {
         clearTimeout(timer);
         if (received === undefined) {
-          reject(error instanceof Error ? error : new Error('the connection was closed'));
+          const why = error instanceof Error ? error : new Error('the connection was closed');
+          reject(request.reusedSocket && isClosing(why) ? new ClosedMeanwhile(why) : why);
         } else {
           // The status is the acknowledgement, whatever becomes of the rest.
           resolve({ response: received.response, text: received.kept.text });
@@ -112,7 +153,7 @@ export class Sender {
       };
       const timer = setTimeout(
         () => request.destroy(new Error(`no answer within ${TOTAL_MS / 1000} s`)),
-        TOTAL_MS,
+        deadline - performance.now(),
       );
       request.once('error', end);
       request.once('close', () => end());
@@ -130,6 +171,17 @@ export class Sender {
       request.end(body);
     });
   }
+}
+
+/** A connection that was used before was closed without an answer. */
+class ClosedMeanwhile extends Error {
+  constructor(cause: Error) {
+    super(cause.message, { cause });
+  }
+}
+
+function isClosing(error: Error): boolean {
+  return 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
 }
 
 /** The beginning of an answer's body. */
@@ -162,7 +214,7 @@ export function plainText(text: string): string {
 
 /** Why there was no answer; nothing of the host's own network is told. */
 function reasonOf(error: unknown): string {
-  if (error instanceof RefusedAddress) {
+  if (error instanceof RefusedAddress || error instanceof ProxyRefused) {
     return error.message;
   }
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
@@ -172,12 +224,24 @@ function reasonOf(error: unknown): string {
   ).slice(0, 500);
 }
 
+const UNTRUSTED =
+  'its certificate is signed by nobody who is trusted here (NODE_EXTRA_CA_CERTS adds who is)';
+
 const WORDS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'the connection was refused',
   ECONNRESET: 'the connection was reset',
   EPIPE: 'the connection was closed while it was written to',
   ENOTFOUND: 'the host name was not found',
+  ENODATA: 'the host name was not found',
+  ETIMEOUT: 'the host name could not be looked up in time',
+  ESERVFAIL: 'the host name could not be looked up',
   EAI_AGAIN: 'the host name could not be looked up',
   ETIMEDOUT: 'the connection timed out',
   HPE_HEADER_OVERFLOW: 'the headers of the answer are too large',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another host name',
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  DEPTH_ZERO_SELF_SIGNED_CERT: UNTRUSTED,
+  SELF_SIGNED_CERT_IN_CHAIN: UNTRUSTED,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNTRUSTED,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNTRUSTED,
 };

@@ -50,7 +50,11 @@ export class Webhooks implements Notifier {
       addresses: new AddressRules(options.allowAddresses),
     };
     this.#box = new SecretBox(() => this.#keys());
-    this.#sender = new Sender(this.#rules, `nestjs-jobs/${version}`);
+    this.#sender = new Sender({
+      rules: this.#rules,
+      userAgent: `nestjs-jobs/${version}`,
+      proxy: options.proxy,
+    });
     this.#declared = new Map(options.endpoints?.map(({ id, secrets }) => [id, secrets]));
     const nowMs = (): number => sources.nowMs();
     const { retryMs, hideAnswers, overlapMs } = options;
@@ -105,6 +109,9 @@ export class Webhooks implements Notifier {
       this.#sources.log(
         `Webhooks may also be sent to ${options.allowAddresses.join(', ')} (webhooks.allowAddresses).`,
       );
+    }
+    if (options.proxy !== undefined) {
+      this.#sources.log(`Webhooks are sent through ${options.proxy.host} (webhooks.proxy).`);
     }
     if (options.endpoints !== undefined) {
       await store.declare(

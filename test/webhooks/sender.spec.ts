@@ -1,10 +1,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { Webhook } from 'standardwebhooks';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { AddressRules } from '../../lib/webhooks/address-rules.js';
-import type { Resolve } from '../../lib/webhooks/connections.js';
+import type { Resolve } from '../../lib/webhooks/names.js';
 import { Sender, type Message } from '../../lib/webhooks/sender.js';
 import { newSecret } from '../../lib/webhooks/signing.js';
 import { nameServer } from './name-server.js';
@@ -44,7 +44,11 @@ async function receiver(
 
 function sender(allow: readonly string[] = ['127.0.0.1'], resolve?: Resolve): Sender {
   const rules = { allowHttp: true, addresses: new AddressRules(allow) };
-  const made = new Sender(rules, 'nestjs-jobs/test', resolve);
+  const made = new Sender({
+    rules,
+    userAgent: 'nestjs-jobs/test',
+    ...(resolve === undefined ? {} : { resolve }),
+  });
   onTestFinished(() => made.close());
   return made;
 }
@@ -53,6 +57,7 @@ function message(url: string, body = '{"type":"job.completed"}'): Message {
   return {
     id: 'one',
     url,
+    who: 'ann',
     body,
     secrets: [secret],
     timestampSec: Math.floor(Date.now() / 1000),
@@ -232,4 +237,36 @@ it('says in words what else went wrong', async () => {
   expect((await sender().send(message('http://127.0.0.1:1/'))).error).toBe(
     'the connection was refused',
   );
+});
+
+it('sends once more, over a new connection, what a kept one was closed on', async () => {
+  let connections = 0;
+  let requests = 0;
+  const server = createTcpServer((socket) => {
+    connections += 1;
+    let ofThis = 0;
+    socket.on('error', () => undefined);
+    socket.on('data', () => {
+      requests += 1;
+      ofThis += 1;
+      if (ofThis === 1) {
+        socket.write('HTTP/1.1 204 No Content\r\n\r\n');
+      } else {
+        socket.resetAndDestroy();
+      }
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const one = sender();
+  expect(await one.send(message(url))).toMatchObject({ status: 204 });
+  expect(await one.send(message(url))).toMatchObject({ status: 204 });
+  expect({ connections, requests }).toEqual({ connections: 2, requests: 3 });
+});
+
+it('does not send again what a new connection was closed on', async () => {
+  const gone = await receiver((_response, request) => request.socket.destroy());
+  expect(await sender().send(message(gone.url))).toMatchObject({ isAcknowledged: false });
+  expect(gone.requests).toHaveLength(1);
 });

@@ -1,0 +1,76 @@
+import dns from 'node:dns';
+import { lookup, Resolver } from 'node:dns/promises';
+import { Room } from './room.js';
+
+/** An answer of the name service. */
+export interface Resolved {
+  readonly address: string;
+  readonly family: number;
+}
+
+/** Looks a name up: all of its addresses. */
+export type Resolve = (host: string) => Promise<readonly Resolved[]>;
+
+/** Looks a name up for somebody. */
+export type ResolveFor = (host: string, who: string) => Promise<readonly Resolved[]>;
+
+const PATIENCE_MS = 4000;
+/** A question is asked twice, and given up after about three times this. */
+const QUESTION_MS = 1000;
+/** Questions to name servers under way: they cost a port and some memory. */
+const QUESTIONS = { inAll: 128, ofOne: 32, patienceMs: PATIENCE_MS };
+/** Threads of the operating system's lookup, of four that the whole process has, for files too. */
+const THREADS = { inAll: 2, ofOne: 1, patienceMs: PATIENCE_MS };
+
+/** What says that there is no such name, or nobody to ask; not that an answer takes its time. */
+const UNKNOWN: readonly unknown[] = ['ENOTFOUND', 'ENODATA', 'ECONNREFUSED'];
+
+/**
+ * Looks names up so that a name whose servers are slow holds up nobody but whoever has named it: by
+ * questions to name servers, which need no thread. The operating system, whose lookups do, is asked for
+ * names without a dot and for those that name servers do not know: they may stand in its file of hosts.
+ */
+export function nameService(
+  questions: Resolve = askServers(),
+  system: Resolve = askSystem,
+): ResolveFor {
+  const servers = new Room(QUESTIONS);
+  const threads = new Room(THREADS);
+  const late = (): Error =>
+    Object.assign(new Error('too many names are looked up'), { code: 'EAI_AGAIN' });
+  return async (host, who) => {
+    if (host.includes('.')) {
+      try {
+        return await servers.do(who, () => questions(host), late);
+      } catch (error) {
+        if (!(error instanceof Error && 'code' in error && UNKNOWN.includes(error.code))) {
+          throw error;
+        }
+      }
+    }
+    return threads.do(who, () => system(host), late);
+  };
+}
+
+function askServers(): Resolve {
+  const resolver = new Resolver({ timeout: QUESTION_MS, tries: 2 });
+  // Those that the host may have set for its process, which a name that is imported would not see.
+  resolver.setServers(dns.getServers());
+  return async (host) => {
+    const answers = await Promise.allSettled([
+      resolver.resolve4(host).then((found) => found.map((address) => ({ address, family: 4 }))),
+      resolver.resolve6(host).then((found) => found.map((address) => ({ address, family: 6 }))),
+    ]);
+    const found = answers.flatMap((each) => (each.status === 'fulfilled' ? each.value : []));
+    const failures = answers.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []));
+    if (found.length === 0 && failures.length > 0) {
+      // The graver one: that one family has no address says little.
+      throw failures.find(({ code }) => !UNKNOWN.includes(code)) ?? failures[0];
+    }
+    return found;
+  };
+}
+
+async function askSystem(host: string): Promise<readonly Resolved[]> {
+  return lookup(host, { all: true });
+}
