@@ -160,9 +160,13 @@ export interface WebhooksOptions {
   readonly secret?: string | readonly string[];
   /**
    * At least 32 random characters, or a function that gives them: encrypts the secrets of endpoints
-   * that are added by REST or in code. @default a key that follows from `secret`, else one beside them
+   * that are added by REST or in code. Of several the first encrypts, and all can be read: put a new one
+   * first and keep the old ones. @default a key that follows from `secret`, else one beside them
    */
-  readonly encryptionKey?: string | (() => string | Promise<string>);
+  readonly encryptionKey?:
+    | string
+    | readonly string[]
+    | (() => string | readonly string[] | Promise<string | readonly string[]>);
   /** For how long an old secret signs too after it was replaced. @default '24h' */
   readonly overlap?: Duration;
   /** Whether URLs may begin with http. @default false */

@@ -36,7 +36,7 @@ export function resolveWebhooks(given: WebhooksOptions): ResolvedWebhooks {
             endpointOf(each, `webhooks.endpoints.${index}`, rules),
           ),
     secrets: given.secret === undefined ? [] : secretsOf(given.secret, 'webhooks.secret'),
-    encryptionKey: encryptionKeyOf(given.encryptionKey),
+    encryptionKeys: encryptionKeysOf(given.encryptionKey),
     overlapMs: durationMs(given.overlap ?? '24h', 'webhooks.overlap', 'invalid_options'),
     allowHttp,
     allowAddresses,
@@ -81,19 +81,25 @@ function secretsOf(given: unknown, where: string): readonly string[] {
   return secrets.map((each) => checkedSecret(each, where, 'invalid_options'));
 }
 
-function encryptionKeyOf(given: unknown): ResolvedWebhooks['encryptionKey'] {
-  if (given === undefined) {
-    return undefined;
-  }
+function encryptionKeysOf(given: unknown): ResolvedWebhooks['encryptionKeys'] {
   if (typeof given === 'function') {
-    return given as () => string | Promise<string>;
+    return async () => checkedKeys(await (given as () => unknown)());
   }
-  if (typeof given !== 'string' || given.length < LEAST_KEY) {
+  const keys = given === undefined ? [] : checkedKeys(given);
+  return () => Promise.resolve(keys);
+}
+
+function checkedKeys(given: unknown): readonly string[] {
+  const keys: readonly unknown[] = Array.isArray(given) ? given : [given];
+  if (
+    keys.length === 0 ||
+    !keys.every((key): key is string => typeof key === 'string' && key.length >= LEAST_KEY)
+  ) {
     throw invalid(
-      `webhooks.encryptionKey is too short: give at least ${LEAST_KEY} random characters, or a function that gives them.`,
+      `webhooks.encryptionKey is too short: give at least ${LEAST_KEY} random characters, or a function that gives them; or several, the new one first.`,
     );
   }
-  return given;
+  return keys;
 }
 
 /** Nothing of a wrong one is repeated: it may have a password. */

@@ -90,12 +90,21 @@ export interface WebhookStore {
   ): Promise<readonly TakenDelivery[]>;
   /** Writes down how tries ended; nothing of one that somebody else holds by now. */
   settle(end: DeliveryEnd, holder: string): Promise<void>;
+  /** Gives back what was taken and not tried; it says why. */
+  release(delivery: Pick<DeliveryEnd, 'id' | 'answer'>, holder: string): Promise<void>;
   deliveries(query: DeliveryQuery): Promise<readonly JobDeliveryEntity[]>;
   delivery(id: string): Promise<JobDeliveryEntity | undefined>;
   /** Writes down a delivery of no job. */
   record(delivery: JobDeliveryEntity): Promise<JobDeliveryEntity>;
   /** Sends a delivery that is over once more; undefined when there is none such. */
   redeliver(id: string): Promise<JobDeliveryEntity | undefined>;
+  /** Endpoints with secrets, after that id and at most so many, by id. */
+  sealed(
+    after: string,
+    most: number,
+  ): Promise<readonly { readonly id: string; readonly secrets: string }[]>;
+  /** Puts a sealed text in the place of another, if that is still there. */
+  reseal(id: string, before: string, after: string): Promise<void>;
   /** A key of that name: the one that is stored, else the one given. */
   key(name: string, made: string): Promise<string>;
 }

@@ -11,6 +11,10 @@ const LEASE_MS = 30_000;
 /** While there is something on its way, looks for what others have stored. */
 const LOOK_MS = 1000;
 const STOP_MS = 2000;
+/** A process that cannot sign for a receiver leaves what is for it to others, for so long. */
+const UNREADABLE_MS = 60_000;
+const UNREADABLE =
+  'its secret cannot be read, so nothing was sent: the former key has to be given beside the new one in webhooks.encryptionKey, or the endpoint a new secret (rotate_secret)';
 
 /** What a deliverer is made of. */
 export interface DelivererParts {
@@ -39,6 +43,8 @@ export interface DelivererParts {
 export class Deliverer {
   readonly #parts: DelivererParts;
   readonly #underWay = new Map<string, number>();
+  /** Lanes that this process cannot sign for, until when. */
+  readonly #unreadable = new Map<string, number>();
   readonly #sent = new Set<Promise<void>>();
   #total = 0;
   #isStopped = false;
@@ -54,11 +60,11 @@ export class Deliverer {
 
   /** Sends what is due and has room; in how many milliseconds there may be more. */
   async runOnce(): Promise<number | undefined> {
-    const { store, serves } = this.#parts;
+    const { store } = this.#parts;
     if (this.#isStopped || this.#total >= MOST) {
       return LOOK_MS;
     }
-    const lanes = (await store.lanes()).filter(({ lane }) => serves(lane));
+    const lanes = (await store.lanes()).filter(({ lane }) => this.#serves(lane));
     if (lanes.length === 0) {
       return undefined;
     }
@@ -92,6 +98,15 @@ export class Deliverer {
     });
     await Promise.race([Promise.all(this.#sent), patience]);
     clearTimeout(timer);
+  }
+
+  #serves(lane: string): boolean {
+    const untilMs = this.#unreadable.get(lane);
+    if (untilMs !== undefined && untilMs > performance.now()) {
+      return false;
+    }
+    this.#unreadable.delete(lane);
+    return this.#parts.serves(lane);
   }
 
   #send(taken: TakenDelivery): void {
@@ -132,10 +147,10 @@ export class Deliverer {
       return;
     }
     if (secrets === undefined || secrets.length === 0) {
-      this.#parts.warn(
-        `The secret of webhook endpoint ${taken.target} cannot be read with this process's webhooks.encryptionKey: give it a new one, or the key back.`,
-      );
-      await this.#settle(taken, { ...gone('its secret cannot be read'), isLast: false });
+      this.#unreadable.set(taken.lane, performance.now() + UNREADABLE_MS);
+      const { store, holder, hideAnswers } = this.#parts;
+      const { answer } = gone(UNREADABLE);
+      await store.release({ id: taken.id, answer: answerText(answer, hideAnswers) }, holder);
       return;
     }
     const answer = await this.#parts.sender.send({

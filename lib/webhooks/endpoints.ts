@@ -208,7 +208,8 @@ export class Endpoints {
     const made = wanted === true ? newSecret() : undefined;
     const secret = made ?? checkedSecret(wanted, 'secret');
     const nowMs = this.#parts.nowMs();
-    const kept = endpoint.secrets === null ? [] : ((await box.open(endpoint.secrets)) ?? []);
+    const kept =
+      endpoint.secrets === null ? [] : ((await box.open(endpoint.secrets))?.secrets ?? []);
     endpoint.secrets = await box.seal([
       { secret, untilMs: null },
       ...kept

@@ -43,13 +43,17 @@ export function nameService(
       try {
         return await servers.do(who, () => questions(host), late);
       } catch (error) {
-        if (!(error instanceof Error && 'code' in error && UNKNOWN.includes(error.code))) {
+        if (!isUnknown(error)) {
           throw error;
         }
       }
     }
     return threads.do(who, () => system(host), late);
   };
+}
+
+function isUnknown(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && UNKNOWN.includes(error.code);
 }
 
 function askServers(): Resolve {
@@ -62,10 +66,12 @@ function askServers(): Resolve {
       resolver.resolve6(host).then((found) => found.map((address) => ({ address, family: 6 }))),
     ]);
     const found = answers.flatMap((each) => (each.status === 'fulfilled' ? each.value : []));
-    const failures = answers.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []));
+    const failures = answers.flatMap((each): unknown[] =>
+      each.status === 'rejected' ? [each.reason] : [],
+    );
     if (found.length === 0 && failures.length > 0) {
       // The graver one: that one family has no address says little.
-      throw failures.find(({ code }) => !UNKNOWN.includes(code)) ?? failures[0];
+      throw failures.find((failure) => !isUnknown(failure)) ?? failures[0];
     }
     return found;
   };

@@ -16,7 +16,8 @@ export interface ResolvedWebhooks {
   readonly endpoints: readonly DeclaredEndpoint[] | undefined;
   /** Of status hooks, the newest first; none: there are no status hooks. */
   readonly secrets: readonly string[];
-  readonly encryptionKey: string | (() => string | Promise<string>) | undefined;
+  /** The one that is used first, then those that were; none: one is derived, or made. */
+  readonly encryptionKeys: () => Promise<readonly string[]>;
   readonly overlapMs: number;
   readonly allowHttp: boolean;
   readonly allowAddresses: readonly string[];

@@ -12,14 +12,26 @@ export interface KeptSecret {
   readonly untilMs: number | null;
 }
 
-/** Where keys come from, the one that is used for what is stored now first. */
+/** Where keys come from: the one that is used for what is stored now first, then those that were. */
 export type KeySource = () => Promise<readonly string[]>;
+
+/** What was in a sealed text. */
+export interface Opened {
+  readonly secrets: readonly KeptSecret[];
+  /** Whether it is sealed with the key that is used now. */
+  readonly isNewest: boolean;
+}
+
+const MOST_REMEMBERED = 1000;
+/** Where no key fits, keys are asked for again, but not more often: a service may have new ones. */
+const ASK_AGAIN_MS = 60_000;
 
 /** Encrypts the secrets of endpoints for the database, with AES-256-GCM. */
 export class SecretBox {
   readonly #source: KeySource;
   #keys: Promise<readonly Buffer[]> | undefined;
-  readonly #opened = new Map<string, readonly KeptSecret[]>();
+  #askedAt = 0;
+  readonly #opened = new Map<string, Opened>();
 
   constructor(source: KeySource) {
     this.#source = source;
@@ -36,38 +48,46 @@ export class SecretBox {
     return `${VERSION}:${Buffer.concat([iv, cipher.getAuthTag(), sealed]).toString('base64')}`;
   }
 
-  /** Undefined where no key fits: the host has changed its key. */
-  async open(text: string): Promise<readonly KeptSecret[] | undefined> {
-    const known = this.#opened.get(text);
-    if (known !== undefined) {
+  /** Undefined where no key fits: the host has changed its key. @throws what the source of keys throws */
+  async open(text: string): Promise<Opened | undefined> {
+    const known = this.#opened.get(text) ?? this.#openWith(await this.#loaded(), text);
+    if (known !== undefined || performance.now() - this.#askedAt < ASK_AGAIN_MS) {
       return known;
     }
-    for (const key of await this.#loaded()) {
+    this.#keys = undefined;
+    this.#opened.clear();
+    return this.#openWith(await this.#loaded(), text);
+  }
+
+  #openWith(keys: readonly Buffer[], text: string): Opened | undefined {
+    for (const [nth, key] of keys.entries()) {
       const secrets = openWith(key, text);
       if (secrets !== undefined) {
         if (this.#opened.size >= MOST_REMEMBERED) {
           this.#opened.clear();
         }
-        this.#opened.set(text, secrets);
-        return secrets;
+        const opened = { secrets, isNewest: nth === 0 };
+        this.#opened.set(text, opened);
+        return opened;
       }
     }
     return undefined;
   }
 
   #loaded(): Promise<readonly Buffer[]> {
-    this.#keys ??= this.#source().then(
-      (keys) => keys.map(derived),
-      (error: unknown) => {
-        this.#keys = undefined;
-        throw error;
-      },
-    );
+    if (this.#keys === undefined) {
+      this.#askedAt = performance.now();
+      this.#keys = this.#source().then(
+        (keys) => keys.map(derived),
+        (error: unknown) => {
+          this.#keys = undefined;
+          throw error;
+        },
+      );
+    }
     return this.#keys;
   }
 }
-
-const MOST_REMEMBERED = 1000;
 
 function derived(key: string): Buffer {
   return Buffer.from(hkdfSync('sha256', key, '', 'nestjs-jobs webhook secrets', 32));

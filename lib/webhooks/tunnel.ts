@@ -12,71 +12,69 @@ export class ProxyRefused extends Error {
   override readonly name: string = 'ProxyRefused';
 }
 
+type Done = (error: Error | null, socket: Duplex) => void;
+
 /** Agents whose connections all begin with a CONNECT to a proxy; a receiver's TLS is within it, end to end. */
 export function tunnelAgents(
   proxy: URL,
   options: http.AgentOptions,
 ): { readonly http: http.Agent; readonly https: https.Agent } {
   const plain = new http.Agent(options);
-  plain.createConnection = ({ host, port }, done) => {
-    give(tunnelled(proxy, host, port), done);
+  plain.createConnection = ({ host, port }, done = ignore) => {
+    tunnel(proxy, { host, port }, done);
     return undefined;
   };
   const secure = new https.Agent(options);
-  secure.createConnection = (target: ConnectionOptions, done) => {
-    give(
-      tunnelled(proxy, target.host, target.port).then((socket) =>
-        connectSecurely({ ...target, socket }),
-      ),
-      done,
+  secure.createConnection = (target: ConnectionOptions, done = ignore) => {
+    tunnel(proxy, target, (error, socket) =>
+      done(error, error === null ? connectSecurely({ ...target, socket }) : socket),
     );
     return undefined;
   };
   return { http: plain, https: secure };
 }
 
-function give(
-  made: Promise<Socket>,
-  done: ((error: Error | null, socket: Duplex) => void) | undefined,
-): void {
-  made.then(
-    (socket) => done?.(null, socket),
-    // An agent reads the error first, and no socket beside it.
-    (error: Error) => done?.(error, new Socket()),
-  );
-}
+const ignore: Done = () => undefined;
 
-function tunnelled(proxy: URL, host: unknown, port: unknown): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const name = String(host);
-    const path = `${name.includes(':') ? `[${name}]` : name}:${String(port)}`;
-    const options: http.RequestOptions = {
-      method: 'CONNECT',
-      path,
-      agent: false,
-      maxHeaderSize: HEADER_BYTES,
-      headers: { host: path, ...authorizationOf(proxy) },
-    };
-    const { request } = proxy.protocol === 'https:' ? https : http;
-    const asked = request(new URL(`${proxy.protocol}//${proxy.host}`), options);
-    const timer = setTimeout(() => asked.destroy(new Error('late')), CONNECT_MS);
-    asked.once('connect', ({ statusCode = 0 }, socket, head) => {
-      clearTimeout(timer);
-      if (statusCode >= 200 && statusCode < 300) {
-        socket.unshift(head);
-        resolve(socket);
-      } else {
-        socket.destroy();
-        reject(new ProxyRefused(`the proxy refused to connect, with ${statusCode}`));
-      }
-    });
-    asked.once('error', () => reject(new ProxyRefused('the proxy could not be reached')));
-    asked.once('close', () => {
-      clearTimeout(timer);
-      reject(new ProxyRefused('the proxy did not answer'));
-    });
-    asked.end();
+function tunnel(
+  proxy: URL,
+  { host, port }: { readonly host?: unknown; readonly port?: unknown },
+  done: Done,
+): void {
+  const name = String(host);
+  const path = `${name.includes(':') ? `[${name}]` : name}:${String(port)}`;
+  const options: http.RequestOptions = {
+    method: 'CONNECT',
+    path,
+    agent: false,
+    maxHeaderSize: HEADER_BYTES,
+    headers: { host: path, ...authorizationOf(proxy) },
+  };
+  const { request } = proxy.protocol === 'https:' ? https : http;
+  const asked = request(new URL(`${proxy.protocol}//${proxy.host}`), options);
+  let isOver = false;
+  const end = (error: Error | null, socket: Duplex): void => {
+    clearTimeout(timer);
+    if (!isOver) {
+      isOver = true;
+      done(error, socket);
+    }
+  };
+  // An agent reads the error first, and no socket beside it.
+  const fail = (why: string): void => end(new ProxyRefused(why), new Socket());
+  const timer = setTimeout(() => asked.destroy(), CONNECT_MS);
+  asked.once('connect', ({ statusCode = 0 }, socket, head) => {
+    if (statusCode >= 200 && statusCode < 300) {
+      socket.unshift(head);
+      end(null, socket);
+    } else {
+      socket.destroy();
+      fail(`the proxy refused to connect, with ${statusCode}`);
+    }
   });
+  asked.once('error', () => fail('the proxy could not be reached'));
+  asked.once('close', () => fail('the proxy did not answer'));
+  asked.end();
 }
 
 function authorizationOf({ username, password }: URL): { readonly 'proxy-authorization'?: string } {

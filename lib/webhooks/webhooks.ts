@@ -6,6 +6,7 @@ import { newId } from '../model/id.js';
 import { STATUS_HOOK, type TakenDelivery, type WebhookStore } from '../store/webhooks.js';
 import { AddressRules } from './address-rules.js';
 import { Deliverer } from './deliverer.js';
+import { EndpointSecrets } from './endpoint-secrets.js';
 import { Endpoints } from './endpoints.js';
 import { DECLARED_PREFIX, type ResolvedWebhooks } from './options.js';
 import { SecretBox } from './secret-box.js';
@@ -35,7 +36,8 @@ export class Webhooks implements Notifier {
   readonly duty: Duty;
   readonly #sources: WebhooksSources;
   readonly #rules: UrlRules;
-  readonly #box: SecretBox;
+  readonly #secrets: EndpointSecrets;
+  #renewed: Promise<void> = Promise.resolve();
   readonly #sender: Sender;
   readonly #deliverer: Deliverer;
   readonly #declared: ReadonlyMap<string, readonly string[]>;
@@ -49,7 +51,7 @@ export class Webhooks implements Notifier {
       allowHttp: options.allowHttp,
       addresses: new AddressRules(options.allowAddresses),
     };
-    this.#box = new SecretBox(() => this.#keys());
+    const box = new SecretBox(() => this.#keys());
     this.#sender = new Sender({
       rules: this.#rules,
       userAgent: `nestjs-jobs/${version}`,
@@ -57,6 +59,7 @@ export class Webhooks implements Notifier {
     });
     this.#declared = new Map(options.endpoints?.map(({ id, secrets }) => [id, secrets]));
     const nowMs = (): number => sources.nowMs();
+    this.#secrets = new EndpointSecrets({ store, box, nowMs, warn: sources.warn });
     const { retryMs, hideAnswers, overlapMs } = options;
     this.#deliverer = new Deliverer({
       store,
@@ -77,7 +80,7 @@ export class Webhooks implements Notifier {
     this.endpoints = new Endpoints({
       store,
       rules: this.#rules,
-      box: this.#box,
+      box,
       sender: this.#sender,
       overlapMs,
       hideAnswers,
@@ -110,6 +113,8 @@ export class Webhooks implements Notifier {
         `Webhooks may also be sent to ${options.allowAddresses.join(', ')} (webhooks.allowAddresses).`,
       );
     }
+    // Nobody waits for it.
+    this.#renewed = this.#secrets.renewAll().catch(() => undefined);
     if (options.proxy !== undefined) {
       this.#sources.log(`Webhooks are sent through ${options.proxy.host} (webhooks.proxy).`);
     }
@@ -135,7 +140,9 @@ export class Webhooks implements Notifier {
   }
 
   async stop(): Promise<void> {
+    this.#secrets.stop();
     await this.#deliverer.stop();
+    await this.#renewed;
     this.#sender.close();
   }
 
@@ -150,18 +157,13 @@ export class Webhooks implements Notifier {
     if (secrets === null) {
       return this.#declared.get(target);
     }
-    const nowMs = this.#sources.nowMs();
-    return (await this.#box.open(secrets))
-      ?.filter(({ untilMs }) => untilMs === null || untilMs > nowMs)
-      .map(({ secret }) => secret);
+    return this.#secrets.of(target, secrets);
   }
 
-  /** The host's key; else one that follows from its secret; else one beside what it encrypts. */
+  /** The host's keys; else one that follows from its secret; else one beside what it encrypts. */
   async #keys(): Promise<readonly string[]> {
     const { store, options, warn } = this.#sources;
-    const { encryptionKey, secrets } = options;
-    const given = typeof encryptionKey === 'function' ? await encryptionKey() : encryptionKey;
-    const keys = [...(given === undefined ? [] : [given]), ...secrets];
+    const keys = [...(await options.encryptionKeys()), ...options.secrets];
     if (keys.length === 0) {
       warn(
         'Secrets of webhook endpoints are encrypted with a key that lies in the same database: give the option webhooks.encryptionKey to keep both apart.',

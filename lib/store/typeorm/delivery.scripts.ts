@@ -128,6 +128,16 @@ export class DeliveryScripts {
     }
   }
 
+  /** It was no try. */
+  *release(id: string, answer: string, holder: string, nowMs: number): Script<void> {
+    yield* query(
+      `UPDATE ${this.#t.deliveries}
+       SET attempts = attempts - 1, holder = NULL, lease_until_ms = NULL, updated_at_ms = ?, answer = ?
+       WHERE id = ? AND holder = ?`,
+      [nowMs, answer, id, holder],
+    );
+  }
+
   /** What waits for a status hook that is gone has failed; no event of the job is told it any more. */
   *dropHook(jobSeq: number, answer: string, nowMs: number): Script<void> {
     // The row first: whoever changes the job now has said what there is to tell by then.

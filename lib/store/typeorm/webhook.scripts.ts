@@ -121,6 +121,26 @@ export class WebhookScripts {
     return Number(changes?.[0]) === 1 ? yield* this.find(id) : undefined;
   }
 
+  *sealed(
+    after: string,
+    most: number,
+  ): Script<readonly { readonly id: string; readonly secrets: string }[]> {
+    const rows = yield* query(
+      `SELECT id, secrets FROM ${this.#t.webhooks}
+       WHERE id > ? AND secrets IS NOT NULL ORDER BY id ${this.#t.words.limit}`,
+      [after, most],
+    );
+    return rows.map(([id, secrets]) => ({ id: String(id), secrets: String(secrets) }));
+  }
+
+  *reseal(id: string, before: string, after: string): Script<void> {
+    yield* query(`UPDATE ${this.#t.webhooks} SET secrets = ? WHERE id = ? AND secrets = ?`, [
+      after,
+      id,
+      before,
+    ]);
+  }
+
   *key(name: string, made: string): Script<string> {
     yield* query(
       this.#t.words.insertNew(`INSERT INTO ${this.#t.keys} (name, value) VALUES (?, ?)`, 'name'),

@@ -97,10 +97,14 @@ export function webhookStore(
     take: async (wanted, holder, leaseMs) =>
       writer().add(takeKind, { wanted, holder, leaseMs }, 'engine'),
     settle: async (end, holder) => writer().add(settleKind, { end, holder }, 'engine'),
+    release: ({ id, answer }, holder) =>
+      engineWrite((now) => deliveries.release(id, answer, holder, now)),
     deliveries: (request) => read(() => deliveries.list(request)),
     delivery: (id) => read(() => deliveries.find(id)),
     record: (delivery) => write((now) => deliveries.record(delivery, TESTS_KEPT_MS, now)),
     redeliver: (id) => write((now) => deliveries.redeliver(id, now)),
+    sealed: (after, most) => read(() => endpoints.sealed(after, most)),
+    reseal: (id, before, after) => engineWrite(() => endpoints.reseal(id, before, after)),
     key: (name, made) => engineWrite(() => endpoints.key(name, made)),
   };
 }
