@@ -94,6 +94,7 @@ const slow = [
   'sleeps-and-signals',
   'steps',
   'unique-release',
+  'webhook-endpoints',
   'webhooks',
 ];
 

@@ -32,9 +32,7 @@ export function resolveWebhooks(given: WebhooksOptions): ResolvedWebhooks {
     endpoints:
       given.endpoints === undefined
         ? undefined
-        : list(given.endpoints, 'webhooks.endpoints').map((each, index) =>
-            endpointOf(each, `webhooks.endpoints.${index}`, rules),
-          ),
+        : endpointsOf(list(given.endpoints, 'webhooks.endpoints'), rules),
     secrets: given.secret === undefined ? [] : secretsOf(given.secret, 'webhooks.secret'),
     encryptionKeys: encryptionKeysOf(given.encryptionKey),
     overlapMs: durationMs(given.overlap ?? '24h', 'webhooks.overlap', 'invalid_options'),
@@ -46,6 +44,21 @@ export function resolveWebhooks(given: WebhooksOptions): ResolvedWebhooks {
     ),
     hideAnswers: flag(given.hideAnswers ?? false, 'webhooks.hideAnswers'),
   };
+}
+
+function endpointsOf(given: readonly unknown[], rules: UrlRules): readonly DeclaredEndpoint[] {
+  const endpoints = given.map((each, index) =>
+    endpointOf(each, `webhooks.endpoints.${index}`, rules),
+  );
+  endpoints.forEach(({ id, url }, index) => {
+    const first = endpoints.findIndex((each) => each.id === id);
+    if (first !== index) {
+      throw invalid(
+        `webhooks.endpoints.${index}.url is the same as that of webhooks.endpoints.${first}, ${url}: an endpoint is known by its URL. Give one of them the events of both, or tell the URLs apart by a query.`,
+      );
+    }
+  });
+  return endpoints;
 }
 
 function endpointOf(given: unknown, where: string, rules: UrlRules): DeclaredEndpoint {

@@ -12,7 +12,10 @@ export class JobDeliveryEntity {
   @Column({ name: 'target', type: 'text' })
   target: string;
 
-  /** What it waits in: one for each endpoint, and each host of status hooks. Null when it is over. */
+  /**
+   * What it waits in: one for each endpoint, and each host of status hooks. Null when it is over. What waits
+   * for an endpoint that is disabled stays where it is: nobody looks into that lane.
+   */
   @Column({ name: 'lane', type: 'text', nullable: true })
   lane: string | null;
 
@@ -42,10 +45,15 @@ export class JobDeliveryEntity {
   @Column({ name: 'status', type: 'text' })
   status: 'pending' | 'delivered' | 'failed';
 
+  /** Tries of which the outcome is known, and the present one. */
   @Column({ name: 'attempts', type: 'integer' })
   attempts: number;
 
-  /** Who sends it now, and until when nobody else does. */
+  /** How often, since the last outcome, whoever sent it was not heard of again. */
+  @Column({ name: 'lost', type: 'integer' })
+  lost: number;
+
+  /** By whom it is sent now, a name of each taking, and until when nobody else does. */
   @Column({ name: 'holder', type: 'text', nullable: true })
   holder: string | null;
 

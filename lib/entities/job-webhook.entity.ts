@@ -25,6 +25,10 @@ export class JobWebhookEntity {
   @Column({ name: 'is_declared', type: 'integer' })
   isDeclared: number;
 
+  /** When a process last said that its options declare it. */
+  @Column(instant('declared_at_ms', true))
+  declaredAtMs: number | null;
+
   @Column({ name: 'is_enabled', type: 'integer' })
   isEnabled: number;
 
@@ -37,6 +41,7 @@ export class JobWebhookEntity {
   @Column(instant('created_at_ms'))
   createdAtMs: number;
 
+  /** Grows with each change: what began before one does not disable it. */
   @Column(instant('updated_at_ms'))
   updatedAtMs: number;
 }

@@ -12,8 +12,14 @@ export interface Subscriber {
   readonly events: ReadonlySet<string> | null;
 }
 
+/** Why an endpoint was disabled that the options of no process declare any more. */
+export const UNDECLARED = 'no process has declared it for a day';
+
 /** The target of deliveries to a job's own status hook. */
 export const STATUS_HOOK = 'status_hook';
+
+/** How the lanes of status hooks begin; those of endpoints have the endpoint's id, which sorts before. */
+export const HOOK_LANE = 'hook-';
 
 /** Deliveries that wait for one receiver, and when the first of them is due. */
 export interface DueLane {
@@ -21,13 +27,26 @@ export interface DueLane {
   readonly dueAtMs: number;
 }
 
+/** Some lanes, in their order; those of endpoints that are disabled are left out. */
+export interface LanePage {
+  readonly lanes: readonly DueLane[];
+  /** Behind which there may be more. */
+  readonly next: string | undefined;
+}
+
 /** A delivery that this process sends now, with what it sends. */
 export interface TakenDelivery {
   readonly id: string;
+  /** The name of this taking: whoever has another one has it no more. */
+  readonly holder: string;
   readonly target: string;
   readonly lane: string;
   readonly jobSeq: number;
   readonly attempts: number;
+  /** Whether those who sent it have vanished again and again: each time was a try. */
+  readonly isLost: boolean;
+  /** When the endpoint was last changed; null of a status hook. */
+  readonly asOfMs: number | null;
   readonly event: string;
   /** Of the hook, or of the endpoint; null when that is gone. */
   readonly url: string | null;
@@ -40,6 +59,7 @@ export interface TakenDelivery {
 /** How a try ended. */
 export interface DeliveryEnd {
   readonly id: string;
+  readonly holder: string;
   readonly jobSeq: number;
   readonly target: string;
   readonly status: JobDeliveryEntity['status'];
@@ -47,6 +67,28 @@ export interface DeliveryEnd {
   readonly againInMs: number;
   /** JSON text. */
   readonly answer: string;
+}
+
+/** How the last try ended, after which nothing is sent to the receiver. */
+export interface LastEnd extends DeliveryEnd {
+  readonly asOfMs: number | null;
+  /** Why, for people. */
+  readonly reason: string;
+}
+
+/** What came of a last try; nothing, where somebody else has taken the delivery, or changed the endpoint. */
+export interface GivenUp {
+  /** The endpoint, if it was enabled. */
+  readonly disabled?: JobWebhookEntity | undefined;
+  readonly isHookDropped?: true;
+}
+
+/** What of an endpoint is changed; what is absent stays. */
+export interface WebhookChange {
+  readonly url?: string;
+  readonly events?: string | null;
+  readonly secrets?: string;
+  readonly isEnabled?: boolean;
 }
 
 /** A part of the deliveries of an endpoint, newest first. */
@@ -69,29 +111,39 @@ export interface WebhookStore {
   /** Endpoints of a tenant, or all; oldest first. */
   list(tenantId: string | undefined): Promise<readonly JobWebhookEntity[]>;
   find(id: string): Promise<JobWebhookEntity | undefined>;
-  /** Stores an endpoint, or new values of one; its times are set here. */
-  save(endpoint: JobWebhookEntity): Promise<JobWebhookEntity>;
-  /** Makes these the endpoints that options declare; how they stand is kept. */
-  declare(endpoints: readonly Pick<JobWebhookEntity, 'id' | 'url' | 'events'>[]): Promise<void>;
+  /** Stores a new endpoint; its times are set here. */
+  add(endpoint: JobWebhookEntity): Promise<JobWebhookEntity>;
+  /** Changes that of an endpoint, as it is by then; undefined when it is gone. */
+  change(id: string, change: WebhookChange): Promise<JobWebhookEntity | undefined>;
+  /**
+   * Says that the options of this process declare these, and disables those that no process has declared
+   * for so long, until one does again. Otherwise how they stand is kept. Gives those it has disabled.
+   */
+  declare(
+    endpoints: readonly Pick<JobWebhookEntity, 'id' | 'url' | 'events'>[],
+    keptMs: number,
+  ): Promise<readonly string[]>;
   remove(id: string): Promise<void>;
-  /** Disables an endpoint, once; undefined when it was already. */
-  disable(id: string, reason: string): Promise<JobWebhookEntity | undefined>;
-  /** Ends the status hook of a job: what waits for it has failed. */
-  dropHook(jobSeq: number, answer: string): Promise<void>;
-  /** Takes deliveries of an endpoint off its lane, or puts them back; whether there are more. */
-  park(target: string, isParked: boolean): Promise<boolean>;
-  /** What is on its way, by receiver. */
-  lanes(): Promise<readonly DueLane[]>;
-  /** Takes due deliveries of lanes, for so long; of a job and a receiver one at a time, in order. */
+  /**
+   * Ends a delivery for good and with it its receiver: an endpoint is disabled, a status hook hears nothing
+   * more. Where somebody has changed the endpoint since it was taken, it starts anew.
+   */
+  giveUp(end: LastEnd): Promise<GivenUp>;
+  /** What is on its way, by receiver, behind a lane. */
+  lanes(after: string): Promise<LanePage>;
+  /**
+   * Takes due deliveries of lanes, for so long, under a name that no other taking has; of a job and a
+   * receiver one at a time, in order.
+   */
   take(
     wanted: readonly { readonly lane: string; readonly most: number }[],
     holder: string,
     leaseMs: number,
   ): Promise<readonly TakenDelivery[]>;
   /** Writes down how tries ended; nothing of one that somebody else holds by now. */
-  settle(end: DeliveryEnd, holder: string): Promise<void>;
+  settle(end: DeliveryEnd): Promise<void>;
   /** Gives back what was taken and not tried; it says why. */
-  release(delivery: Pick<DeliveryEnd, 'id' | 'answer'>, holder: string): Promise<void>;
+  release(delivery: Pick<DeliveryEnd, 'id' | 'answer' | 'holder'>): Promise<void>;
   deliveries(query: DeliveryQuery): Promise<readonly JobDeliveryEntity[]>;
   delivery(id: string): Promise<JobDeliveryEntity | undefined>;
   /** Writes down a delivery of no job. */

@@ -1,4 +1,5 @@
-import { STATUS_HOOK, type TakenDelivery, type WebhookStore } from '../store/webhooks.js';
+import { newId } from '../model/id.js';
+import type { DeliveryEnd, DueLane, TakenDelivery, WebhookStore } from '../store/webhooks.js';
 import { bodyOf } from './event-body.js';
 import { waitAfter } from './retry-schedule.js';
 import type { Answer, Sender } from './sender.js';
@@ -20,7 +21,6 @@ const UNREADABLE =
 export interface DelivererParts {
   readonly store: WebhookStore;
   readonly sender: Sender;
-  readonly holder: string;
   readonly retryMs: readonly number[];
   readonly hideAnswers: boolean;
   readonly random: () => number;
@@ -47,6 +47,10 @@ export class Deliverer {
   readonly #unreadable = new Map<string, number>();
   readonly #sent = new Set<Promise<void>>();
   #total = 0;
+  /** Behind which lane the next look begins. */
+  #after = '';
+  /** When the first delivery is due of the lanes that were looked at since the first of them. */
+  #nextMs = Infinity;
   #isStopped = false;
   #wake: () => void = () => undefined;
 
@@ -64,10 +68,9 @@ export class Deliverer {
     if (this.#isStopped || this.#total >= MOST) {
       return LOOK_MS;
     }
-    const lanes = (await store.lanes()).filter(({ lane }) => this.#serves(lane));
-    if (lanes.length === 0) {
-      return undefined;
-    }
+    const { lanes: found, next } = await store.lanes(this.#after);
+    this.#after = next ?? '';
+    const lanes = found.filter(({ lane }) => this.#serves(lane));
     const nowMs = this.#parts.nowMs();
     let room = MOST - this.#total;
     const wanted = [];
@@ -78,15 +81,27 @@ export class Deliverer {
         room -= most;
       }
     }
-    const taken = wanted.length === 0 ? [] : await store.take(wanted, this.#parts.holder, LEASE_MS);
+    const taken = wanted.length === 0 ? [] : await store.take(wanted, newId(), LEASE_MS);
     for (const each of taken) {
       this.#send(each);
     }
-    if (taken.length > 0) {
+    const againMs = this.#lookedAt(lanes, nowMs, next !== undefined);
+    return taken.length > 0 ? 0 : againMs;
+  }
+
+  /** In how many milliseconds there may be more: where there are more lanes than one look sees, at once. */
+  #lookedAt(lanes: readonly DueLane[], nowMs: number, isMore: boolean): number | undefined {
+    for (const { dueAtMs } of lanes) {
+      // One that is due, and of which nothing was taken, is perhaps somebody else's.
+      const wantedMs = dueAtMs > nowMs ? dueAtMs : nowMs + LOOK_MS;
+      this.#nextMs = Math.min(this.#nextMs, wantedMs);
+    }
+    if (isMore) {
       return 0;
     }
-    const later = lanes.filter(({ dueAtMs }) => dueAtMs > nowMs);
-    return Math.min(LOOK_MS, ...later.map(({ dueAtMs }) => Math.max(1, dueAtMs - nowMs)));
+    const waitMs = this.#nextMs - nowMs;
+    this.#nextMs = Infinity;
+    return waitMs === Infinity ? undefined : Math.max(1, Math.min(waitMs, LOOK_MS));
   }
 
   /** Waits a little for what is under way; the rest is sent again when its lease is over. */
@@ -139,6 +154,13 @@ export class Deliverer {
   async #deliver(taken: TakenDelivery): Promise<void> {
     const { url, happened, event } = taken;
     const secrets = await this.#parts.secretsOf(taken);
+    if (taken.isLost && taken.attempts > this.#parts.retryMs.length + 1) {
+      await this.#settle(taken, {
+        ...gone('the processes that sent it vanished'),
+        isLast: false,
+      });
+      return;
+    }
     if (url === null || happened === undefined) {
       await this.#settle(
         taken,
@@ -148,9 +170,10 @@ export class Deliverer {
     }
     if (secrets === undefined || secrets.length === 0) {
       this.#unreadable.set(taken.lane, performance.now() + UNREADABLE_MS);
-      const { store, holder, hideAnswers } = this.#parts;
+      const { store, hideAnswers } = this.#parts;
       const { answer } = gone(UNREADABLE);
-      await store.release({ id: taken.id, answer: answerText(answer, hideAnswers) }, holder);
+      const { id, holder } = taken;
+      await store.release({ id, holder, answer: answerText(answer, hideAnswers) });
       return;
     }
     const answer = await this.#parts.sender.send({
@@ -171,50 +194,48 @@ export class Deliverer {
     taken: TakenDelivery,
     { answer, isLast }: { readonly answer: Answer; readonly isLast: boolean },
   ): Promise<void> {
-    const { store, retryMs, random, holder, hideAnswers } = this.#parts;
-    const text = answerText(answer, hideAnswers);
+    const { store, retryMs, random, hideAnswers } = this.#parts;
     const { askedMs, isAcknowledged } = answer;
     const againInMs =
       isAcknowledged || isLast
         ? undefined
         : waitAfter(taken.attempts, retryMs, { askedMs, random });
-    const status = isAcknowledged ? 'delivered' : againInMs === undefined ? 'failed' : 'pending';
-    const { id, jobSeq, target } = taken;
-    const isOver = status === 'failed' && taken.url !== null && taken.happened !== undefined;
-    if (isOver && target !== STATUS_HOOK) {
-      // First of all: what comes after it is not to be sent.
-      await this.#disable(taken, answer);
-    }
-    if (isOver && target === STATUS_HOOK) {
-      await this.#dropHook(taken, answer, text);
-      return;
-    }
-    await store.settle(
-      { id, jobSeq, target, status, againInMs: againInMs ?? 0, answer: text },
+    const { id, holder, jobSeq, target } = taken;
+    const end = {
+      id,
       holder,
-    );
-    while (isOver && (await store.park(target, true))) {
-      // In slices, so that nobody waits for long.
+      jobSeq,
+      target,
+      status: isAcknowledged ? 'delivered' : againInMs === undefined ? 'failed' : 'pending',
+      againInMs: againInMs ?? 0,
+      answer: answerText(answer, hideAnswers),
+    } as const;
+    if (end.status === 'failed' && taken.url !== null && taken.happened !== undefined) {
+      await this.#giveUp(taken, end, answer);
+    } else {
+      await store.settle(end);
     }
   }
 
-  async #disable(taken: TakenDelivery, answer: Answer): Promise<void> {
+  async #giveUp(taken: TakenDelivery, end: DeliveryEnd, answer: Answer): Promise<void> {
     const { store, warn } = this.#parts;
-    const why = endOf(taken, answer);
-    const disabled = await store.disable(taken.target, why);
+    const reason = endOf(taken, answer);
+    const { disabled, isHookDropped } = await store.giveUp({
+      ...end,
+      asOfMs: taken.asOfMs,
+      reason,
+    });
     if (disabled !== undefined) {
       warn(
-        `Webhook endpoint ${taken.target} (${hostOf(disabled.url)}) was disabled: ${why}. Mend the receiver, then enable it (PUT /webhooks/${taken.target} with {"enabled": true}): what has waited is sent then.`,
+        `Webhook endpoint ${disabled.id} (${hostOf(disabled.url)}) was disabled: ${reason}. Mend the receiver, then enable it (PUT /webhooks/${disabled.id} with {"enabled": true}): what has waited is sent then.`,
       );
       await this.#parts.refresh();
     }
-  }
-
-  async #dropHook(taken: TakenDelivery, answer: Answer, text: string): Promise<void> {
-    await this.#parts.store.dropHook(taken.jobSeq, text);
-    this.#parts.warn(
-      `The status hook of job ${taken.happened?.jobId ?? '?'} is told nothing any more: ${endOf(taken, answer)}.`,
-    );
+    if (isHookDropped === true) {
+      warn(
+        `The status hook of job ${taken.happened?.jobId ?? '?'} is told nothing any more: ${reason}.`,
+      );
+    }
   }
 }
 

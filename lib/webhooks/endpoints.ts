@@ -30,6 +30,8 @@ export interface EndpointsParts {
   readonly overlapMs: number;
   readonly hideAnswers: boolean;
   nowMs(): number;
+  /** Whether the options of this process declare it. */
+  readonly declares: (id: string) => boolean;
   /** The secrets that sign for an endpoint now. */
   secretsOf(endpoint: JobWebhookEntity): Promise<readonly string[] | undefined>;
   /** This process looks at once who hears what. */
@@ -66,10 +68,11 @@ export class Endpoints {
     endpoint.events = eventsText(input.events ?? null);
     endpoint.secrets = await box.seal([{ secret, untilMs: null }]);
     endpoint.isDeclared = 0;
+    endpoint.declaredAtMs = null;
     endpoint.isEnabled = 1;
     endpoint.disabledAtMs = null;
     endpoint.disabledReason = null;
-    const stored = await store.save(endpoint);
+    const stored = await store.add(endpoint);
     await this.#parts.refresh();
     return { ...webhookOf(stored), ...(made === undefined ? {} : { secret: made }) };
   }
@@ -87,36 +90,30 @@ export class Endpoints {
     ) {
       throw declared(id);
     }
-    if (patch.url !== undefined) {
-      endpoint.url = checkedUrl(patch.url, 'url', rules).href;
-    }
-    if (patch.events !== undefined) {
-      endpoint.events = eventsText(patch.events);
-    }
-    const secret =
+    const url = patch.url === undefined ? undefined : checkedUrl(patch.url, 'url', rules).href;
+    const events = patch.events === undefined ? undefined : eventsText(patch.events);
+    const rotated =
       patch.rotateSecret === undefined
         ? undefined
-        : await this.#rotate(endpoint, patch.rotateSecret);
-    const wasEnabled = endpoint.isEnabled === 1;
-    if (patch.isEnabled !== undefined && patch.isEnabled !== wasEnabled) {
-      endpoint.isEnabled = patch.isEnabled ? 1 : 0;
-      endpoint.disabledAtMs = null;
-      endpoint.disabledReason = patch.isEnabled ? null : 'disabled on request';
+        : await this.#rotated(endpoint, patch.rotateSecret);
+    const stored = await store.change(id, {
+      ...(url === undefined ? {} : { url }),
+      ...(events === undefined ? {} : { events }),
+      ...(rotated === undefined ? {} : { secrets: rotated.secrets }),
+      ...(patch.isEnabled === undefined ? {} : { isEnabled: patch.isEnabled }),
+    });
+    if (stored === undefined) {
+      throw notFound('webhook', id);
     }
-    const stored = await store.save(endpoint);
     await this.#parts.refresh();
-    if (wasEnabled !== (stored.isEnabled === 1)) {
-      while (await store.park(id, wasEnabled)) {
-        // In slices, so that nobody waits for long.
-      }
-      this.#parts.wake();
-    }
-    return { ...webhookOf(stored), ...(secret === undefined ? {} : { secret }) };
+    this.#parts.wake();
+    const made = rotated?.made;
+    return { ...webhookOf(stored), ...(made === undefined ? {} : { secret: made }) };
   }
 
   async delete(id: string, tenantId: string | undefined): Promise<void> {
     const endpoint = await this.#find(id, tenantId);
-    if (endpoint.isDeclared === 1) {
+    if (endpoint.isDeclared === 1 && this.#parts.declares(id)) {
       throw declared(id);
     }
     await this.#parts.store.remove(id);
@@ -202,21 +199,24 @@ export class Endpoints {
     return deliveryOf(sent);
   }
 
-  /** The secret that was made, if any. */
-  async #rotate(endpoint: JobWebhookEntity, wanted: true | string): Promise<string | undefined> {
+  /** The secrets with a new one, which is told if it was made here. */
+  async #rotated(
+    endpoint: JobWebhookEntity,
+    wanted: true | string,
+  ): Promise<{ readonly secrets: string; readonly made: string | undefined }> {
     const { box, overlapMs } = this.#parts;
     const made = wanted === true ? newSecret() : undefined;
     const secret = made ?? checkedSecret(wanted, 'secret');
     const nowMs = this.#parts.nowMs();
     const kept =
       endpoint.secrets === null ? [] : ((await box.open(endpoint.secrets))?.secrets ?? []);
-    endpoint.secrets = await box.seal([
+    const secrets = await box.seal([
       { secret, untilMs: null },
       ...kept
         .filter((each) => each.secret !== secret && (each.untilMs ?? Infinity) > nowMs)
         .map((each) => ({ ...each, untilMs: each.untilMs ?? nowMs + overlapMs })),
     ]);
-    return made;
+    return { secrets, made };
   }
 
   async #find(id: string, tenantId: string | undefined): Promise<JobWebhookEntity> {

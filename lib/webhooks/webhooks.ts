@@ -2,8 +2,12 @@ import type { Duty } from '../engine/loop.js';
 import type { Notifier } from '../engine/notifier.js';
 import type { JobWebhookEntity } from '../entities/job-webhook.entity.js';
 import { JobsError } from '../model/errors.js';
-import { newId } from '../model/id.js';
-import { STATUS_HOOK, type TakenDelivery, type WebhookStore } from '../store/webhooks.js';
+import {
+  HOOK_LANE,
+  STATUS_HOOK,
+  type TakenDelivery,
+  type WebhookStore,
+} from '../store/webhooks.js';
 import { AddressRules } from './address-rules.js';
 import { Deliverer } from './deliverer.js';
 import { EndpointSecrets } from './endpoint-secrets.js';
@@ -14,9 +18,11 @@ import { Sender } from './sender.js';
 import { newSecret } from './signing.js';
 import { checkedUrl, type UrlRules } from './url-rules.js';
 
-const HOOK_LANE = 'hook-';
 /** Between looks that nothing gave rise to: what is on its way is seen with the marks of the queues. */
 const UNASKED_MS = 60_000;
+/** How often a process says what its options declare; what none has said for so long is disabled. */
+const DECLARED_MS = 3_600_000;
+const DECLARATION_KEPT_MS = 86_400_000;
 const OWN_KEY = 'webhook secrets';
 
 /** What webhooks need of the application. */
@@ -41,6 +47,8 @@ export class Webhooks implements Notifier {
   readonly #sender: Sender;
   readonly #deliverer: Deliverer;
   readonly #declared: ReadonlyMap<string, readonly string[]>;
+  /** By the monotonic clock. */
+  #declaredAt = -Infinity;
   #wake: () => void = () => undefined;
   #refresh: () => Promise<void> = () => Promise.resolve();
 
@@ -64,7 +72,6 @@ export class Webhooks implements Notifier {
     this.#deliverer = new Deliverer({
       store,
       sender: this.#sender,
-      holder: newId(),
       retryMs,
       hideAnswers,
       random,
@@ -85,6 +92,7 @@ export class Webhooks implements Notifier {
       overlapMs,
       hideAnswers,
       nowMs,
+      declares: (id) => this.#declared.has(id),
       secretsOf: ({ id, secrets }: JobWebhookEntity) => this.#secretsOf({ target: id, secrets }),
       refresh: () => this.#refresh(),
       wake: () => this.#wake(),
@@ -92,7 +100,12 @@ export class Webhooks implements Notifier {
     this.duty = {
       name: 'webhooks',
       everyMs: UNASKED_MS,
-      runOnce: () => this.#deliverer.runOnce(),
+      runOnce: async () => {
+        if (performance.now() - this.#declaredAt > DECLARED_MS) {
+          await this.#declare();
+        }
+        return this.#deliverer.runOnce();
+      },
     };
   }
 
@@ -107,7 +120,7 @@ export class Webhooks implements Notifier {
   }
 
   async opened(): Promise<void> {
-    const { store, options } = this.#sources;
+    const { options } = this.#sources;
     if (options.allowAddresses.length > 0) {
       this.#sources.log(
         `Webhooks may also be sent to ${options.allowAddresses.join(', ')} (webhooks.allowAddresses).`,
@@ -118,15 +131,7 @@ export class Webhooks implements Notifier {
     if (options.proxy !== undefined) {
       this.#sources.log(`Webhooks are sent through ${options.proxy.host} (webhooks.proxy).`);
     }
-    if (options.endpoints !== undefined) {
-      await store.declare(
-        options.endpoints.map(({ id, url, events }) => ({
-          id,
-          url,
-          events: events === null ? null : JSON.stringify(events),
-        })),
-      );
-    }
+    await this.#declare();
   }
 
   onMore(wake: () => void): void {
@@ -144,6 +149,36 @@ export class Webhooks implements Notifier {
     await this.#deliverer.stop();
     await this.#renewed;
     this.#sender.close();
+  }
+
+  /**
+   * Says what the options declare, again and again: while old and new code run side by side each has its
+   * own, and what nobody declares any more is given up when none has for long.
+   */
+  async #declare(): Promise<void> {
+    const { store, options, warn } = this.#sources;
+    const endpoints = options.endpoints ?? [];
+    this.#declaredAt = performance.now();
+    if (
+      endpoints.length === 0 &&
+      !(await store.list(undefined)).some((each) => each.isDeclared === 1 && each.isEnabled === 1)
+    ) {
+      return;
+    }
+    const gone = await store.declare(
+      endpoints.map(({ id, url, events }) => ({
+        id,
+        url,
+        events: events === null ? null : JSON.stringify(events),
+      })),
+      DECLARATION_KEPT_MS,
+    );
+    if (gone.length > 0) {
+      warn(
+        `Webhook endpoints ${gone.join(', ')} were disabled: the options of no process have declared them for a day. Delete them (DELETE /webhooks/:id), or declare them again.`,
+      );
+      await this.#refresh();
+    }
   }
 
   /** The secrets that sign now, the newest first. */

@@ -237,8 +237,8 @@ export const BUILDS = [
     patches: [
       {
         file: 'lib/store/typeorm/delivery.scripts.ts',
-        from: 'SET holder = ?, lease_until_ms = ?, attempts = attempts + 1',
-        to: "SET status = 'delivered', lane = NULL, holder = ?, lease_until_ms = ?, attempts = attempts + 1",
+        from: 'holder = ?, lease_until_ms = ?, updated_at_ms = ?',
+        to: "status = 'delivered', lane = NULL, holder = ?, lease_until_ms = ?, updated_at_ms = ?",
       },
     ],
     caughtBy: [on('nest12', WEBHOOKS_KILL, 'loses none of them')],

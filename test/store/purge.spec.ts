@@ -70,6 +70,28 @@ describe('retention', () => {
     expect(['job_logs', 'job_runs', 'jobs'].map(count)).toEqual([0, 0, 0]);
   });
 
+  it('deletes what was told of a job in such slices too', () => {
+    fill(1, 0, 0);
+    database.exec(`UPDATE job_rows SET extras = ${EXTRA.events};
+      INSERT INTO job_webhooks (id, url, is_declared, is_enabled, created_at_ms, updated_at_ms)
+        VALUES ('disabled', '', 0, 0, 0, 0);
+      WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+        INSERT INTO job_events (job_seq, sequence, job_id, at_ms, kind, status, detail)
+        SELECT seq, i, job_id, 0, 'check_in', 'running', '{}' FROM jobs, n;
+      INSERT INTO job_deliveries (id, target, lane, due_at_ms, job_seq, sequence, job_id, tenant_id,
+          event, status, attempts, lost, created_at_ms, updated_at_ms)
+        SELECT 'delivery ' || sequence, 'disabled', 'disabled', 0, job_seq, sequence, job_id, '',
+          'job.check_in', 'pending', 0, 0, 0, 0 FROM job_events`);
+    let slices = 0;
+    for (let more: unknown = true; more !== undefined; slices += 1) {
+      const { result, most } = run(purge(tables, 'completed', 2));
+      expect(most).toBeLessThanOrEqual(200);
+      more = result;
+    }
+    expect(slices).toBeGreaterThan(1);
+    expect(['job_deliveries', 'job_events', 'jobs'].map(count)).toEqual([0, 0, 0]);
+  });
+
   it('leaves younger jobs and those of another status, with their lines', () => {
     fill(3, 10, 1);
     database.exec(`UPDATE jobs SET finished_at_ms = 2 WHERE seq = 2`);
@@ -111,7 +133,7 @@ describe('retention', () => {
     fill(2, 100_000, 300);
     const [gone, kept] = database.prepare(`SELECT job_id FROM jobs ORDER BY seq`).pluck().all();
     database.exec(`DELETE FROM jobs WHERE seq = 1`);
-    run(removeDeleted(tables, String(gone)));
+    run(removeDeleted(tables, { id: String(gone), seq: 1, extras: null }));
     expect(count(`job_logs WHERE job_id = '${String(gone)}'`)).toBeGreaterThan(0);
     while (run(sweep(tables)).result) {
       // Until it says that there is no more.

@@ -25,6 +25,7 @@ const WEBHOOKS: TableSpec = {
     events: { kind: 'text', nullable: true },
     secrets: { kind: 'text', nullable: true },
     is_declared: 'number',
+    declared_at_ms: { kind: 'number', nullable: true },
     is_enabled: 'number',
     disabled_at_ms: { kind: 'number', nullable: true },
     disabled_reason: { kind: 'text', nullable: true },
@@ -37,7 +38,7 @@ const WEBHOOKS: TableSpec = {
 /**
  * What is on its way (`JobDeliveryEntity`). Indexes: `lane` is what is due, of each receiver by
  * itself, and holds only what is not over; `order` finds what comes before, and all of a job; `target`
- * is the history of a receiver.
+ * is the history of a receiver, all of it or one status.
  */
 const DELIVERIES: TableSpec = {
   columns: {
@@ -53,6 +54,7 @@ const DELIVERIES: TableSpec = {
     url: { kind: 'text', nullable: true },
     status: ['word', 10],
     attempts: 'number',
+    lost: 'number',
     holder: { kind: 'id', nullable: true },
     lease_until_ms: { kind: 'number', nullable: true },
     created_at_ms: 'number',
@@ -63,7 +65,7 @@ const DELIVERIES: TableSpec = {
   indexes: {
     job_deliveries_lane: { columns: ['lane', 'due_at_ms'], where: 'lane IS NOT NULL' },
     job_deliveries_order: { columns: ['job_seq', 'target', 'sequence'], unique: true },
-    job_deliveries_target: { columns: ['target', 'id'] },
+    job_deliveries_target: { columns: ['target', 'status', 'id'] },
   },
 };
 

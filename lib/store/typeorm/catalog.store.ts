@@ -5,7 +5,7 @@ import type { Session } from '../dialects/session.js';
 import { query, quietly, type Script } from '../dialects/sql.js';
 import type { CatalogStore, WorkerQuery } from '../store.js';
 import type { Marks } from '../claims.js';
-import type { Subscriber } from '../webhooks.js';
+import { HOOK_LANE, type Subscriber } from '../webhooks.js';
 import type { Writer } from '../writer.js';
 import type { EventScripts } from './event.scripts.js';
 import { declareScopes } from './limit.scripts.js';
@@ -107,7 +107,10 @@ function* marked(t: TableNames): Script<Marks & { readonly subscribers: readonly
      UNION ALL SELECT scope FROM ${t.limits} WHERE limit_key = ''
      UNION ALL SELECT MAX('${SUBSCRIBED}') FROM ${t.webhooks} WHERE is_enabled = 1
      UNION ALL SELECT MAX('${SENDING}') FROM (
-       SELECT lane FROM ${t.deliveries} WHERE lane IS NOT NULL LIMIT 1) AS pending`,
+       SELECT id FROM ${t.webhooks} AS hook WHERE is_enabled = 1
+         AND (SELECT lane FROM ${t.deliveries} WHERE lane = hook.id LIMIT 1) IS NOT NULL LIMIT 1) AS told
+     UNION ALL SELECT MAX('${SENDING}') FROM (
+       SELECT lane FROM ${t.deliveries} WHERE lane >= '${HOOK_LANE}' LIMIT 1) AS pending`,
   );
   const names = rows.flatMap(([name]) => (name === null ? [] : [String(name)]));
   const isSubscribed = names.includes(SUBSCRIBED);

@@ -7,16 +7,22 @@ import {
   STATUS_HOOK,
   type DeliveryEnd,
   type DeliveryQuery,
-  type DueLane,
+  type GivenUp,
+  type LastEnd,
+  type LanePage,
   type TakenDelivery,
 } from '../webhooks.js';
 import { laneOfHook } from './event.scripts.js';
 import type { TableNames } from './table-names.js';
+import { WebhookScripts } from './webhook.scripts.js';
 
-/** Receivers that one pass looks at. */
+/** Receivers that one look sees. */
 const MOST_LANES = 1000;
-/** Deliveries that one step takes off their lane, or puts back. */
-const PARKED_AT_ONCE = 500;
+/** So often whoever sends a delivery may vanish; from then on each time is a try. */
+const MOST_LOST = 3;
+const STATUSES = ['pending', 'delivered', 'failed'] as const;
+/** Deliveries of an endpoint that is gone, of which one step deletes so many. */
+const REMOVED_AT_ONCE = 500;
 
 const COLUMNS = [
   'id',
@@ -31,6 +37,7 @@ const COLUMNS = [
   'url',
   'status',
   'attempts',
+  'lost',
   'holder',
   'lease_until_ms',
   'created_at_ms',
@@ -41,33 +48,42 @@ const COLUMNS = [
 /** Deliveries on their way: who sends which, and how they end. */
 export class DeliveryScripts {
   readonly #t: TableNames;
+  readonly #endpoints: WebhookScripts;
   readonly #lanesSql: string;
   readonly #freeSql: string;
 
   constructor(tables: TableNames) {
     this.#t = tables;
+    this.#endpoints = new WebhookScripts(tables);
     const { deliveries, words } = tables;
-    // From lane to lane by the index, so that it costs what there are lanes, not deliveries.
-    this.#lanesSql = `WITH RECURSIVE lanes (lane) AS (
-        SELECT MIN(lane) FROM ${deliveries} WHERE lane IS NOT NULL
-        UNION ALL
-        SELECT (SELECT MIN(other.lane) FROM ${deliveries} AS other WHERE other.lane > lanes.lane)
-        FROM lanes WHERE lanes.lane IS NOT NULL)
-      SELECT lane, (SELECT MIN(due.due_at_ms) FROM ${deliveries} AS due WHERE due.lane = lanes.lane)
-      FROM lanes WHERE lane IS NOT NULL LIMIT ${MOST_LANES}`;
+    const isEnabled = (id: string): string =>
+      `COALESCE((SELECT hook.is_enabled FROM ${tables.webhooks} AS hook WHERE hook.id = ${id}), 1)`;
+    const lanes = words.eachWithLeast({
+      table: deliveries,
+      index: tables.index('job_deliveries_lane'),
+      columns: ['lane', 'due_at_ms'],
+      most: MOST_LANES,
+    });
+    this.#lanesSql = `SELECT lanes.lane, lanes.due_at_ms, ${isEnabled('lanes.lane')}
+      FROM (${lanes}) AS lanes ORDER BY lanes.lane`;
     // One older that is not over holds back what comes after it, for the same job and receiver. Asked of
     // each row by itself: what planners make of NOT EXISTS walks through all deliveries there have been.
     this.#freeSql = `SELECT due.id FROM ${deliveries} AS due${words.using(tables.index('job_deliveries_lane'))}
       WHERE due.lane = ? AND due.due_at_ms <= ? AND (due.lease_until_ms IS NULL OR due.lease_until_ms <= ?)
         AND due.sequence = (SELECT MIN(oldest.sequence) FROM ${deliveries} AS oldest
           WHERE oldest.job_seq = due.job_seq AND oldest.target = due.target AND oldest.lane IS NOT NULL)
-        AND COALESCE((SELECT hook.is_enabled FROM ${tables.webhooks} AS hook WHERE hook.id = due.target), 1) = 1
+        AND ${isEnabled('?')} = 1
       ORDER BY due.due_at_ms ${words.limit} ${words.skipLocked}`;
   }
 
-  *lanes(): Script<readonly DueLane[]> {
-    const rows = yield* query(this.#lanesSql);
-    return rows.map(([lane, dueAtMs]) => ({ lane: String(lane), dueAtMs: Number(dueAtMs) }));
+  *lanes(after: string): Script<LanePage> {
+    const rows = yield* query(this.#lanesSql, [after]);
+    return {
+      lanes: rows
+        .filter(([, , isEnabled]) => Number(isEnabled) === 1)
+        .map(([lane, dueAtMs]) => ({ lane: String(lane), dueAtMs: Number(dueAtMs) })),
+      next: rows.length < MOST_LANES ? undefined : String(rows.at(-1)?.[0]),
+    };
   }
 
   *take(
@@ -78,7 +94,7 @@ export class DeliveryScripts {
   ): Script<readonly TakenDelivery[]> {
     const ids: string[] = [];
     for (const { lane, most } of wanted) {
-      const rows = yield* query(this.#freeSql, [lane, nowMs, nowMs, most]);
+      const rows = yield* query(this.#freeSql, [lane, nowMs, nowMs, lane, most]);
       ids.push(...rows.map(([id]) => String(id)));
     }
     if (ids.length === 0) {
@@ -86,8 +102,13 @@ export class DeliveryScripts {
     }
     const those = JSON.stringify(ids);
     const { deliveries, webhooks, events, words } = this.#t;
+    // A process that was not heard of again has perhaps sent nothing: that was no try, unless it happens
+    // again and again. MySQL sees the new value of a column that is set before.
     yield* query(
-      `UPDATE ${deliveries} SET holder = ?, lease_until_ms = ?, attempts = attempts + 1, updated_at_ms = ?
+      `UPDATE ${deliveries} SET
+         attempts = attempts + CASE WHEN holder IS NULL OR lost >= ${MOST_LOST} THEN 1 ELSE 0 END,
+         lost = lost + CASE WHEN holder IS NULL THEN 0 ELSE 1 END,
+         holder = ?, lease_until_ms = ?, updated_at_ms = ?
        WHERE id ${words.amongTexts}`,
       [holder, nowMs + leaseMs, nowMs, those],
     );
@@ -95,7 +116,7 @@ export class DeliveryScripts {
       `SELECT sent.id, sent.target, sent.lane, sent.job_seq, sent.attempts, sent.event,
          COALESCE(sent.url, hook.url), hook.secrets, COALESCE(hook.is_declared, 0),
          happened.sequence, happened.job_id, happened.at_ms, happened.kind, happened.status,
-         happened.detail, happened.job
+         happened.detail, happened.job, sent.lost, hook.updated_at_ms
        FROM ${deliveries} AS sent
        LEFT JOIN ${webhooks} AS hook ON hook.id = sent.target
        LEFT JOIN ${events} AS happened
@@ -103,28 +124,32 @@ export class DeliveryScripts {
        WHERE sent.id ${words.amongTexts}`,
       [those],
     );
-    return rows.map(takenOfRow);
+    return rows.map((row) => takenOfRow(row, holder));
   }
 
-  *settle(ends: readonly DeliveryEnd[], holder: string, nowMs: number): Script<void> {
+  /** What somebody else holds by now, or sends again, stays as it is. */
+  *settle(ends: readonly DeliveryEnd[], nowMs: number): Script<void> {
     for (const over of ['delivered', 'failed'] as const) {
       const those = ends.filter(({ status }) => status === over);
-      yield* this.#end(those, over, holder, nowMs);
+      yield* this.#end(those, over, nowMs);
     }
     for (const end of ends.filter(({ status }) => status === 'pending')) {
       const dueAtMs = nowMs + end.againInMs;
       yield* query(
         `UPDATE ${this.#t.deliveries}
-         SET due_at_ms = ?, holder = NULL, lease_until_ms = NULL, updated_at_ms = ?, answer = ?
+         SET due_at_ms = ?, lost = 0, holder = NULL, lease_until_ms = NULL, updated_at_ms = ?, answer = ?
          WHERE id = ? AND holder = ?`,
-        [dueAtMs, nowMs, end.answer, end.id, holder],
+        [dueAtMs, nowMs, end.answer, end.id, end.holder],
       );
-      // What waits behind it would be looked at in vain until then.
-      yield* query(
-        `UPDATE ${this.#t.deliveries} SET due_at_ms = ?
-         WHERE job_seq = ? AND target = ? AND lane IS NOT NULL AND due_at_ms < ?`,
-        [dueAtMs, end.jobSeq, end.target, dueAtMs],
-      );
+      const [changes] = yield* query(CHANGES_SQL);
+      if (Number(changes?.[0]) === 1) {
+        // What waits behind it would be looked at in vain until then.
+        yield* query(
+          `UPDATE ${this.#t.deliveries} SET due_at_ms = ?
+           WHERE job_seq = ? AND target = ? AND lane IS NOT NULL AND due_at_ms < ?`,
+          [dueAtMs, end.jobSeq, end.target, dueAtMs],
+        );
+      }
     }
   }
 
@@ -138,8 +163,36 @@ export class DeliveryScripts {
     );
   }
 
+  /** The last try of a delivery has failed: its receiver is told nothing any more. */
+  *giveUp(end: LastEnd, nowMs: number): Script<GivenUp> {
+    const held = yield* query(`SELECT 1 FROM ${this.#t.deliveries} WHERE id = ? AND holder = ?`, [
+      end.id,
+      end.holder,
+    ]);
+    if (held.length === 0) {
+      return {};
+    }
+    if (end.target === STATUS_HOOK) {
+      yield* this.#dropHook(end.jobSeq, end.answer, nowMs);
+      return { isHookDropped: true };
+    }
+    const disabled = yield* this.#endpoints.disable(end.target, end.reason, end.asOfMs, nowMs);
+    if (disabled !== undefined || (yield* this.#endpoints.find(end.target))?.isEnabled !== 1) {
+      yield* this.#end([end], 'failed', nowMs);
+      return { disabled };
+    }
+    // Somebody has mended it while this was under way.
+    yield* query(
+      `UPDATE ${this.#t.deliveries} SET due_at_ms = ?, attempts = 0, lost = 0,
+         holder = NULL, lease_until_ms = NULL, updated_at_ms = ?, answer = ?
+       WHERE id = ? AND holder = ?`,
+      [nowMs, nowMs, end.answer, end.id, end.holder],
+    );
+    return {};
+  }
+
   /** What waits for a status hook that is gone has failed; no event of the job is told it any more. */
-  *dropHook(jobSeq: number, answer: string, nowMs: number): Script<void> {
+  *#dropHook(jobSeq: number, answer: string, nowMs: number): Script<void> {
     // The row first: whoever changes the job now has said what there is to tell by then.
     yield* query(
       `UPDATE ${this.#t.rows}
@@ -155,34 +208,18 @@ export class DeliveryScripts {
     );
   }
 
-  *park(target: string, isParked: boolean): Script<boolean> {
-    const rows = yield* query(
-      `SELECT id FROM ${this.#t.deliveries}
-       WHERE target = ? AND status = 'pending' AND lane IS ${isParked ? 'NOT NULL' : 'NULL'}
-       LIMIT ${PARKED_AT_ONCE}`,
-      [target],
-    );
-    yield* query(
-      `UPDATE ${this.#t.deliveries} SET lane = ${isParked ? 'NULL' : 'target'}, holder = NULL, lease_until_ms = NULL
-       WHERE id ${this.#t.words.amongTexts}`,
-      [JSON.stringify(rows.map(([id]) => String(id)))],
-    );
-    return rows.length === PARKED_AT_ONCE;
-  }
-
   *list({ target, status, limit, before }: DeliveryQuery): Script<readonly JobDeliveryEntity[]> {
-    const conditions = [
-      'target = ?',
-      ...(status === undefined ? [] : ['status = ?']),
-      ...(before === undefined ? [] : ['id < ?']),
-    ];
-    const values = [target, ...(status === undefined ? [] : [status])];
-    const rows = yield* query(
-      `SELECT ${COLUMNS.join(', ')} FROM ${this.#t.deliveries}
-       WHERE ${conditions.join(' AND ')} ORDER BY id DESC ${this.#t.words.limit}`,
-      [...values, ...(before === undefined ? [] : [before]), limit],
-    );
-    return rows.map(deliveryOfRow);
+    const older = before === undefined ? '' : ' AND id < ?';
+    const found: JobDeliveryEntity[] = [];
+    for (const one of status === undefined ? STATUSES : [status]) {
+      const rows = yield* query(
+        `SELECT ${COLUMNS.join(', ')} FROM ${this.#t.deliveries}
+         WHERE target = ? AND status = ?${older} ORDER BY id DESC ${this.#t.words.limit}`,
+        [target, one, ...(before === undefined ? [] : [before]), limit],
+      );
+      found.push(...rows.map(deliveryOfRow));
+    }
+    return found.toSorted((a, b) => (a.id < b.id ? 1 : -1)).slice(0, limit);
   }
 
   *find(id: string): Script<JobDeliveryEntity | undefined> {
@@ -222,6 +259,7 @@ export class DeliveryScripts {
         null,
         made.status,
         made.attempts,
+        0,
         null,
         null,
         nowMs,
@@ -240,7 +278,7 @@ export class DeliveryScripts {
     const lane = found.target === STATUS_HOOK ? laneOfHook(found.url ?? '') : found.target;
     yield* query(
       `UPDATE ${this.#t.deliveries} SET status = 'pending', lane = ?, due_at_ms = ?, attempts = 0,
-         holder = NULL, lease_until_ms = NULL, updated_at_ms = ?
+         lost = 0, holder = NULL, lease_until_ms = NULL, updated_at_ms = ?
        WHERE id = ? AND status <> 'pending'`,
       [lane, nowMs, nowMs, id],
     );
@@ -251,43 +289,41 @@ export class DeliveryScripts {
   /** Deletes some of the deliveries of an endpoint that is gone; whether there may be more. */
   *removeOf(target: string): Script<boolean> {
     const { deliveries, words } = this.#t;
-    yield* query(words.deleteSome(deliveries, 'id', 'target = ?', PARKED_AT_ONCE), [target]);
+    yield* query(words.deleteSome(deliveries, 'id', 'target = ?', REMOVED_AT_ONCE), [target]);
     const [changes] = yield* query(CHANGES_SQL);
-    return Number(changes?.[0]) >= PARKED_AT_ONCE;
+    return Number(changes?.[0]) >= REMOVED_AT_ONCE;
   }
 
-  /** Many at once, with the answer of each; what somebody else holds by now stays as it is. */
-  *#end(
-    ends: readonly DeliveryEnd[],
-    status: 'delivered' | 'failed',
-    holder: string,
-    nowMs: number,
-  ): Script<void> {
+  /** Many at once, with the answer of each. */
+  *#end(ends: readonly DeliveryEnd[], status: 'delivered' | 'failed', nowMs: number): Script<void> {
     if (ends.length === 0) {
       return;
     }
-    const answers = ends.map(() => 'WHEN ? THEN ?').join(' ');
+    const cases = `CASE id ${ends.map(() => 'WHEN ? THEN ?').join(' ')} END`;
     yield* query(
       `UPDATE ${this.#t.deliveries} SET status = '${status}', lane = NULL, due_at_ms = NULL,
-         holder = NULL, lease_until_ms = NULL, updated_at_ms = ?, answer = CASE id ${answers} END
-       WHERE id ${this.#t.words.amongTexts} AND holder = ?`,
+         holder = NULL, lease_until_ms = NULL, updated_at_ms = ?, answer = ${cases}
+       WHERE id ${this.#t.words.amongTexts} AND holder = ${cases}`,
       [
         nowMs,
         ...ends.flatMap(({ id, answer }) => [id, answer]),
         JSON.stringify(ends.map(({ id }) => id)),
-        holder,
+        ...ends.flatMap(({ id, holder }) => [id, holder]),
       ],
     );
   }
 }
 
-function takenOfRow(row: Row): TakenDelivery {
+function takenOfRow(row: Row, holder: string): TakenDelivery {
   return {
     id: String(row[0]),
+    holder,
     target: String(row[1]),
     lane: String(row[2]),
     jobSeq: Number(row[3]),
     attempts: Number(row[4]),
+    isLost: Number(row[16]) > MOST_LOST,
+    asOfMs: numberOrNull(row[17]),
     event: String(row[5]),
     url: textOrNull(row[6]),
     secrets: textOrNull(row[7]),
@@ -324,11 +360,12 @@ function deliveryOfRow(row: Row): JobDeliveryEntity {
   delivery.url = textOrNull(row[9]);
   delivery.status = row[10] as JobDeliveryEntity['status'];
   delivery.attempts = Number(row[11]);
-  delivery.holder = textOrNull(row[12]);
-  delivery.leaseUntilMs = numberOrNull(row[13]);
-  delivery.createdAtMs = Number(row[14]);
-  delivery.updatedAtMs = Number(row[15]);
-  delivery.answer = textOrNull(row[16]);
+  delivery.lost = Number(row[12]);
+  delivery.holder = textOrNull(row[13]);
+  delivery.leaseUntilMs = numberOrNull(row[14]);
+  delivery.createdAtMs = Number(row[15]);
+  delivery.updatedAtMs = Number(row[16]);
+  delivery.answer = textOrNull(row[17]);
   return delivery;
 }
 

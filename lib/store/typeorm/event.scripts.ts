@@ -6,7 +6,7 @@ import { newId } from '../../model/id.js';
 import type { JobStatus } from '../../model/job-status.js';
 import { query, type Script, type SqlValue } from '../dialects/sql.js';
 import type { ChangeNote, Created } from '../store.js';
-import { STATUS_HOOK, type Subscriber } from '../webhooks.js';
+import { HOOK_LANE, STATUS_HOOK, type Subscriber } from '../webhooks.js';
 import { readBeside, updateExtras } from './beside.script.js';
 import type { Changed } from './news.js';
 import type { TableNames } from './table-names.js';
@@ -243,8 +243,8 @@ export class EventScripts {
       const values = columns.map((name) => (name === 'due_at_ms' ? due : `given.${name}`));
       yield* query(
         words.insertNew(
-          `INSERT INTO ${this.#t.deliveries} (${columns.join(', ')}, status, attempts, created_at_ms, updated_at_ms)
-           SELECT ${values.join(', ')}, 'pending', 0, ${Math.trunc(nowMs)}, ${Math.trunc(nowMs)}
+          `INSERT INTO ${this.#t.deliveries} (${columns.join(', ')}, status, attempts, lost, created_at_ms, updated_at_ms)
+           SELECT ${values.join(', ')}, 'pending', 0, 0, ${Math.trunc(nowMs)}, ${Math.trunc(nowMs)}
            FROM ${words.table('given', DELIVERY_COLUMNS)}${words.afterSelect}`,
           'job_seq, target, sequence',
         ),
@@ -307,7 +307,7 @@ function isFor({ tenantId }: Subscriber, tenant: string): boolean {
 /** Status hooks of one host wait in one lane, apart from those of others. */
 export function laneOfHook(url: string): string {
   const host = createHash('sha256').update(new URL(url).host).digest('hex');
-  return `hook-${host.slice(0, 31)}`;
+  return `${HOOK_LANE}${host.slice(0, 31)}`;
 }
 
 function runOf(detail: SqlValue | undefined): string | null {

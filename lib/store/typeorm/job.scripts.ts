@@ -300,7 +300,7 @@ export class JobScripts {
     if (rows.length === 0) {
       return undefined;
     }
-    yield* removeDeleted(this.#t, job.id);
+    yield* removeDeleted(this.#t, job);
     return job;
   }
 

@@ -1,6 +1,7 @@
 import { EXTRA } from '../../model/extras.js';
+import type { JobEntity } from '../../entities/job.entity.js';
 import type { FinalStatus } from '../../model/job-status.js';
-import { CHANGES_SQL, query, type Row, type Script } from '../dialects/sql.js';
+import { CHANGES_SQL, query, type Row, type Script, type SqlValue } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { TableNames } from './table-names.js';
 import { removeUniques, storedClaim } from './unique-keys.js';
@@ -74,22 +75,26 @@ function* removeRows(
   until: number,
 ): Script<boolean> {
   const ids = rows.map((row) => String(row[1]));
+  const related = rows.flatMap(([seq, , extras]) => (extras === null ? [] : [Number(seq)]));
   // The job goes last, so that its history can be found until it is gone.
-  if (!(yield* removeHistory(t, ids, until))) {
+  if (!(yield* removeHistory(t, { ids, seqs: related, beforeMs }, until))) {
     return false;
   }
   // Where processes do not wait for each other, one of them may have been retried meanwhile.
   const isStill = `seq ${t.words.amongNumbers} AND status = ? AND finished_at_ms < ?`;
-  const related = rows.flatMap(([seq, , extras]) => (extras === null ? [] : [Number(seq)]));
   if (related.length > 0) {
     const locked = yield* query(
       `SELECT seq FROM ${t.rows} WHERE ${isStill} ORDER BY seq ${t.words.forUpdate}`,
       [JSON.stringify(related), status, beforeMs],
     );
-    yield* removeBeside(
-      t,
-      locked.map(([seq]) => Number(seq)),
-    );
+    const seqs = locked.map(([seq]) => Number(seq));
+    yield* removeBeside(t, seqs);
+    // What is left of what was told: of a moment, not of the job's life.
+    for (const table of [t.deliveries, t.events]) {
+      yield* query(`DELETE FROM ${table} WHERE job_seq ${t.words.amongNumbers}`, [
+        JSON.stringify(seqs),
+      ]);
+    }
   }
   yield* query(`DELETE FROM ${t.rows} WHERE ${isStill}`, [
     JSON.stringify(rows.map((row) => row[0])),
@@ -101,7 +106,7 @@ function* removeRows(
 
 /**
  * No job that is not final depends on it, it does not hold its unique key for some more time, and nobody
- * is still to be told of it.
+ * is still to be told of it; an endpoint that is disabled does not count.
  */
 function isNotNeeded(t: TableNames): string {
   return `(extras IS NULL OR ((extras & ${EXTRA.dependents} = 0 OR NOT EXISTS (
@@ -112,10 +117,11 @@ function isNotNeeded(t: TableNames): string {
       WHERE held.job_seq = ${t.jobs}.seq AND held.within_until_ms > ?))
     AND (extras & ${EXTRA.hook | EXTRA.events} = 0 OR NOT EXISTS (
       SELECT 1 FROM ${t.deliveries} AS delivery
-      WHERE delivery.job_seq = ${t.jobs}.seq AND delivery.lane IS NOT NULL))))`;
+      WHERE delivery.job_seq = ${t.jobs}.seq AND delivery.lane IS NOT NULL
+        AND COALESCE((SELECT is_enabled FROM ${t.webhooks} AS hook WHERE hook.id = delivery.target), 1) = 1))))`;
 }
 
-/** Deletes what stands beside the rows of jobs. */
+/** Deletes what stands beside the rows of jobs, but for what may be as much as their history. */
 export function* removeBeside(t: TableNames, seqs: readonly number[]): Script<void> {
   if (seqs.length === 0) {
     return;
@@ -144,16 +150,18 @@ export function* removeBeside(t: TableNames, seqs: readonly number[]): Script<vo
     yield* query(`DELETE FROM ${table} WHERE job_seq ${t.words.amongNumbers}`, [those]);
   }
   yield* query(`DELETE FROM ${t.extras} WHERE seq ${t.words.amongNumbers}`, [those]);
-  yield* query(`DELETE FROM ${t.deliveries} WHERE job_seq ${t.words.amongNumbers}`, [those]);
-  yield* query(`DELETE FROM ${t.events} WHERE job_seq ${t.words.amongNumbers}`, [those]);
 }
 
 /** Deletes the history of a job that has just been deleted, or notes what is left for {@link sweep}. */
-export function* removeDeleted(t: TableNames, jobId: string): Script<void> {
-  if (!(yield* removeHistory(t, [jobId], performance.now() + SLICE_MS))) {
+export function* removeDeleted(
+  t: TableNames,
+  { id, seq, extras }: Pick<JobEntity, 'id' | 'seq' | 'extras'>,
+): Script<void> {
+  const of = { ids: [id], seqs: extras === null ? [] : [seq] };
+  if (!(yield* removeHistory(t, of, performance.now() + SLICE_MS))) {
     yield* query(
       `INSERT INTO ${t.logs} (job_id, run_id, at_ms, level, message) VALUES (?, '', 0, 0, ?)`,
-      [DELETED, jobId],
+      [DELETED, id],
     );
   }
 }
@@ -171,7 +179,8 @@ export function* sweep(t: TableNames): Script<boolean> {
     [DELETED],
   );
   const ids = rows.map((row) => String(row[1]));
-  if (!(yield* removeHistory(t, ids, performance.now() + SLICE_MS))) {
+  const seqs = ids.flatMap((id) => seqOfId(id) ?? []);
+  if (!(yield* removeHistory(t, { ids, seqs }, performance.now() + SLICE_MS))) {
     return true;
   }
   yield* query(`DELETE FROM ${t.logs} WHERE seq ${t.words.amongNumbers}`, [
@@ -180,18 +189,37 @@ export function* sweep(t: TableNames): Script<boolean> {
   return rows.length === JOB_ROWS;
 }
 
-/** Deletes lines and runs of jobs until the time is over; whether all are gone. */
-function* removeHistory(t: TableNames, ids: readonly string[], until: number): Script<boolean> {
-  const jobIds = JSON.stringify(ids);
-  for (const [table, key] of [
-    [t.logs, 'seq'],
-    [t.runs, 'run_id'],
-  ] as const) {
+/** Jobs by their ids; those that may have more than lines and runs by their row numbers too. */
+interface Deleted {
+  readonly ids: readonly string[];
+  readonly seqs: readonly number[];
+  /** Only what was told of them before then: they may be retried meanwhile. */
+  readonly beforeMs?: number;
+}
+
+/** Deletes lines and runs of jobs, and what was told of them, until the time is over; whether all are gone. */
+function* removeHistory(
+  t: TableNames,
+  { ids, seqs, beforeMs }: Deleted,
+  until: number,
+): Script<boolean> {
+  const ofIds = { which: `job_id ${t.words.amongTexts}`, values: [JSON.stringify(ids)] };
+  const told = (at: string): { readonly which: string; readonly values: readonly SqlValue[] } => ({
+    which: `job_seq ${t.words.amongNumbers}${beforeMs === undefined ? '' : ` AND ${at} < ?`}`,
+    values: [JSON.stringify(seqs), ...(beforeMs === undefined ? [] : [beforeMs])],
+  });
+  for (const { table, key, which, values } of [
+    ...(seqs.length === 0
+      ? []
+      : [
+          { table: t.deliveries, key: 'id', ...told('created_at_ms') },
+          { table: t.events, key: 'job_seq, sequence', ...told('at_ms') },
+        ]),
+    { table: t.logs, key: 'seq', ...ofIds },
+    { table: t.runs, key: 'run_id', ...ofIds },
+  ]) {
     for (;;) {
-      yield* query(
-        t.words.deleteSome(table, key, `job_id ${t.words.amongTexts}`, t.words.linesPurgedAtOnce),
-        [jobIds],
-      );
+      yield* query(t.words.deleteSome(table, key, which, t.words.linesPurgedAtOnce), values);
       const [changes] = yield* query(CHANGES_SQL);
       if (Number(changes?.[0]) < t.words.linesPurgedAtOnce) {
         break;

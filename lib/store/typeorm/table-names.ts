@@ -28,6 +28,16 @@ export interface SqlWords {
   readonly locksByKey: boolean;
   /** After FROM: a table of the rows of a JSON array of arrays, which is bound. */
   table(name: string, columns: Readonly<Record<string, 'number' | 'text'>>): string;
+  /**
+   * A statement: the values of an index's first column above one that is bound, at most so many, in their
+   * order, each with the least of the second. It costs what there are values, not rows.
+   */
+  eachWithLeast(of: {
+    readonly table: string;
+    readonly index: string;
+    readonly columns: readonly [string, string];
+    readonly most: number;
+  }): string;
   /** Between INSERT … SELECT … FROM and what {@link insertNew} and {@link replacing} add. */
   readonly afterSelect: string;
   /** A JSON array of numbers. */
@@ -47,7 +57,7 @@ export interface SqlWords {
   insertNew(insert: string, key: string): string;
   /** After an INSERT: rows that are there already get the new values of those columns. */
   replacing(key: string, columns: readonly string[]): string;
-  /** Deletes at most so many rows of a table that meet a condition. */
+  /** Deletes at most so many rows of a table that meet a condition; `key`: its columns, with commas. */
   deleteSome(table: string, key: string, condition: string, most: number): string;
   /** What finds jobs of a kind by the index that holds them; the column that it is sorted by. */
   readonly later: string;
@@ -115,6 +125,15 @@ export const COMMON_WORDS = {
   forUpdate: '',
   skipLocked: '',
   locksByKey: false,
+  // From value to value by the index.
+  eachWithLeast: ({ table, columns: [key, least], most }) =>
+    `WITH RECURSIVE walk (${key}, nth) AS (
+        SELECT (SELECT MIN(${key}) FROM ${table} WHERE ${key} > ?), 1
+        UNION ALL
+        SELECT (SELECT MIN(other.${key}) FROM ${table} AS other WHERE other.${key} > walk.${key}), nth + 1
+        FROM walk WHERE walk.${key} IS NOT NULL AND nth < ${most})
+      SELECT ${key}, (SELECT MIN(mine.${least}) FROM ${table} AS mine WHERE mine.${key} = walk.${key}) AS ${least}
+      FROM walk WHERE ${key} IS NOT NULL`,
   // Else SQLite takes ON for the condition of a join.
   afterSelect: ' WHERE true',
   beginsWith: (column) => `substr(${column}, 1, length(?)) = ?`,
@@ -122,7 +141,7 @@ export const COMMON_WORDS = {
   replacing: (key, columns) =>
     `ON CONFLICT (${key}) DO UPDATE SET ${columns.map((name) => `${name} = excluded.${name}`).join(', ')}`,
   deleteSome: (table, key, condition, most) =>
-    `DELETE FROM ${table} WHERE ${key} IN (SELECT ${key} FROM ${table} WHERE ${condition} LIMIT ${most})`,
+    `DELETE FROM ${table} WHERE (${key}) IN (SELECT ${key} FROM ${table} WHERE ${condition} LIMIT ${most})`,
   later: "status = 'waiting' AND ready = 0",
   laterKey: 'run_at_ms',
   ended: 'status = ? AND finished_at_ms IS NOT NULL',

@@ -1,6 +1,6 @@
 import { JobWebhookEntity } from '../../entities/job-webhook.entity.js';
-import { CHANGES_SQL, query, type Row, type Script } from '../dialects/sql.js';
-import type { Subscriber } from '../webhooks.js';
+import { CHANGES_SQL, query, type Row, type Script, type SqlValue } from '../dialects/sql.js';
+import { UNDECLARED, type Subscriber, type WebhookChange } from '../webhooks.js';
 import type { TableNames } from './table-names.js';
 
 const COLUMNS = [
@@ -10,12 +10,17 @@ const COLUMNS = [
   'events',
   'secrets',
   'is_declared',
+  'declared_at_ms',
   'is_enabled',
   'disabled_at_ms',
   'disabled_reason',
   'created_at_ms',
   'updated_at_ms',
 ] as const;
+
+/** Two changes are told apart, also within a millisecond. */
+const CHANGED = 'updated_at_ms = CASE WHEN updated_at_ms >= ? THEN updated_at_ms + 1 ELSE ? END';
+const ON_REQUEST = 'disabled on request';
 
 /** Endpoints, and who hears what. */
 export class WebhookScripts {
@@ -53,21 +58,13 @@ export class WebhookScripts {
     return rows.map(endpointOfRow)[0];
   }
 
-  *save(given: JobWebhookEntity, nowMs: number): Script<JobWebhookEntity> {
-    const before = yield* this.find(given.id);
+  *add(given: JobWebhookEntity, nowMs: number): Script<JobWebhookEntity> {
     const endpoint = Object.assign(new JobWebhookEntity(), given);
-    endpoint.createdAtMs = before?.createdAtMs ?? nowMs;
+    endpoint.createdAtMs = nowMs;
     endpoint.updatedAtMs = nowMs;
-    if (endpoint.isEnabled === 0) {
-      endpoint.disabledAtMs = before?.disabledAtMs ?? nowMs;
-    }
     yield* query(
       `INSERT INTO ${this.#t.webhooks} (${COLUMNS.join(', ')})
-       VALUES (${COLUMNS.map(() => '?').join(', ')})
-       ${this.#t.words.replacing(
-         'id',
-         COLUMNS.filter((name) => name !== 'id'),
-       )}`,
+       VALUES (${COLUMNS.map(() => '?').join(', ')})`,
       [
         endpoint.id,
         endpoint.tenantId,
@@ -75,6 +72,7 @@ export class WebhookScripts {
         endpoint.events,
         endpoint.secrets,
         endpoint.isDeclared,
+        endpoint.declaredAtMs,
         endpoint.isEnabled,
         endpoint.disabledAtMs,
         endpoint.disabledReason,
@@ -85,37 +83,94 @@ export class WebhookScripts {
     return endpoint;
   }
 
-  /** Those that are declared no more are gone; what waits for them goes when it is due. */
+  /** Only what is named: what others have changed meanwhile stays, and who is gone stays gone. */
+  *change(
+    id: string,
+    { isEnabled, ...columns }: WebhookChange,
+    nowMs: number,
+  ): Script<JobWebhookEntity | undefined> {
+    const given = Object.entries(columns).filter(([, value]) => value !== undefined);
+    const sets = given.map(([name]) => `${name} = ?`);
+    const values: SqlValue[] = given.map(([, value]) => value);
+    if (isEnabled === true) {
+      sets.push('disabled_at_ms = NULL', 'disabled_reason = NULL', 'is_enabled = 1');
+    } else if (isEnabled === false) {
+      // When and why it was disabled before is kept. MySQL sees the new value of what is set before.
+      sets.push(
+        'disabled_at_ms = CASE is_enabled WHEN 1 THEN ? ELSE disabled_at_ms END',
+        'disabled_reason = CASE is_enabled WHEN 1 THEN ? ELSE disabled_reason END',
+        'is_enabled = 0',
+      );
+      values.push(nowMs, ON_REQUEST);
+    }
+    yield* query(`UPDATE ${this.#t.webhooks} SET ${[...sets, CHANGED].join(', ')} WHERE id = ?`, [
+      ...values,
+      nowMs,
+      nowMs,
+      id,
+    ]);
+    return yield* this.find(id);
+  }
+
+  /** Those that are declared no more are disabled when no process has declared them for so long. */
   *declare(
     endpoints: readonly Pick<JobWebhookEntity, 'id' | 'url' | 'events'>[],
+    keptMs: number,
     nowMs: number,
-  ): Script<void> {
-    const rows = yield* query(`SELECT id FROM ${this.#t.webhooks} WHERE is_declared = 1`);
-    const gone = rows.map(([id]) => String(id)).filter((id) => endpoints.every((e) => e.id !== id));
-    if (gone.length > 0) {
-      yield* query(`DELETE FROM ${this.#t.webhooks} WHERE id ${this.#t.words.amongTexts}`, [
-        JSON.stringify(gone),
-      ]);
-    }
+  ): Script<readonly string[]> {
+    const stored = new Map((yield* this.list(undefined)).map((each) => [each.id, each]));
     for (const { id, url, events } of endpoints) {
-      yield* query(
-        `INSERT INTO ${this.#t.webhooks} (${COLUMNS.join(', ')})
-         VALUES (?, NULL, ?, ?, NULL, 1, 1, NULL, NULL, ?, ?)
-         ${this.#t.words.replacing('id', ['url', 'events'])}`,
-        [id, url, events, nowMs, nowMs],
-      );
+      const before = stored.get(id);
+      if (before === undefined) {
+        yield* query(
+          this.#t.words.insertNew(
+            `INSERT INTO ${this.#t.webhooks} (${COLUMNS.join(', ')})
+             VALUES (?, NULL, ?, ?, NULL, 1, ?, 1, NULL, NULL, ?, ?)`,
+            'id',
+          ),
+          [id, url, events, nowMs, nowMs, nowMs],
+        );
+        continue;
+      }
+      if (before.events !== events) {
+        yield* this.change(id, { events }, nowMs);
+      }
+      if (before.disabledReason === UNDECLARED) {
+        yield* this.change(id, { isEnabled: true }, nowMs);
+      }
+      yield* query(`UPDATE ${this.#t.webhooks} SET declared_at_ms = ? WHERE id = ?`, [nowMs, id]);
     }
+    const gone = [...stored.values()].filter(
+      ({ id, isDeclared, isEnabled, declaredAtMs }) =>
+        isDeclared === 1 &&
+        isEnabled === 1 &&
+        (declaredAtMs ?? 0) < nowMs - keptMs &&
+        endpoints.every((each) => each.id !== id),
+    );
+    const disabled: string[] = [];
+    for (const { id, updatedAtMs } of gone) {
+      if ((yield* this.disable(id, UNDECLARED, updatedAtMs, nowMs)) !== undefined) {
+        disabled.push(id);
+      }
+    }
+    return disabled;
   }
 
   *remove(id: string): Script<void> {
     yield* query(`DELETE FROM ${this.#t.webhooks} WHERE id = ?`, [id]);
   }
 
-  *disable(id: string, reason: string, nowMs: number): Script<JobWebhookEntity | undefined> {
+  /** Unless it is disabled, or was changed since then. */
+  *disable(
+    id: string,
+    reason: string,
+    asOfMs: number | null,
+    nowMs: number,
+  ): Script<JobWebhookEntity | undefined> {
     yield* query(
-      `UPDATE ${this.#t.webhooks} SET is_enabled = 0, disabled_at_ms = ?, disabled_reason = ?, updated_at_ms = ?
-       WHERE id = ? AND is_enabled = 1`,
-      [nowMs, reason, nowMs, id],
+      `UPDATE ${this.#t.webhooks} SET is_enabled = 0, disabled_at_ms = ?, disabled_reason = ?, ${CHANGED}
+       WHERE id = ? AND is_enabled = 1 AND updated_at_ms = ?`,
+      [nowMs, reason, nowMs, nowMs, id, asOfMs],
     );
     const [changes] = yield* query(CHANGES_SQL);
     return Number(changes?.[0]) === 1 ? yield* this.find(id) : undefined;
@@ -159,10 +214,11 @@ function endpointOfRow(row: Row): JobWebhookEntity {
   endpoint.events = row[3] as string | null;
   endpoint.secrets = row[4] as string | null;
   endpoint.isDeclared = Number(row[5]);
-  endpoint.isEnabled = Number(row[6]);
-  endpoint.disabledAtMs = row[7] === null ? null : Number(row[7]);
-  endpoint.disabledReason = row[8] as string | null;
-  endpoint.createdAtMs = Number(row[9]);
-  endpoint.updatedAtMs = Number(row[10]);
+  endpoint.declaredAtMs = row[6] === null ? null : Number(row[6]);
+  endpoint.isEnabled = Number(row[7]);
+  endpoint.disabledAtMs = row[8] === null ? null : Number(row[8]);
+  endpoint.disabledReason = row[9] as string | null;
+  endpoint.createdAtMs = Number(row[10]);
+  endpoint.updatedAtMs = Number(row[11]);
   return endpoint;
 }

@@ -19,11 +19,6 @@ interface Taking {
   readonly leaseMs: number;
 }
 
-interface Settling {
-  readonly end: DeliveryEnd;
-  readonly holder: string;
-}
-
 /** Builds the part of the store for events, endpoints and deliveries. */
 export function webhookStore(
   tables: TableNames,
@@ -56,16 +51,14 @@ export function webhookStore(
       return taken;
     },
   };
-  const settleKind: BatchKind<Settling, undefined> = {
+  const settleKind: BatchKind<DeliveryEnd, undefined> = {
     name: 'settle deliveries',
     rank: 60,
     maxItems: 200,
     isQuiet: true,
-    *script(items, now) {
-      for (const [holder, ends] of byHolder(items)) {
-        yield* deliveries.settle(ends, holder, now);
-      }
-      return items.map(() => undefined);
+    *script(ends, now) {
+      yield* deliveries.settle(ends, now);
+      return ends.map(() => undefined);
     },
   };
   const read = readsOf(session);
@@ -79,25 +72,25 @@ export function webhookStore(
     events: (jobSeq, after) => read(() => events.read(jobSeq, after)),
     list: (tenantId) => read(() => endpoints.list(tenantId)),
     find: (id) => read(() => endpoints.find(id)),
-    save: (endpoint) => write((now) => endpoints.save(endpoint, now)),
-    declare: (given) => engineWrite((now) => endpoints.declare(given, now)),
+    add: (endpoint) => write((now) => endpoints.add(endpoint, now)),
+    change: (id, change) => write((now) => endpoints.change(id, change, now)),
+    declare: (given, keptMs) =>
+      Promise.resolve().then(() =>
+        writer().write((now) => endpoints.declare(given, keptMs, now), 'engine'),
+      ),
     async remove(id) {
       await write(() => endpoints.remove(id));
       while (await engineWrite(() => deliveries.removeOf(id))) {
         // In slices, so that nobody waits for long.
       }
     },
-    disable: (id, reason) =>
-      Promise.resolve().then(() =>
-        writer().write((now) => endpoints.disable(id, reason, now), 'engine'),
-      ),
-    dropHook: (jobSeq, answer) => engineWrite((now) => deliveries.dropHook(jobSeq, answer, now)),
-    park: (target, isParked) => engineWrite(() => deliveries.park(target, isParked)),
-    lanes: () => read(() => deliveries.lanes()),
+    giveUp: (end) =>
+      Promise.resolve().then(() => writer().write((now) => deliveries.giveUp(end, now), 'engine')),
+    lanes: (after) => read(() => deliveries.lanes(after)),
     take: async (wanted, holder, leaseMs) =>
       writer().add(takeKind, { wanted, holder, leaseMs }, 'engine'),
-    settle: async (end, holder) => writer().add(settleKind, { end, holder }, 'engine'),
-    release: ({ id, answer }, holder) =>
+    settle: async (end) => writer().add(settleKind, end, 'engine'),
+    release: ({ id, answer, holder }) =>
       engineWrite((now) => deliveries.release(id, answer, holder, now)),
     deliveries: (request) => read(() => deliveries.list(request)),
     delivery: (id) => read(() => deliveries.find(id)),
@@ -107,12 +100,4 @@ export function webhookStore(
     reseal: (id, before, after) => engineWrite(() => endpoints.reseal(id, before, after)),
     key: (name, made) => engineWrite(() => endpoints.key(name, made)),
   };
-}
-
-function byHolder(items: readonly Settling[]): ReadonlyMap<string, readonly DeliveryEnd[]> {
-  const groups = new Map<string, DeliveryEnd[]>();
-  for (const { end, holder } of items) {
-    groups.set(holder, [...(groups.get(holder) ?? []), end]);
-  }
-  return groups;
 }

@@ -151,7 +151,7 @@ export class MysqlJobScripts extends JobScripts {
     const removed = yield* this.consequences.before(before, change, nowMs);
     if (change.remove === true) {
       yield* query(`DELETE FROM ${this.#t.jobs} WHERE seq = ?`, [before.seq]);
-      yield* removeDeleted(this.#t, before.id);
+      yield* removeDeleted(this.#t, before);
     } else {
       after = yield* this.#set(before, change, nowMs);
     }

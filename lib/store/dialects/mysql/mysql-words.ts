@@ -26,6 +26,10 @@ export const MYSQL_WORDS: SqlWords = {
   forUpdate: 'FOR UPDATE',
   skipLocked: 'FOR UPDATE SKIP LOCKED',
   locksByKey: true,
+  // A loose scan; in a recursive query each step would read all rows above its value.
+  eachWithLeast: ({ table, index, columns: [key, least], most }) =>
+    `SELECT ${key}, MIN(${least}) AS ${least} FROM ${table} FORCE INDEX (${index})
+     WHERE ${key} > ? GROUP BY ${key} ORDER BY ${key} LIMIT ${most}`,
   afterSelect: '',
   table: (name, columns) =>
     `JSON_TABLE(?, '$[*]' COLUMNS (${Object.entries(columns)
