@@ -41,6 +41,8 @@ const KEYS: Readonly<Record<string, readonly string[]>> = {
     'allowHttp',
     'allowAddresses',
     'proxy',
+    'allowHosts',
+    'maxEndpoints',
     'retry',
     'hideAnswers',
   ],

@@ -178,6 +178,13 @@ export interface WebhooksOptions {
    * looks names up and judges where they lead; addresses in URLs are judged here as well. @default none
    */
   readonly proxy?: string;
+  /**
+   * Hosts that tenants may name, such as `hooks.example.com` or `*.example.com`; or a function that gives
+   * those of a tenant, and undefined where it may name any. @default any
+   */
+  readonly allowHosts?: readonly string[] | ((tenantId: string) => readonly string[] | undefined);
+  /** How many endpoints a tenant may have. @default 100 */
+  readonly maxEndpoints?: number;
   /** Waits between the tries of a delivery. @default nine waits from 5 s to 24 h, three days in all */
   readonly retry?: readonly Duration[];
   /** Whether what receivers answer is kept from sight: it may tell who has chosen the URL what is there. @default false */

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { checkKeys, flag, invalid, list } from './jobs.option-checks.js';
+import { checkKeys, count, flag, invalid, list } from './jobs.option-checks.js';
 import type { WebhooksOptions } from './jobs.options.js';
 import { durationMs } from './model/duration.js';
 import { isJobsError, JobsError } from './model/errors.js';
 import type { WebhookEvent } from './model/webhook.js';
 import { AddressRules } from './webhooks/address-rules.js';
 import { eventsText } from './webhooks/endpoints.js';
+import { checkedHosts, type AllowedHosts } from './webhooks/host-rules.js';
 import {
   DECLARED_PREFIX,
   type DeclaredEndpoint,
@@ -17,13 +18,15 @@ import { checkedUrl, type UrlRules } from './webhooks/url-rules.js';
 
 const LEAST_KEY = 32;
 const MOST_TRIES = 50;
+const MOST_ENDPOINTS = 100;
 
 /** @throws JobsError `invalid_options` that names the key and the fix */
 export function resolveWebhooks(given: WebhooksOptions): ResolvedWebhooks {
   checkKeys('webhooks', given);
   const allowHttp = flag(given.allowHttp ?? false, 'webhooks.allowHttp');
   const allowAddresses = list(given.allowAddresses, 'webhooks.allowAddresses') as string[];
-  const rules = { allowHttp, addresses: new AddressRules(allowAddresses) };
+  const hostsOf = hostsOfOption(given.allowHosts);
+  const rules = { allowHttp, addresses: new AddressRules(allowAddresses), hostsOf };
   const retry = list(given.retry ?? DEFAULT_RETRY, 'webhooks.retry');
   if (retry.length > MOST_TRIES) {
     throw invalid(`webhooks.retry has ${retry.length} waits: use at most ${MOST_TRIES}.`);
@@ -39,6 +42,8 @@ export function resolveWebhooks(given: WebhooksOptions): ResolvedWebhooks {
     allowHttp,
     allowAddresses,
     proxy: proxyOf(given.proxy),
+    hostsOf,
+    maxEndpoints: count(given.maxEndpoints ?? MOST_ENDPOINTS, 'webhooks.maxEndpoints'),
     retryMs: retry.map((wait, index) =>
       durationMs(wait as string, `webhooks.retry.${index}`, 'invalid_options'),
     ),
@@ -113,6 +118,17 @@ function checkedKeys(given: unknown): readonly string[] {
     );
   }
   return keys;
+}
+
+function hostsOfOption(given: WebhooksOptions['allowHosts']): AllowedHosts {
+  if (typeof given === 'function') {
+    return (tenantId) => {
+      const hosts = given(tenantId);
+      return hosts === undefined ? undefined : checkedHosts(hosts);
+    };
+  }
+  const hosts = given === undefined ? undefined : checkedHosts(given);
+  return () => hosts;
 }
 
 /** Nothing of a wrong one is repeated: it may have a password. */

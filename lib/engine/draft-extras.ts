@@ -12,18 +12,18 @@ const MOST_DEPENDENCIES = 1000;
 /** Who is told of a job. */
 export interface Hearers {
   /** @throws JobsError `invalid_request` */
-  readonly checkedHook: (url: unknown, field: string) => string;
+  readonly checkedHook: (url: unknown, field: string, tenantId: string) => string;
   readonly isHeard: (tenantId: string) => boolean;
 }
 
 /** Those who hear of the jobs of a store. */
 export function hearersOf(store: Store, notifier: Notifier | undefined): Hearers {
   return {
-    checkedHook(url, field) {
+    checkedHook(url, field, tenantId) {
       if (notifier === undefined) {
         throw badField(field, 'is not told anything by this process');
       }
-      return notifier.checkedHook(url, field);
+      return notifier.checkedHook(url, field, tenantId);
     },
     isHeard: (tenantId) => store.webhooks.isHeard(tenantId),
   };
@@ -37,9 +37,12 @@ export function draftExtras(
   scheduleId: string | null = null,
   uniqueClaim: UniqueClaim | null = null,
 ): DraftExtras | null {
+  const tenantId = options.tenantId ?? NIL_TENANT;
   const statusHook =
-    options.statusHook === undefined ? null : checkedHook(options.statusHook, 'status_hook');
-  const isToBeHeard = isHeard(options.tenantId ?? NIL_TENANT);
+    options.statusHook === undefined
+      ? null
+      : checkedHook(options.statusHook, 'status_hook', tenantId);
+  const isToBeHeard = isHeard(tenantId);
   const dependsOn =
     options.dependsOn === undefined && among.length === 0
       ? NONE

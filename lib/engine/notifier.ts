@@ -4,8 +4,8 @@ import type { Duty } from './loop.js';
 export interface Notifier {
   /** Sends what is on its way; runs where jobs are run. */
   readonly duty: Duty;
-  /** A URL that a job may have for its status hook. @throws JobsError `invalid_request` */
-  checkedHook(url: unknown, field: string): string;
+  /** A URL that a job of a tenant may have for its status hook. @throws JobsError `invalid_request` */
+  checkedHook(url: unknown, field: string, tenantId: string): string;
   /** The database has been opened. */
   opened(): Promise<void>;
   /** Calls this when there may be more to send. */

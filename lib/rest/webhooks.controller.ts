@@ -157,15 +157,24 @@ export abstract class WebhooksController {
     errors: [404, 409, 503],
   })
   async redeliver(call: Call): Promise<object> {
-    return deliveryToWire(await this.webhooks.redeliver(call.jobId, call.scope));
+    return deliveryToWire(
+      await this.webhooks.redeliver(call.jobId, await this.#deliveryScope(call)),
+    );
   }
 
   /** Operators may also name what the options declare, and nothing else of other tenants. */
-  async #scope(call: Call): Promise<{ tenantId?: string }> {
+  async #scope(call: Call, webhookId: string | null = call.jobId): Promise<{ tenantId?: string }> {
     if (!call.caller.isOperator) {
       return call.scope;
     }
     const declared = await this.webhooks.list();
-    return declared.some(({ id, isDeclared }) => isDeclared && id === call.jobId) ? {} : call.scope;
+    return declared.some(({ id, isDeclared }) => isDeclared && id === webhookId) ? {} : call.scope;
+  }
+
+  /** What was sent to an endpoint of the options is the operators' as well, whosever job it was. */
+  async #deliveryScope(call: Call): Promise<{ tenantId?: string }> {
+    return call.caller.isOperator
+      ? this.#scope(call, (await this.webhooks.delivery(call.jobId)).webhookId)
+      : call.scope;
   }
 }

@@ -100,6 +100,12 @@ export class WebhooksService {
     return endpoints.deliveries(checkedId(id, 'webhook'), tenantId, { status, limit, before });
   }
 
+  /** What was sent, whatever to. @throws JobsError `not_found` */
+  async delivery(deliveryId: string, scope: Scope = {}): Promise<WebhookDelivery> {
+    const endpoints = await this.#opened(scope);
+    return endpoints.delivery(checkedId(deliveryId, 'delivery'), scope.tenantId);
+  }
+
   /**
    * Sends a delivery that is over once more, under the same id.
    *

@@ -24,6 +24,8 @@ export const HOOK_LANE = 'hook-';
 /** Deliveries that wait for one receiver, and when the first of them is due. */
 export interface DueLane {
   readonly lane: string;
+  /** Of a job that is told of; of all, but where the options declare the endpoint. */
+  readonly tenantId: string;
   readonly dueAtMs: number;
 }
 
@@ -42,6 +44,8 @@ export interface TakenDelivery {
   readonly target: string;
   readonly lane: string;
   readonly jobSeq: number;
+  /** Of the job. */
+  readonly tenantId: string;
   readonly attempts: number;
   /** Whether those who sent it have vanished again and again: each time was a try. */
   readonly isLost: boolean;
@@ -111,8 +115,8 @@ export interface WebhookStore {
   /** Endpoints of a tenant, or all; oldest first. */
   list(tenantId: string | undefined): Promise<readonly JobWebhookEntity[]>;
   find(id: string): Promise<JobWebhookEntity | undefined>;
-  /** Stores a new endpoint; its times are set here. */
-  add(endpoint: JobWebhookEntity): Promise<JobWebhookEntity>;
+  /** Stores a new endpoint, unless its tenant has so many; its times are set here. */
+  add(endpoint: JobWebhookEntity, most: number): Promise<JobWebhookEntity | undefined>;
   /** Changes that of an endpoint, as it is by then; undefined when it is gone. */
   change(id: string, change: WebhookChange): Promise<JobWebhookEntity | undefined>;
   /**

@@ -1,12 +1,11 @@
 import { newId } from '../model/id.js';
 import type { DeliveryEnd, DueLane, TakenDelivery, WebhookStore } from '../store/webhooks.js';
 import { bodyOf } from './event-body.js';
+import { DECLARED_PREFIX } from './options.js';
 import { waitAfter } from './retry-schedule.js';
 import type { Answer, Sender } from './sender.js';
+import type { Slots } from './slots.js';
 
-/** Requests under way at once: to one receiver, and in all. */
-const MOST_OF_ONE = 32;
-const MOST = 256;
 /** Longer than any request lasts: after it somebody else sends what a dead process held. */
 const LEASE_MS = 30_000;
 /** While there is something on its way, looks for what others have stored. */
@@ -21,6 +20,7 @@ const UNREADABLE =
 export interface DelivererParts {
   readonly store: WebhookStore;
   readonly sender: Sender;
+  readonly slots: Slots;
   readonly retryMs: readonly number[];
   readonly hideAnswers: boolean;
   readonly random: () => number;
@@ -42,11 +42,9 @@ export interface DelivererParts {
  */
 export class Deliverer {
   readonly #parts: DelivererParts;
-  readonly #underWay = new Map<string, number>();
   /** Lanes that this process cannot sign for, until when. */
   readonly #unreadable = new Map<string, number>();
   readonly #sent = new Set<Promise<void>>();
-  #total = 0;
   /** Behind which lane the next look begins. */
   #after = '';
   /** When the first delivery is due of the lanes that were looked at since the first of them. */
@@ -64,23 +62,18 @@ export class Deliverer {
 
   /** Sends what is due and has room; in how many milliseconds there may be more. */
   async runOnce(): Promise<number | undefined> {
-    const { store } = this.#parts;
-    if (this.#isStopped || this.#total >= MOST) {
+    const { store, slots, random } = this.#parts;
+    if (this.#isStopped || slots.isFull) {
       return LOOK_MS;
     }
     const { lanes: found, next } = await store.lanes(this.#after);
     this.#after = next ?? '';
     const lanes = found.filter(({ lane }) => this.#serves(lane));
     const nowMs = this.#parts.nowMs();
-    let room = MOST - this.#total;
-    const wanted = [];
-    for (const { lane, dueAtMs } of shuffled(lanes, this.#parts.random)) {
-      const most = Math.min(MOST_OF_ONE - (this.#underWay.get(lane) ?? 0), room);
-      if (dueAtMs <= nowMs && most > 0) {
-        wanted.push({ lane, most });
-        room -= most;
-      }
-    }
+    const due = lanes.filter(({ dueAtMs }) => dueAtMs <= nowMs);
+    const wanted = slots.share(
+      shuffled(due, random).map((each) => ({ lane: each.lane, who: whoOf(each) })),
+    );
     const taken = wanted.length === 0 ? [] : await store.take(wanted, newId(), LEASE_MS);
     for (const each of taken) {
       this.#send(each);
@@ -125,9 +118,10 @@ export class Deliverer {
   }
 
   #send(taken: TakenDelivery): void {
+    const { slots } = this.#parts;
     const { lane } = taken;
-    this.#total += 1;
-    this.#underWay.set(lane, (this.#underWay.get(lane) ?? 0) + 1);
+    const place = { lane, who: whoOf(taken) };
+    slots.enter(place);
     const sent = this.#deliver(taken)
       .catch((error: unknown) =>
         this.#parts.warn(
@@ -136,15 +130,9 @@ export class Deliverer {
       )
       .finally(() => {
         this.#sent.delete(sent);
-        this.#total -= 1;
-        const left = (this.#underWay.get(lane) ?? 1) - 1;
-        if (left === 0) {
-          this.#underWay.delete(lane);
-        } else {
-          this.#underWay.set(lane, left);
-        }
+        slots.leave(place);
         // Fewer and larger takes: a lane that is still half full waits.
-        if (!this.#isStopped && left <= MOST_OF_ONE / 2) {
+        if (!this.#isStopped && slots.isHalfEmpty(lane)) {
           this.#wake();
         }
       });
@@ -179,7 +167,7 @@ export class Deliverer {
     const answer = await this.#parts.sender.send({
       id: taken.id,
       url,
-      who: taken.lane,
+      tenantId: taken.isDeclared ? undefined : taken.tenantId,
       body: bodyOf(event, happened),
       secrets,
       timestampSec: Math.floor(this.#parts.nowMs() / 1000),
@@ -187,6 +175,7 @@ export class Deliverer {
     if (!answer.isAcknowledged && this.#isStopped && answer.status === undefined) {
       return; // Broken off by the stop of this process: nobody's fault.
     }
+    this.#parts.slots.told(taken.lane, answer.isAcknowledged);
     await this.#settle(taken, { answer, isLast: answer.status === 410 });
   }
 
@@ -237,6 +226,11 @@ export class Deliverer {
       );
     }
   }
+}
+
+/** Who shares the room for requests: a tenant, and each endpoint of the options. */
+function whoOf({ lane, tenantId }: Pick<DueLane, 'lane' | 'tenantId'>): string {
+  return lane.startsWith(DECLARED_PREFIX) ? lane : tenantId;
 }
 
 /** Why a receiver is sent nothing any more. */

@@ -19,7 +19,11 @@ import { answerText } from './deliverer.js';
 import type { SecretBox } from './secret-box.js';
 import type { Sender } from './sender.js';
 import { checkedSecret, newSecret } from './signing.js';
+import type { Slots } from './slots.js';
 import { checkedUrl, type UrlRules } from './url-rules.js';
+
+/** Tests of one endpoint under way. */
+const TESTS_AT_ONCE = 2;
 
 /** What the administration of endpoints is made of. */
 export interface EndpointsParts {
@@ -27,7 +31,11 @@ export interface EndpointsParts {
   readonly rules: UrlRules;
   readonly box: SecretBox;
   readonly sender: Sender;
+  /** Shared with deliveries. */
+  readonly slots: Slots;
   readonly overlapMs: number;
+  /** Of a tenant. */
+  readonly maxEndpoints: number;
   readonly hideAnswers: boolean;
   nowMs(): number;
   /** Whether the options of this process declare it. */
@@ -58,13 +66,13 @@ export class Endpoints {
   }
 
   async create(input: WebhookInput, tenantId: string = NIL_TENANT): Promise<WebhookWithSecret> {
-    const { rules, box, store } = this.#parts;
+    const { rules, box, store, maxEndpoints } = this.#parts;
     const made = input.secret === undefined ? newSecret() : undefined;
     const secret = made ?? checkedSecret(input.secret, 'secret');
     const endpoint = new JobWebhookEntity();
     endpoint.id = newId();
     endpoint.tenantId = tenantId;
-    endpoint.url = checkedUrl(input.url, 'url', rules).href;
+    endpoint.url = checkedUrl(input.url, 'url', rules, tenantId).href;
     endpoint.events = eventsText(input.events ?? null);
     endpoint.secrets = await box.seal([{ secret, untilMs: null }]);
     endpoint.isDeclared = 0;
@@ -72,7 +80,13 @@ export class Endpoints {
     endpoint.isEnabled = 1;
     endpoint.disabledAtMs = null;
     endpoint.disabledReason = null;
-    const stored = await store.add(endpoint);
+    const stored = await store.add(endpoint, maxEndpoints);
+    if (stored === undefined) {
+      throw new JobsError(
+        'forbidden',
+        `A tenant has at most ${maxEndpoints} webhook endpoints (the option webhooks.maxEndpoints): delete one first.`,
+      );
+    }
     await this.#parts.refresh();
     return { ...webhookOf(stored), ...(made === undefined ? {} : { secret: made }) };
   }
@@ -90,7 +104,9 @@ export class Endpoints {
     ) {
       throw declared(id);
     }
-    const url = patch.url === undefined ? undefined : checkedUrl(patch.url, 'url', rules).href;
+    const owner = endpoint.tenantId ?? undefined;
+    const url =
+      patch.url === undefined ? undefined : checkedUrl(patch.url, 'url', rules, owner).href;
     const events = patch.events === undefined ? undefined : eventsText(patch.events);
     const rotated =
       patch.rotateSecret === undefined
@@ -122,7 +138,7 @@ export class Endpoints {
 
   /** Sends a `webhook.test` at once, and once; says what came back. */
   async test(id: string, tenantId: string | undefined): Promise<WebhookDelivery> {
-    const { store, sender, hideAnswers } = this.#parts;
+    const { store, sender, slots, hideAnswers } = this.#parts;
     const endpoint = await this.#find(id, tenantId);
     const secrets = await this.#parts.secretsOf(endpoint);
     if (secrets === undefined || secrets.length === 0) {
@@ -138,10 +154,18 @@ export class Endpoints {
     delivery.tenantId = endpoint.tenantId ?? NIL_TENANT;
     delivery.event = 'webhook.test';
     const nowMs = this.#parts.nowMs();
-    const answer = await sender.send({
+    const place = { lane: `test-${id}`, who: endpoint.tenantId ?? id };
+    if (!slots.tryEnter(place, TESTS_AT_ONCE)) {
+      throw new JobsError(
+        'try_later',
+        `Webhook "${id}" is being tested, or too much is on its way for its tenant. Ask again in a moment.`,
+        { retryAfterSec: 5 },
+      );
+    }
+    const message = {
       id: delivery.id,
       url: endpoint.url,
-      who: id,
+      tenantId: endpoint.tenantId ?? undefined,
       body: JSON.stringify({
         type: delivery.event,
         timestamp: new Date(nowMs).toISOString(),
@@ -149,7 +173,8 @@ export class Endpoints {
       }),
       secrets,
       timestampSec: Math.floor(nowMs / 1000),
-    });
+    };
+    const answer = await sender.send(message).finally(() => slots.leave(place));
     delivery.status = answer.isAcknowledged ? 'delivered' : 'failed';
     delivery.attempts = 1;
     delivery.answer = answerText(answer, hideAnswers);
@@ -169,13 +194,14 @@ export class Endpoints {
     return (await this.#parts.store.deliveries({ ...query, target: id })).map(deliveryOf);
   }
 
+  async delivery(id: string, tenantId: string | undefined): Promise<WebhookDelivery> {
+    return deliveryOf(await this.#findDelivery(id, tenantId));
+  }
+
   /** Sends a delivery that is over once more, with the same id. */
   async redeliver(id: string, tenantId: string | undefined): Promise<WebhookDelivery> {
     const { store } = this.#parts;
-    const found = await store.delivery(id);
-    if (found === undefined || (tenantId !== undefined && found.tenantId !== tenantId)) {
-      throw notFound('delivery', id);
-    }
+    const found = await this.#findDelivery(id, tenantId);
     if (found.target !== STATUS_HOOK) {
       // One of a tenant's jobs to an endpoint of the options is not the tenant's to repeat.
       const endpoint = await this.#find(found.target, tenantId);
@@ -217,6 +243,14 @@ export class Endpoints {
         .map((each) => ({ ...each, untilMs: each.untilMs ?? nowMs + overlapMs })),
     ]);
     return { secrets, made };
+  }
+
+  async #findDelivery(id: string, tenantId: string | undefined): Promise<JobDeliveryEntity> {
+    const found = await this.#parts.store.delivery(id);
+    if (found === undefined || (tenantId !== undefined && found.tenantId !== tenantId)) {
+      throw notFound('delivery', id);
+    }
+    return found;
   }
 
   async #find(id: string, tenantId: string | undefined): Promise<JobWebhookEntity> {

@@ -1,4 +1,5 @@
 import type { WebhookEvent } from '../model/webhook.js';
+import type { AllowedHosts } from './host-rules.js';
 
 /** An endpoint that the options declare. */
 export interface DeclaredEndpoint {
@@ -22,6 +23,8 @@ export interface ResolvedWebhooks {
   readonly allowHttp: boolean;
   readonly allowAddresses: readonly string[];
   readonly proxy: URL | undefined;
+  readonly hostsOf: AllowedHosts;
+  readonly maxEndpoints: number;
   readonly retryMs: readonly number[];
   readonly hideAnswers: boolean;
 }

@@ -16,8 +16,8 @@ const HEADER_BYTES = 16_384;
 export interface Message {
   readonly id: string;
   readonly url: string;
-  /** On whose behalf: a tenant, or an endpoint of the options. */
-  readonly who: string;
+  /** On whose behalf; undefined for an endpoint of the options. */
+  readonly tenantId: string | undefined;
   readonly body: string;
   /** The newest first. */
   readonly secrets: readonly string[];
@@ -85,7 +85,7 @@ export class Sender {
     });
     try {
       // The rules may be stricter than when the URL was stored.
-      const url = checkedUrl(message.url, 'url', this.#rules);
+      const url = checkedUrl(message.url, 'url', this.#rules, message.tenantId);
       const { response, text } = await this.#exchange(url, message);
       const status = response.statusCode ?? 0;
       const isAcknowledged = status >= 200 && status < 300;
@@ -138,7 +138,7 @@ export class Sender {
       const request = this.#connections.request(
         url,
         { method: 'POST', headers, maxHeaderSize: HEADER_BYTES },
-        { who: message.who, isFresh },
+        { who: message.tenantId ?? url.host, isFresh },
       );
       let received: { response: IncomingMessage; kept: AnswerText } | undefined;
       const end = (error?: unknown): void => {

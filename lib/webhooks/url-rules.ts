@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { JobsError } from '../model/errors.js';
 import { type AddressRules, unbracketed } from './address-rules.js';
+import { type AllowedHosts, isAmong } from './host-rules.js';
 
 /** Ports that anybody may name; an address that the options allow may be asked at any port. */
 export const PORTS: ReadonlySet<number> = new Set([443, 80, 8443]);
@@ -11,15 +12,16 @@ const LONGEST_URL = 2048;
 export interface UrlRules {
   readonly allowHttp: boolean;
   readonly addresses: AddressRules;
+  readonly hostsOf?: AllowedHosts;
 }
 
 /**
  * A URL that webhooks may be sent to. Its host is judged as parsed, never as written: `127.1` is
- * `127.0.0.1`. What a name leads to is judged when it is connected to.
+ * `127.0.0.1`. What a name leads to is judged when it is connected to. Without a tenant it is the options' own.
  *
  * @throws JobsError `invalid_request` that names the field and says what to write instead
  */
-export function checkedUrl(text: unknown, field: string, rules: UrlRules): URL {
+export function checkedUrl(text: unknown, field: string, rules: UrlRules, tenantId?: string): URL {
   const problem = (message: string): JobsError =>
     new JobsError('invalid_request', `${field} ${message}.`, { errors: [{ field, message }] });
   if (typeof text !== 'string' || text === '') {
@@ -47,6 +49,10 @@ export function checkedUrl(text: unknown, field: string, rules: UrlRules): URL {
   }
   if (!isAsciiHost(text, url)) {
     throw problem('must have a host in ASCII: write international names as xn--…');
+  }
+  const hosts = tenantId === undefined ? undefined : rules.hostsOf?.(tenantId);
+  if (hosts !== undefined && !isAmong(url.hostname, hosts)) {
+    throw problem('must have a host that its tenant may name (the option webhooks.allowHosts)');
   }
   const host = unbracketed(url.hostname);
   if (isIP(host) !== 0 && !rules.addresses.isAllowed(host)) {

@@ -16,6 +16,7 @@ import { DECLARED_PREFIX, type ResolvedWebhooks } from './options.js';
 import { SecretBox } from './secret-box.js';
 import { Sender } from './sender.js';
 import { newSecret } from './signing.js';
+import { Slots } from './slots.js';
 import { checkedUrl, type UrlRules } from './url-rules.js';
 
 /** Between looks that nothing gave rise to: what is on its way is seen with the marks of the queues. */
@@ -58,6 +59,7 @@ export class Webhooks implements Notifier {
     this.#rules = {
       allowHttp: options.allowHttp,
       addresses: new AddressRules(options.allowAddresses),
+      hostsOf: options.hostsOf,
     };
     const box = new SecretBox(() => this.#keys());
     this.#sender = new Sender({
@@ -66,12 +68,14 @@ export class Webhooks implements Notifier {
       proxy: options.proxy,
     });
     this.#declared = new Map(options.endpoints?.map(({ id, secrets }) => [id, secrets]));
+    const slots = new Slots();
     const nowMs = (): number => sources.nowMs();
     this.#secrets = new EndpointSecrets({ store, box, nowMs, warn: sources.warn });
-    const { retryMs, hideAnswers, overlapMs } = options;
+    const { retryMs, hideAnswers, overlapMs, maxEndpoints } = options;
     this.#deliverer = new Deliverer({
       store,
       sender: this.#sender,
+      slots,
       retryMs,
       hideAnswers,
       random,
@@ -89,7 +93,9 @@ export class Webhooks implements Notifier {
       rules: this.#rules,
       box,
       sender: this.#sender,
+      slots,
       overlapMs,
+      maxEndpoints,
       hideAnswers,
       nowMs,
       declares: (id) => this.#declared.has(id),
@@ -109,14 +115,14 @@ export class Webhooks implements Notifier {
     };
   }
 
-  checkedHook(url: unknown, field: string): string {
+  checkedHook(url: unknown, field: string, tenantId: string): string {
     if (this.#sources.options.secrets.length === 0) {
       const message = 'needs the option webhooks.secret, which signs what is sent to it';
       throw new JobsError('invalid_request', `${field} ${message}.`, {
         errors: [{ field, message }],
       });
     }
-    return checkedUrl(url, field, this.#rules).href;
+    return checkedUrl(url, field, this.#rules, tenantId).href;
   }
 
   async opened(): Promise<void> {

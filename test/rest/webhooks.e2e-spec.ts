@@ -149,6 +149,25 @@ describe.each(SERVERS)('webhooks on %s', (server) => {
     expect((await put({ url: receiver.url })).status).toBe(403);
   });
 
+  it('of the options are sent again what operators say, whosever job it was', async () => {
+    const receiver = await Receiver.open();
+    const host = await open({ endpoints: [{ url: receiver.url, secret: SECRET }] });
+    await until(
+      async () => field(await host.get('/webhooks', OPERATOR), 'total') === 1,
+      'the endpoint',
+    );
+    const body = { type: 'default:held', delay_sec: 3600 };
+    const jobId = String(field(await host.post('/jobs', body, ANN), 'id'));
+    const { headers } = await receiver.told(jobId, 'job.waiting');
+    const id = String(headers['webhook-id']);
+    const again = (by: Record<string, string>) =>
+      host.post(`/webhooks/deliveries/${id}/redeliver`, {}, by);
+    expect((await again(ANN)).status).toBe(404);
+    expect((await again({ ...OPERATOR, 'X-Operator': '' })).status).toBe(404);
+    await until(async () => (await again(OPERATOR)).status === 202, 'the delivery to be over');
+    await until(() => receiver.of(jobId).length === 2, 'it to be repeated', 30_000);
+  });
+
   it('and streams say who did what', async () => {
     const host = await open();
     const body = { type: 'default:held', delay_sec: 3600 };

@@ -57,7 +57,7 @@ function message(url: string, body = '{"type":"job.completed"}'): Message {
   return {
     id: 'one',
     url,
-    who: 'ann',
+    tenantId: 'ann',
     body,
     secrets: [secret],
     timestampSec: Math.floor(Date.now() / 1000),

@@ -64,7 +64,8 @@ export class DeliveryScripts {
       columns: ['lane', 'due_at_ms'],
       most: MOST_LANES,
     });
-    this.#lanesSql = `SELECT lanes.lane, lanes.due_at_ms, ${isEnabled('lanes.lane')}
+    this.#lanesSql = `SELECT lanes.lane, lanes.due_at_ms, ${isEnabled('lanes.lane')},
+        (SELECT one.tenant_id FROM ${deliveries} AS one WHERE one.lane = lanes.lane LIMIT 1)
       FROM (${lanes}) AS lanes ORDER BY lanes.lane`;
     // One older that is not over holds back what comes after it, for the same job and receiver. Asked of
     // each row by itself: what planners make of NOT EXISTS walks through all deliveries there have been.
@@ -81,7 +82,11 @@ export class DeliveryScripts {
     return {
       lanes: rows
         .filter(([, , isEnabled]) => Number(isEnabled) === 1)
-        .map(([lane, dueAtMs]) => ({ lane: String(lane), dueAtMs: Number(dueAtMs) })),
+        .map(([lane, dueAtMs, , tenantId]) => ({
+          lane: String(lane),
+          dueAtMs: Number(dueAtMs),
+          tenantId: String(tenantId),
+        })),
       next: rows.length < MOST_LANES ? undefined : String(rows.at(-1)?.[0]),
     };
   }
@@ -116,7 +121,7 @@ export class DeliveryScripts {
       `SELECT sent.id, sent.target, sent.lane, sent.job_seq, sent.attempts, sent.event,
          COALESCE(sent.url, hook.url), hook.secrets, COALESCE(hook.is_declared, 0),
          happened.sequence, happened.job_id, happened.at_ms, happened.kind, happened.status,
-         happened.detail, happened.job, sent.lost, hook.updated_at_ms
+         happened.detail, happened.job, sent.lost, hook.updated_at_ms, sent.tenant_id
        FROM ${deliveries} AS sent
        LEFT JOIN ${webhooks} AS hook ON hook.id = sent.target
        LEFT JOIN ${events} AS happened
@@ -275,7 +280,8 @@ export class DeliveryScripts {
     if (found === undefined || found.status === 'pending' || found.jobSeq === 0) {
       return undefined;
     }
-    const lane = found.target === STATUS_HOOK ? laneOfHook(found.url ?? '') : found.target;
+    const lane =
+      found.target === STATUS_HOOK ? laneOfHook(found.url ?? '', found.tenantId) : found.target;
     yield* query(
       `UPDATE ${this.#t.deliveries} SET status = 'pending', lane = ?, due_at_ms = ?, attempts = 0,
          lost = 0, holder = NULL, lease_until_ms = NULL, updated_at_ms = ?
@@ -321,6 +327,7 @@ function takenOfRow(row: Row, holder: string): TakenDelivery {
     target: String(row[1]),
     lane: String(row[2]),
     jobSeq: Number(row[3]),
+    tenantId: String(row[18]),
     attempts: Number(row[4]),
     isLost: Number(row[16]) > MOST_LOST,
     asOfMs: numberOrNull(row[17]),

@@ -42,19 +42,23 @@ interface Told {
  */
 export class EventScripts {
   readonly #t: TableNames;
-  /** Endpoints that are enabled, as this process last saw them. */
-  #memory: { subscribers: readonly Subscriber[] } = { subscribers: [] };
+  /** Endpoints that are enabled, as this process last saw them, by tenant; null for all. */
+  #memory: { subscribers: ReadonlyMap<string | null, readonly Subscriber[]> } = {
+    subscribers: new Map(),
+  };
 
   constructor(tables: TableNames) {
     this.#t = tables;
   }
 
-  get subscribers(): readonly Subscriber[] {
-    return this.#memory.subscribers;
-  }
-
   set subscribers(subscribers: readonly Subscriber[]) {
-    this.#memory.subscribers = subscribers;
+    const byTenant = new Map<string | null, Subscriber[]>();
+    for (const each of subscribers) {
+      const those = byTenant.get(each.tenantId) ?? [];
+      those.push(each);
+      byTenant.set(each.tenantId, those);
+    }
+    this.#memory.subscribers = byTenant;
   }
 
   /** What is seen for others is seen here. */
@@ -63,7 +67,8 @@ export class EventScripts {
   }
 
   isHeard(tenantId: string): boolean {
-    return this.subscribers.some((each) => isFor(each, tenantId));
+    const { subscribers } = this.#memory;
+    return subscribers.size > 0 && (subscribers.has(tenantId) || subscribers.has(null));
   }
 
   /** Whether a change of a job may be an event. */
@@ -266,13 +271,15 @@ export class EventScripts {
   }
 
   #toldOf(job: JobEntity, type: string): readonly Told[] {
-    const told = this.subscribers
-      .filter((each) => isFor(each, job.tenantId) && (each.events?.has(type) ?? true))
+    const { subscribers } = this.#memory;
+    const told = [null, job.tenantId]
+      .flatMap((tenantId) => subscribers.get(tenantId) ?? [])
+      .filter(({ events }) => events?.has(type) ?? true)
       .map(({ id }): Told => ({ target: id, lane: id, url: null }));
     const hook = hasExtra(job.extras, EXTRA.hook) ? (job.beside?.statusHook ?? null) : null;
     return hook === null
       ? told
-      : [...told, { target: STATUS_HOOK, lane: laneOfHook(hook), url: hook }];
+      : [...told, { target: STATUS_HOOK, lane: laneOfHook(hook, job.tenantId), url: hook }];
   }
 }
 
@@ -300,14 +307,14 @@ const DELIVERY_COLUMNS = {
   url: 'text',
 } as const;
 
-function isFor({ tenantId }: Subscriber, tenant: string): boolean {
-  return tenantId === null || tenantId === tenant;
-}
-
-/** Status hooks of one host wait in one lane, apart from those of others. */
-export function laneOfHook(url: string): string {
+/**
+ * Status hooks of a tenant wait apart from those of others, and those of one of its hosts in one lane; whoever
+ * names any number of hosts has 256 lanes.
+ */
+export function laneOfHook(url: string, tenantId: string): string {
+  const tenant = createHash('sha256').update(tenantId).digest('hex');
   const host = createHash('sha256').update(new URL(url).host).digest('hex');
-  return `${HOOK_LANE}${host.slice(0, 31)}`;
+  return `${HOOK_LANE}${tenant.slice(0, 29)}${host.slice(0, 2)}`;
 }
 
 function runOf(detail: SqlValue | undefined): string | null {

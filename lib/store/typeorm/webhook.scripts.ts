@@ -58,7 +58,14 @@ export class WebhookScripts {
     return rows.map(endpointOfRow)[0];
   }
 
-  *add(given: JobWebhookEntity, nowMs: number): Script<JobWebhookEntity> {
+  /** Unless its tenant has that many. */
+  *add(given: JobWebhookEntity, most: number, nowMs: number): Script<JobWebhookEntity | undefined> {
+    const [has] = yield* query(`SELECT COUNT(*) FROM ${this.#t.webhooks} WHERE tenant_id = ?`, [
+      given.tenantId,
+    ]);
+    if (Number(has?.[0]) >= most) {
+      return undefined;
+    }
     const endpoint = Object.assign(new JobWebhookEntity(), given);
     endpoint.createdAtMs = nowMs;
     endpoint.updatedAtMs = nowMs;

@@ -72,7 +72,7 @@ export function webhookStore(
     events: (jobSeq, after) => read(() => events.read(jobSeq, after)),
     list: (tenantId) => read(() => endpoints.list(tenantId)),
     find: (id) => read(() => endpoints.find(id)),
-    add: (endpoint) => write((now) => endpoints.add(endpoint, now)),
+    add: (endpoint, most) => write((now) => endpoints.add(endpoint, most, now)),
     change: (id, change) => write((now) => endpoints.change(id, change, now)),
     declare: (given, keptMs) =>
       Promise.resolve().then(() =>
