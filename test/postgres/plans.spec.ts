@@ -15,12 +15,7 @@ import {
   searching,
   settings,
 } from '../../lib/store/dialects/postgres/words.js';
-import {
-  runScriptAsync,
-  type Row,
-  type Script,
-  type Statement,
-} from '../../lib/store/dialects/sql.js';
+import { runScriptAsync, type Row, type Script } from '../../lib/store/dialects/sql.js';
 import type { ClaimRequest, LimitedRequest } from '../../lib/store/store.js';
 import { heldRuns } from '../../lib/store/typeorm/history.store.js';
 import { ListScripts } from '../../lib/store/typeorm/list.script.js';
@@ -29,6 +24,7 @@ import { tableNames } from '../../lib/store/typeorm/table-names.js';
 import { bootJobs } from '../support/boot.js';
 import { closeLater } from '../support/cleanup.js';
 import { createDatabase } from '../support/databases.js';
+import { blocks, firstOf, nodes, planOf, quoted, type Plan } from './support/plans.js';
 
 @JobType({ name: 'plain' })
 class Plain implements JobHandler {
@@ -68,16 +64,6 @@ const withLimits: LimitedRequest = {
     ],
   ]),
 };
-
-interface Plan {
-  readonly 'Node Type': string;
-  readonly 'Relation Name'?: string;
-  readonly 'Index Name'?: string;
-  readonly 'Actual Rows': number;
-  readonly 'Shared Hit Blocks': number;
-  readonly 'Shared Read Blocks': number;
-  readonly Plans?: readonly Plan[];
-}
 
 let writing: QueryRunner;
 let reading: QueryRunner;
@@ -150,39 +136,6 @@ beforeAll(async () => {
   await reading.query(searching(1000));
 }, 60_000);
 
-function firstOf(script: Script<unknown>): Statement {
-  const step = script.next();
-  if (step.done === true) {
-    throw new Error('The script has no statement.');
-  }
-  return step.value;
-}
-
-const quoted = (value: Statement['params'][number]): string =>
-  value === null ? 'NULL' : `'${String(value).replaceAll("'", "''")}'`;
-
-/** How the server goes about a statement, as prepared as ours are; what it changes is taken back. */
-async function planOf(runner: QueryRunner, { sql, params }: Statement): Promise<Plan> {
-  let n = 0;
-  await runner.startTransaction();
-  try {
-    await runner.query(`PREPARE it AS ${sql.replaceAll('?', () => `$${(n += 1)}`)}`);
-    const values = params.length === 0 ? '' : `(${params.map(quoted).join(', ')})`;
-    const execute = `EXECUTE it ${values}`;
-    const rows = (await runner.query(`EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${execute}`)) as {
-      'QUERY PLAN': { Plan: Plan }[];
-    }[];
-    return (rows[0] as (typeof rows)[number])['QUERY PLAN'][0]?.Plan as Plan;
-  } finally {
-    await runner.rollbackTransaction();
-    await runner.query('DEALLOCATE ALL');
-  }
-}
-
-function nodes(plan: Plan): readonly Plan[] {
-  return [plan, ...(plan.Plans ?? []).flatMap(nodes)];
-}
-
 /** The indexes that lead to jobs; whatever else would lead to them is named by its kind. */
 function waysToJobs(plan: Plan): readonly string[] {
   const ways = nodes(plan).flatMap((node) => {
@@ -194,8 +147,6 @@ function waysToJobs(plan: Plan): readonly string[] {
   });
   return [...new Set(ways)].toSorted();
 }
-
-const blocks = (plan: Plan): number => plan['Shared Hit Blocks'] + plan['Shared Read Blocks'];
 
 const completion = { seq: 1, runId: 'run', startedAtMs: now, result: null };
 const many: ClaimRequest = { ...request, types: ['default:plain', 'default:none'] };

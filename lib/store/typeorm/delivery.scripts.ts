@@ -20,6 +20,8 @@ import { WebhookScripts } from './webhook.scripts.js';
 const MOST_LANES = 1000;
 /** So often whoever sends a delivery may vanish; from then on each time is a try. */
 const MOST_LOST = 3;
+/** Sorts behind all ids. */
+const NO_ID = '~';
 const STATUSES = ['pending', 'delivered', 'failed'] as const;
 /** Deliveries of an endpoint that is gone, of which one step deletes so many. */
 const REMOVED_AT_ONCE = 500;
@@ -214,13 +216,14 @@ export class DeliveryScripts {
   }
 
   *list({ target, status, limit, before }: DeliveryQuery): Script<readonly JobDeliveryEntity[]> {
-    const older = before === undefined ? '' : ' AND id < ?';
+    const { deliveries, words } = this.#t;
+    const byTarget = words.using(this.#t.index('job_deliveries_target'));
     const found: JobDeliveryEntity[] = [];
     for (const one of status === undefined ? STATUSES : [status]) {
       const rows = yield* query(
-        `SELECT ${COLUMNS.join(', ')} FROM ${this.#t.deliveries}
-         WHERE target = ? AND status = ?${older} ORDER BY id DESC ${this.#t.words.limit}`,
-        [target, one, ...(before === undefined ? [] : [before]), limit],
+        `SELECT ${COLUMNS.join(', ')} FROM ${deliveries}${byTarget}
+         WHERE ${words.pageOf(['target', 'status', 'id'])} ${words.limit}`,
+        [target, one, target, one, before ?? NO_ID, limit],
       );
       found.push(...rows.map(deliveryOfRow));
     }

@@ -38,6 +38,11 @@ export interface SqlWords {
     readonly columns: readonly [string, string];
     readonly most: number;
   }): string;
+  /**
+   * After WHERE: rows with two values of an index's first columns, bound twice, below a third one of its
+   * last, and the greatest first.
+   */
+  pageOf(columns: readonly [string, string, string]): string;
   /** Between INSERT … SELECT … FROM and what {@link insertNew} and {@link replacing} add. */
   readonly afterSelect: string;
   /** A JSON array of numbers. */
@@ -134,6 +139,8 @@ export const COMMON_WORDS = {
         FROM walk WHERE walk.${key} IS NOT NULL AND nth < ${most})
       SELECT ${key}, (SELECT MIN(mine.${least}) FROM ${table} AS mine WHERE mine.${key} = walk.${key}) AS ${least}
       FROM walk WHERE ${key} IS NOT NULL`,
+  pageOf: ([a, b, last]) =>
+    `${a} = ? AND ${b} = ? AND ${a} = ? AND ${b} = ? AND ${last} < ? ORDER BY ${last} DESC`,
   // Else SQLite takes ON for the condition of a join.
   afterSelect: ' WHERE true',
   beginsWith: (column) => `substr(${column}, 1, length(?)) = ?`,

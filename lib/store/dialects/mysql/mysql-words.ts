@@ -1,4 +1,4 @@
-import type { SqlWords } from '../../typeorm/table-names.js';
+import { COMMON_WORDS, type SqlWords } from '../../typeorm/table-names.js';
 
 /** The database's time in Unix milliseconds, whatever the time zone of the session. */
 export const MYSQL_NOW = "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)";
@@ -30,6 +30,7 @@ export const MYSQL_WORDS: SqlWords = {
   eachWithLeast: ({ table, index, columns: [key, least], most }) =>
     `SELECT ${key}, MIN(${least}) AS ${least} FROM ${table} FORCE INDEX (${index})
      WHERE ${key} > ? GROUP BY ${key} ORDER BY ${key} LIMIT ${most}`,
+  pageOf: COMMON_WORDS.pageOf,
   afterSelect: '',
   table: (name, columns) =>
     `JSON_TABLE(?, '$[*]' COLUMNS (${Object.entries(columns)

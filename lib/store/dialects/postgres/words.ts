@@ -12,6 +12,10 @@ export const POSTGRES_WORDS: SqlWords = {
   linesPurgedAtOnce: 2000,
   amongNumbers: '= ANY(ARRAY(SELECT value::bigint FROM json_array_elements_text(?::json)))',
   amongTexts: '= ANY(ARRAY(SELECT value FROM json_array_elements_text(?::json)))',
+  // Told that the first two are equal, it takes any other index that is sorted by the last.
+  pageOf: ([a, b, last]) =>
+    `(${a}, ${b}, ${last}) >= (?, ?, '') AND (${a}, ${b}, ${last}) < (?, ?, ?)
+     ORDER BY ${a} DESC, ${b} DESC, ${last} DESC`,
   forUpdate: 'FOR UPDATE',
   skipLocked: 'FOR UPDATE SKIP LOCKED',
   table: (name, columns) =>

@@ -1,0 +1,120 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { QueryRunner } from 'typeorm';
+import {
+  BY_INDEX,
+  POSTGRES_WORDS,
+  searching,
+  settings,
+} from '../../lib/store/dialects/postgres/words.js';
+import type { Script } from '../../lib/store/dialects/sql.js';
+import { DeliveryScripts } from '../../lib/store/typeorm/delivery.scripts.js';
+import { tableNames } from '../../lib/store/typeorm/table-names.js';
+import { bootJobs } from '../support/boot.js';
+import { closeLater } from '../support/cleanup.js';
+import { createDatabase } from '../support/databases.js';
+import { blocks, firstOf, nodes, planOf, type Plan } from './support/plans.js';
+
+const ROWS = 20_000;
+const LANES = 200;
+const deliveries = new DeliveryScripts(tableNames(undefined, undefined, POSTGRES_WORDS));
+const now = Date.now();
+
+let writing: QueryRunner;
+let reading: QueryRunner;
+
+/** What the statistics believe, in the order in which they can. */
+const BELIEFS: readonly { readonly from: string; readonly steps: readonly string[] }[] = [
+  { from: 'of when the table was empty', steps: [] },
+  { from: 'of today', steps: ['ANALYZE job_deliveries', 'ANALYZE job_webhooks'] },
+];
+
+beforeAll(async () => {
+  const app = await bootJobs({
+    options: { role: 'producer' },
+    database: createDatabase('file', 'nothing'),
+    lifetime: 'file',
+  });
+  await app.sql('ALTER TABLE job_deliveries SET (autovacuum_enabled = false)');
+  await app.sql('ANALYZE job_deliveries');
+  const fill = (from: number, target: string, status: string, dueAtMs: string): Promise<unknown> =>
+    app.sql(
+      `INSERT INTO job_deliveries (id, target, lane, due_at_ms, job_seq, sequence, tenant_id, event,
+         status, attempts, lost, created_at_ms, updated_at_ms)
+       SELECT '${from} ' || lpad(i::text, 6, '0'), ${target},
+         CASE WHEN '${status}' = 'pending' THEN ${target} END, ${dueAtMs}, i, ${from}, '', 'x',
+         '${status}', 0, 0, 0, 0 FROM generate_series(1, ${ROWS}) AS i`,
+    );
+  await app.sql(
+    `INSERT INTO job_webhooks (id, url, is_declared, is_enabled, created_at_ms, updated_at_ms)
+     SELECT 'lane ' || i, '', 0, 1, 0, 0 FROM generate_series(1, ${LANES}) AS i
+     UNION ALL SELECT 'disabled', '', 0, 0, 0, 0`,
+  );
+  const some = `'lane ' || (1 + i % ${LANES})`;
+  // As many of each: sent long ago, waiting for an endpoint that is disabled, waiting for their time, due.
+  await fill(1, some, 'delivered', 'NULL');
+  await fill(2, "'disabled'", 'pending', '0');
+  await fill(3, some, 'pending', `${now} + 10000000 + i`);
+  await fill(4, "'lane 1'", 'pending', '0');
+  for (const runner of [
+    (writing = app.dataSource.createQueryRunner()),
+    (reading = app.dataSource.createQueryRunner()),
+  ]) {
+    closeLater(() => runner.release(), 'file');
+  }
+  await writing.query(`${settings(1000)}; ${BY_INDEX}`);
+  await reading.query(searching(1000));
+}, 60_000);
+
+/** The ways to deliveries: indexes, else what it is. */
+function ways(plan: Plan): readonly string[] {
+  const found = nodes(plan).flatMap((node) => {
+    const isOfDeliveries =
+      node['Relation Name'] === 'job_deliveries' || /job_deliveries/.test(node['Index Name'] ?? '');
+    return isOfDeliveries && node['Node Type'] !== 'LockRows'
+      ? [node['Index Name'] ?? node['Node Type']]
+      : [];
+  });
+  return [...new Set(found)].toSorted();
+}
+
+const take = (lane: string) => (): Script<unknown> =>
+  deliveries.take([{ lane, most: 32 }], 'holder', 1000, now);
+const TAKES: readonly [string, () => Script<unknown>][] = [
+  ['a full lane', take('lane 1')],
+  ['a lane that is not due', take('lane 2')],
+  ['a lane of an endpoint that is disabled', take('disabled')],
+];
+const list = (status: 'delivered' | 'failed' | undefined) => (): Script<unknown> =>
+  deliveries.list({ target: 'lane 1', status, limit: 50, before: '9' });
+
+describe.each(BELIEFS)('with statistics $from', ({ steps }) => {
+  beforeAll(async () => {
+    for (const step of steps) {
+      await reading.query(step);
+    }
+  });
+
+  it.each(TAKES)('to take from %s goes by what is due there', async (_name, script) => {
+    const plan = await planOf(writing, firstOf(script()));
+    expect(ways(plan)).toEqual(['ix_job_deliveries_lane', 'ix_job_deliveries_order']);
+    expect(blocks(plan)).toBeLessThan(400);
+  });
+
+  it('a look at all lanes steps from one to the next', async () => {
+    const plan = await planOf(reading, firstOf(deliveries.lanes('')));
+    expect(ways(plan)).toEqual(['ix_job_deliveries_lane']);
+    expect(plan['Actual Rows']).toBe(LANES + 1);
+    // Two looks into the index for each, and one at its endpoint.
+    expect(blocks(plan)).toBeLessThan(LANES * 15);
+  });
+
+  it.each([
+    ['of all statuses', list(undefined)],
+    ['of one', list('delivered')],
+    ['of one that is rare', list('failed')],
+  ])('a list %s goes by its receiver', async (_name, script) => {
+    const plan = await planOf(reading, firstOf(script()));
+    expect(ways(plan)).toEqual(['ix_job_deliveries_target']);
+    expect(blocks(plan)).toBeLessThan(100);
+  });
+});
