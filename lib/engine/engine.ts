@@ -27,7 +27,7 @@ import { QueueRunner } from './queue-runner.js';
 import { RemoteWatch } from './remote-watch.js';
 import { sendSignal, type Sending } from './steps-signal.js';
 import { Scheduling } from './scheduling.js';
-import { watchJob } from './watch.js';
+import { watchJob, type WatchOptions } from './watch.js';
 import { within } from './within.js';
 
 /** Boot waits so long for a record that others may do without. */
@@ -234,10 +234,7 @@ export class Engine {
     return this.#closing;
   }
 
-  watch(
-    id: string,
-    options: { readonly tenantId?: string; readonly after?: number },
-  ): Observable<JobEvent> {
+  watch(id: string, options: WatchOptions): Observable<JobEvent> {
     return watchJob(this.#parts, id, options);
   }
 

@@ -19,27 +19,25 @@ export function hasEvents(job: JobEntity): boolean {
 }
 
 /**
- * What is stored of a job after a sequence, up to another. Changes of its status that nobody noted may be missing in
+ * Some of what is stored of a job after a sequence, up to another, and whether there is more. Changes of its status that nobody noted may be missing in
  * between; where one is missing in front of a check-in, the status as of then takes its place.
  */
 export async function storedEvents(
   store: Store,
   { seq, upTo }: { readonly seq: number; readonly upTo: number },
   after: number,
-): Promise<readonly JobEvent[]> {
+): Promise<{ readonly events: readonly JobEvent[]; readonly isMore: boolean }> {
   const events: JobEvent[] = [];
   let last = after;
-  for (const stored of await store.webhooks.events(seq, after)) {
-    if (stored.sequence > upTo) {
-      break;
-    }
+  const page = await store.webhooks.events(seq, after, upTo);
+  for (const stored of page.events) {
     if (stored.kind !== 'status' && stored.sequence > last + 1) {
       events.push(statusBefore(stored));
     }
     events.push(eventOf(stored));
     last = stored.sequence;
   }
-  return events;
+  return { events, isMore: page.isMore };
 }
 
 function eventOf(stored: JobEventEntity): JobEvent {

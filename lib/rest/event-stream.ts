@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { Inject, Injectable } from '@nestjs/common';
 import { Subscription, type Observable } from 'rxjs';
 import { Closing } from './closing.js';
@@ -10,15 +11,22 @@ export interface StreamEvent {
   readonly data: object;
 }
 
+/** Whether the client takes more: undefined, or a promise of when it does. */
+export type WhenReady = () => Promise<void> | undefined;
+
 /** What a route returns to answer with a stream of events instead of JSON. */
 export class EventStream {
-  constructor(readonly events$: Observable<StreamEvent>) {}
+  /** @param open makes the events, no faster than the client takes them */
+  constructor(readonly open: (whenReady: WhenReady) => Observable<StreamEvent>) {}
 }
 
 /** Proxies give up on a silent connection after 30 to 60 seconds; browsers never notice a dead one. */
 const KEEP_ALIVE_MS = 10_000;
 
-/** A client that does not read is dropped with this many bytes waiting; it comes back by itself. */
+/** A client that has taken nothing for so many of these is dropped; it comes back by itself. */
+const MOST_SILENT = 6;
+
+/** And so is one with this many bytes waiting. */
 const MAX_WAITING_BYTES = 1_048_576;
 
 /**
@@ -41,29 +49,71 @@ export class EventStreams {
     }
     const subscription = new Subscription();
     const end = (): void => subscription.unsubscribe();
-    const timer = setInterval(() => raw.write(': keep-alive\n\n'), KEEP_ALIVE_MS);
+    const outflow = new Outflow(raw);
+    const timer = setInterval(outflow.keepAlive, KEEP_ALIVE_MS);
     timer.unref();
     subscription.add(() => {
       clearInterval(timer);
       signal.removeEventListener('abort', end);
       raw.end();
+      if (signal.aborted && outflow.whenReady() !== undefined) {
+        // The application does not wait for those who do not read.
+        raw.destroy();
+      }
     });
     signal.addEventListener('abort', end);
     raw.once('close', end);
     subscription.add(
-      stream.events$.subscribe({
-        next: (event) => {
-          raw.write(encode(event));
-          if (raw.writableLength > MAX_WAITING_BYTES) {
-            raw.destroy();
-          }
-        },
+      stream.open(outflow.whenReady).subscribe({
+        next: (event) => outflow.write(encode(event)),
         // The client asks again, and is then told in a problem document what is the matter.
         error: end,
         complete: end,
       }),
     );
   }
+}
+
+/** What is written to one client, and whether it keeps up. */
+class Outflow {
+  readonly #raw: ServerResponse;
+  #drained: Promise<void> | undefined;
+  #release: () => void = () => undefined;
+  #silent = 0;
+
+  constructor(raw: ServerResponse) {
+    this.#raw = raw;
+    const go = (): void => {
+      this.#drained = undefined;
+      this.#silent = 0;
+      this.#release();
+    };
+    raw.on('drain', go).once('close', go);
+  }
+
+  readonly whenReady: WhenReady = () => this.#drained;
+
+  write(text: string): void {
+    if (!this.#raw.write(text)) {
+      this.#drained ??= new Promise((resolve) => {
+        this.#release = resolve;
+      });
+    }
+    if (this.#raw.writableLength > MAX_WAITING_BYTES) {
+      this.#raw.destroy();
+    }
+  }
+
+  readonly keepAlive = (): void => {
+    if (this.#drained === undefined) {
+      this.write(': keep-alive\n\n');
+      return;
+    }
+    this.#silent += 1;
+    if (this.#silent >= MOST_SILENT) {
+      this.#raw.destroy();
+    }
+  };
 }
 
 function start(response: HttpResponse): void {

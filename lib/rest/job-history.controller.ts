@@ -84,8 +84,10 @@ export abstract class JobHistoryController {
       call.answer(204);
       return undefined;
     }
-    const options = after === undefined ? call.scope : { ...call.scope, after };
-    return new EventStream(this.jobs.watch(job.id, options).pipe(map(toStreamEvent)));
+    const from = after === undefined ? call.scope : { ...call.scope, after };
+    return new EventStream((whenReady) =>
+      this.jobs.watch(job.id, { ...from, whenReady }).pipe(map(toStreamEvent)),
+    );
   }
 }
 

@@ -13,7 +13,7 @@ export const FAIL_KEYS: ReadonlySet<string> = new Set([...TEXTS, 'result']);
 export const DELETE_KEYS: ReadonlySet<string> = new Set([...TEXTS, 'cascade']);
 export const FLOW_KEYS: ReadonlySet<string> = new Set(['manager']);
 export const WAIT_KEYS: ReadonlySet<string> = new Set(['tenantId', 'timeout', 'signal']);
-export const WATCH_KEYS: ReadonlySet<string> = new Set(['tenantId', 'after']);
+export const WATCH_KEYS: ReadonlySet<string> = new Set(['tenantId', 'after', 'whenReady']);
 export const LOG_KEYS: ReadonlySet<string> = new Set([
   'tenantId',
   'after',
@@ -68,6 +68,13 @@ export function checkSignal(signal: unknown): void {
     (typeof signal !== 'object' || signal === null || !('throwIfAborted' in signal))
   ) {
     throw badField('signal', 'must be an AbortSignal');
+  }
+}
+
+/** @throws JobsError `invalid_request` for anything but a function, or nothing */
+export function checkCallback(given: unknown, what: string): void {
+  if (given !== undefined && typeof given !== 'function') {
+    throw badField(what, 'must be a function');
   }
 }
 

@@ -32,6 +32,7 @@ import { NIL_TENANT } from '../model/tenant.js';
 import { JOBS_ENGINE } from '../jobs.tokens.js';
 import type { ListedJob } from '../store/store.js';
 import {
+  checkCallback,
   checkedConflict,
   checkedId,
   checkItems,
@@ -287,12 +288,20 @@ export class JobsService {
   /**
    * The job's present state, then each change of status and progress, each check-in and each thing that
    * an operator does, until it is final. A job that fails is no error of the stream. `after` is the
-   * sequence of the last event the caller has: what came since is told.
+   * sequence of the last event the caller has: what came since is told. A promise of `whenReady`, which is
+   * asked before each event, holds the next one back: for readers that take their time.
    */
-  watch(id: string, options: Scope & { readonly after?: number } = {}): Observable<JobEvent> {
+  watch(
+    id: string,
+    options: Scope & {
+      readonly after?: number;
+      readonly whenReady?: () => Promise<unknown> | undefined;
+    } = {},
+  ): Observable<JobEvent> {
     return defer(() => {
       const jobId = checkedId(id);
       checkOptions(options, WATCH_KEYS);
+      checkCallback(options.whenReady, 'whenReady');
       const after = wholeNumber(options.after ?? 0, 'after', Number.MAX_SAFE_INTEGER, 0);
       return from(this.#engine.open()).pipe(
         switchMap(() =>

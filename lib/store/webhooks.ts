@@ -104,14 +104,20 @@ export interface DeliveryQuery {
   readonly before: string | undefined;
 }
 
+/** Some of the events of a job, without the job as it was, and whether there are more. */
+export interface EventPage {
+  readonly events: readonly JobEventEntity[];
+  readonly isMore: boolean;
+}
+
 /** Events, endpoints and deliveries. */
 export interface WebhookStore {
   /** Whether anybody hears of all jobs of a tenant, as this process last saw it. */
   isHeard(tenantId: string): boolean;
   /** Writes down that these jobs run, for those who want to hear it; twice is as good as once. */
   claimed(jobs: readonly JobEntity[]): Promise<void>;
-  /** What happened to a job after a sequence, in order. */
-  events(jobSeq: number, after: number): Promise<readonly JobEventEntity[]>;
+  /** What happened to a job after a sequence, up to another, in order: a page of it. */
+  events(jobSeq: number, after: number, upTo: number): Promise<EventPage>;
   /** Endpoints of a tenant, or all; oldest first. */
   list(tenantId: string | undefined): Promise<readonly JobWebhookEntity[]>;
   find(id: string): Promise<JobWebhookEntity | undefined>;

@@ -6,6 +6,8 @@ import { waitAfter } from './retry-schedule.js';
 import type { Answer, Sender } from './sender.js';
 import type { Slots } from './slots.js';
 
+/** Of the jobs under way of one tenant, as they were: nothing more of it is taken beyond that. */
+const MOST_BYTES = 8_000_000;
 /** Longer than any request lasts: after it somebody else sends what a dead process held. */
 const LEASE_MS = 30_000;
 /** While there is something on its way, looks for what others have stored. */
@@ -45,6 +47,7 @@ export class Deliverer {
   /** Lanes that this process cannot sign for, until when. */
   readonly #unreadable = new Map<string, number>();
   readonly #sent = new Set<Promise<void>>();
+  readonly #bytes = new Map<string, number>();
   /** Behind which lane the next look begins. */
   #after = '';
   /** When the first delivery is due of the lanes that were looked at since the first of them. */
@@ -70,7 +73,9 @@ export class Deliverer {
     this.#after = next ?? '';
     const lanes = found.filter(({ lane }) => this.#serves(lane));
     const nowMs = this.#parts.nowMs();
-    const due = lanes.filter(({ dueAtMs }) => dueAtMs <= nowMs);
+    const due = lanes.filter(
+      (each) => each.dueAtMs <= nowMs && (this.#bytes.get(whoOf(each)) ?? 0) < MOST_BYTES,
+    );
     const wanted = slots.share(
       shuffled(due, random).map((each) => ({ lane: each.lane, who: whoOf(each) })),
     );
@@ -121,7 +126,9 @@ export class Deliverer {
     const { slots } = this.#parts;
     const { lane } = taken;
     const place = { lane, who: whoOf(taken) };
+    const bytes = taken.happened?.job?.length ?? 0;
     slots.enter(place);
+    this.#weigh(place.who, bytes);
     const sent = this.#deliver(taken)
       .catch((error: unknown) =>
         this.#parts.warn(
@@ -131,12 +138,22 @@ export class Deliverer {
       .finally(() => {
         this.#sent.delete(sent);
         slots.leave(place);
+        this.#weigh(place.who, -bytes);
         // Fewer and larger takes: a lane that is still half full waits.
         if (!this.#isStopped && slots.isHalfEmpty(lane)) {
           this.#wake();
         }
       });
     this.#sent.add(sent);
+  }
+
+  #weigh(who: string, bytes: number): void {
+    const sum = (this.#bytes.get(who) ?? 0) + bytes;
+    if (sum === 0) {
+      this.#bytes.delete(who);
+    } else {
+      this.#bytes.set(who, sum);
+    }
   }
 
   async #deliver(taken: TakenDelivery): Promise<void> {

@@ -4,9 +4,11 @@ import { JobType, type JobContext, type JobEvent, type JobHandler } from '../../
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import type { TestDatabase } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
+import { LOOPBACK, Receiver } from '../support/receiver.js';
 import { codeOf, refusal } from '../support/refusals.js';
 import { until, waitForEnd, waitForStatus, within } from '../support/waiting.js';
 
+const SECRET = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
 const gate = handlerGate();
 
 @JobType({ name: 'held', suspendable: true, maxRetries: 0 })
@@ -16,11 +18,16 @@ class Held implements JobHandler {
   }
 }
 
+interface Milestone {
+  readonly count: number;
+  readonly padding?: number;
+}
+
 @JobType({ name: 'milestones' })
-class Milestones implements JobHandler<{ count: number }> {
-  async execute(ctx: JobContext<{ count: number }>): Promise<void> {
+class Milestones implements JobHandler<Milestone> {
+  async execute(ctx: JobContext<Milestone>): Promise<void> {
     for (let at = 1; at <= ctx.params.count; at += 1) {
-      await ctx.checkIn(`milestone ${at}`);
+      await ctx.checkIn(`milestone ${at}${'.'.repeat(ctx.params.padding ?? 0)}`);
     }
   }
 }
@@ -213,6 +220,79 @@ describe('what an operator does', () => {
 });
 
 describe('a stream from any point', () => {
+  it('goes on behind an end that was undone, until the job has ended for good', async () => {
+    const { jobs, queues } = await boot();
+    await queues.pause('default');
+    const { id } = await jobs.enqueue(Held);
+    await jobs.fail(id, { actor: 'ada', reason: 'broken' });
+    await jobs.retry(id, { actor: 'bob', reason: 'mended' });
+    const { events } = await listening(jobs.watch(id, { after: 1 }));
+    await queues.resume('default');
+    (await gate.entry(id)).release();
+    expect((await events).map(line)).toEqual([
+      '2 status failed broken ada',
+      '3 status waiting mended bob',
+      '4 status running mended',
+      '5 status completed mended',
+    ]);
+    expect((await told(jobs.watch(id, { after: 1 }))).map(line)).toEqual([
+      '2 status failed broken ada',
+      '3 status waiting mended bob',
+      '5 status completed mended',
+    ]);
+  });
+
+  it('is told no faster than its reader is ready, and read a page at a time', async () => {
+    const app = await boot();
+    const { jobs } = app;
+    const { id } = await jobs.enqueue(Milestones, { count: 300, padding: 10_000 });
+    await waitForEnd(jobs, id);
+    const heard: number[] = [];
+    let goOn = (): void => undefined;
+    const pause = new Promise<void>((resolve) => (goOn = resolve));
+    let isPaused = true;
+    const whenReady = () => (isPaused && heard.length === 10 ? pause : undefined);
+    const watched$ = jobs.watch(id, { after: 2, whenReady });
+    const ended = told(watched$.pipe(tap(({ sequence }) => heard.push(sequence))));
+    await until(() => heard.length === 10, 'what the reader takes');
+    // What it has not come to yet is in the database only: at most 1 MB was read.
+    await app.sql('DELETE FROM job_events WHERE sequence > 200');
+    expect(heard).toHaveLength(10);
+    isPaused = false;
+    goOn();
+    await ended;
+    expect(heard).toEqual([...Array.from({ length: 198 }, (_, at) => at + 3), 303]);
+  });
+
+  it('loses no check-in of a reader that was not ready while they came', async () => {
+    const { jobs } = await boot();
+    const { id } = await jobs.enqueue(Held);
+    const { ctx, release } = await gate.entry(id);
+    let goOn = (): void => undefined;
+    let pause: Promise<void> | undefined = new Promise((resolve) => (goOn = resolve));
+    const events = told(jobs.watch(id, { after: 2, whenReady: () => pause }));
+    for (let at = 1; at <= 300; at += 1) {
+      await ctx.checkIn(`${at}`);
+      ctx.progress(at / 300);
+    }
+    release();
+    await waitForEnd(jobs, id);
+    pause = undefined;
+    goOn();
+    expect((await events).map(({ message }) => message ?? 'ended')).toEqual([
+      ...Array.from({ length: 300 }, (_, at) => `${at + 1}`),
+      'ended',
+    ]);
+  });
+
+  it('ends with what its reader throws, and refuses a reader that is no function', async () => {
+    const { jobs } = await boot();
+    const { id } = await jobs.enqueue(Held, undefined, { delay: '1h' });
+    const broken = jobs.watch(id, { whenReady: () => Promise.reject(new Error('gone')) });
+    await expect(told(broken)).rejects.toThrow('gone');
+    expect(await codeOf(told(jobs.watch(id, { whenReady: 7 as never })))).toBe('invalid_request');
+  });
+
   it('has what came since, nothing lost, doubled or turned round, here and on another node', async () => {
     const here = await boot();
     const there = await boot(here.database, { role: 'producer' });
@@ -258,6 +338,26 @@ describe('a stream from any point', () => {
     }
   });
 });
+
+it('of many large jobs are written and sent a few at a time, each with its job', async () => {
+  const receiver = await Receiver.open();
+  const { jobs } = await boot(undefined, {
+    webhooks: { ...LOOPBACK, secret: SECRET },
+  });
+  const options = { statusHook: receiver.url, delay: '1h' } as const;
+  const outcomes = await jobs.enqueueMany(
+    Array.from({ length: 100 }, (_, at) => ({
+      type: Held,
+      params: { at, text: '"'.repeat(100_000) },
+      ...options,
+    })),
+  );
+  await until(() => receiver.hooks.length >= outcomes.length, 'all of them', 30_000);
+  const told = receiver.hooks.map(({ event }) => event.data.job['params'] as { at: number });
+  expect(told.map(({ at }) => at).toSorted((a, b) => a - b)).toEqual(
+    Array.from({ length: 100 }, (_, at) => at),
+  );
+}, 60_000);
 
 it('names what is wrong with an option of an operation', async () => {
   const { jobs } = await boot();

@@ -5,11 +5,14 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { newId } from '../../lib/model/id.js';
 import type { JobEvent } from '../../lib/model/job.js';
 import { encode } from '../../lib/rest/event-stream.js';
+import type { JobsService } from '../../lib/services/jobs.service.js';
 import { EventReader, SERVERS } from '../support/http.js';
-import { until } from '../support/waiting.js';
+import { until, within } from '../support/waiting.js';
 import { aJob, openFakes, WRAPPING, type Fakes } from './fakes.js';
 
 const ID = newId();
+
+type WatchOptions = NonNullable<Parameters<JobsService['watch']>[1]>;
 
 function event(sequence: number, over: Partial<JobEvent> = {}): JobEvent {
   const at = new Date(1_800_000_000_000);
@@ -114,7 +117,8 @@ describe.each(SERVERS)('event streams on %s', (server) => {
         },
       },
     ]);
-    expect(asked).toEqual([[ID, { tenantId: '00000000-0000-0000-0000-000000000000' }]]);
+    const whenReady: unknown = expect.any(Function);
+    expect(asked).toEqual([[ID, { tenantId: '00000000-0000-0000-0000-000000000000', whenReady }]]);
   });
 
   it('sends its headers before there is anything to say', async () => {
@@ -134,9 +138,10 @@ describe.each(SERVERS)('event streams on %s', (server) => {
     await (await host.listen(`/jobs/${ID}/events`, { 'Last-Event-ID': '7' })).all();
     await (await host.listen(`/jobs/${ID}/events`, { 'Last-Event-ID': '' })).all();
     const tenantId = '00000000-0000-0000-0000-000000000000';
+    const whenReady: unknown = expect.any(Function);
     expect(asked).toEqual([
-      [ID, { tenantId, after: 7 }],
-      [ID, { tenantId }],
+      [ID, { tenantId, after: 7, whenReady }],
+      [ID, { tenantId, whenReady }],
     ]);
   });
 
@@ -228,6 +233,55 @@ describe.each(SERVERS)('event streams on %s', (server) => {
       if (sent % 10 === 0) await pause(0);
     }
     await until(() => !isWatched, 'the end of the subscription');
+    stream.close();
+  });
+
+  /** Tells a client as much as it takes, for as long as it takes any. */
+  function flooding() {
+    const state = { isWatched: false, isHeld: false };
+    const watch = (_id: string, { whenReady }: WatchOptions = {}): Observable<JobEvent> =>
+      new Observable((subscriber) => {
+        state.isWatched = true;
+        const message = 'x'.repeat(10_000);
+        const go = (sequence: number): void => {
+          const ready = whenReady?.();
+          state.isHeld = ready !== undefined;
+          if (ready !== undefined && !subscriber.closed) {
+            void ready.then(() => go(sequence));
+          } else if (!subscriber.closed) {
+            subscriber.next(event(sequence, { message }));
+            setImmediate(() => go(sequence + 1));
+          }
+        };
+        go(1);
+        return () => {
+          state.isWatched = false;
+        };
+      });
+    return { state, fakes: { jobs: { get: async () => aJob({ id: ID }), watch } } };
+  }
+
+  it('asks for no more than the client takes, and drops one that takes nothing for a minute', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    const { state, fakes } = flooding();
+    const host = await openFakes({ server, fakes });
+    const stream = await host.listen(`/jobs/${ID}/events`);
+    stream.response.pause();
+    await until(() => state.isHeld, 'the stream to be held back');
+    vi.advanceTimersByTime(50_000);
+    expect(state.isWatched).toBe(true);
+    vi.advanceTimersByTime(10_000);
+    await until(() => !state.isWatched, 'the end of the subscription');
+    stream.close();
+  });
+
+  it('does not wait for a client that does not read when the application ends', async () => {
+    const { state, fakes } = flooding();
+    const host = await openFakes({ server, fakes });
+    const stream = await host.listen(`/jobs/${ID}/events`);
+    stream.response.pause();
+    await until(() => state.isHeld, 'the stream to be held back');
+    await within(host.app.close(), 'the end of the application');
     stream.close();
   });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { chunks } from '../../lib/store/dialects/mysql/chunks.js';
+import { chunks } from '../../lib/store/dialects/shared/chunks.js';
 import { bind, list, literal } from '../../lib/store/dialects/mysql/literals.js';
 import {
   classifyMysqlError,

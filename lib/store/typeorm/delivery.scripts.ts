@@ -1,7 +1,5 @@
 import { JobDeliveryEntity } from '../../entities/job-delivery.entity.js';
-import { JobEventEntity } from '../../entities/job-event.entity.js';
 import { EXTRA } from '../../model/extras.js';
-import type { JobStatus } from '../../model/job-status.js';
 import { CHANGES_SQL, query, type Row, type Script } from '../dialects/sql.js';
 import {
   STATUS_HOOK,
@@ -12,6 +10,7 @@ import {
   type LanePage,
   type TakenDelivery,
 } from '../webhooks.js';
+import { EVENT_COLUMNS, eventOfRow } from './event.rows.js';
 import { laneOfHook } from './event.scripts.js';
 import type { TableNames } from './table-names.js';
 import { WebhookScripts } from './webhook.scripts.js';
@@ -25,6 +24,8 @@ const NO_ID = '~';
 const STATUSES = ['pending', 'delivered', 'failed'] as const;
 /** Deliveries of an endpoint that is gone, of which one step deletes so many. */
 const REMOVED_AT_ONCE = 500;
+/** Of the jobs that one step takes, as they were: each may be a megabyte. */
+const TAKEN_BYTES = 8_000_000;
 
 const COLUMNS = [
   'id',
@@ -46,6 +47,11 @@ const COLUMNS = [
   'updated_at_ms',
   'answer',
 ] as const;
+
+// A driver gives rows as objects, in which no name may be there twice.
+const HAPPENED = Object.keys(EVENT_COLUMNS)
+  .map((name) => `happened.${name} AS happened_${name}`)
+  .join(', ');
 
 /** Deliveries on their way: who sends which, and how they end. */
 export class DeliveryScripts {
@@ -71,7 +77,9 @@ export class DeliveryScripts {
       FROM (${lanes}) AS lanes ORDER BY lanes.lane`;
     // One older that is not over holds back what comes after it, for the same job and receiver. Asked of
     // each row by itself: what planners make of NOT EXISTS walks through all deliveries there have been.
-    this.#freeSql = `SELECT due.id FROM ${deliveries} AS due${words.using(tables.index('job_deliveries_lane'))}
+    this.#freeSql = `SELECT due.id, COALESCE((SELECT OCTET_LENGTH(happened.job) FROM ${tables.events} AS happened
+          WHERE happened.job_seq = due.job_seq AND happened.sequence = due.sequence), 0)
+      FROM ${deliveries} AS due${words.using(tables.index('job_deliveries_lane'))}
       WHERE due.lane = ? AND due.due_at_ms <= ? AND (due.lease_until_ms IS NULL OR due.lease_until_ms <= ?)
         AND due.sequence = (SELECT MIN(oldest.sequence) FROM ${deliveries} AS oldest
           WHERE oldest.job_seq = due.job_seq AND oldest.target = due.target AND oldest.lane IS NOT NULL)
@@ -100,9 +108,15 @@ export class DeliveryScripts {
     nowMs: number,
   ): Script<readonly TakenDelivery[]> {
     const ids: string[] = [];
+    let bytes = 0;
     for (const { lane, most } of wanted) {
       const rows = yield* query(this.#freeSql, [lane, nowMs, nowMs, lane, most]);
-      ids.push(...rows.map(([id]) => String(id)));
+      for (const [id, size] of rows) {
+        bytes += Number(size);
+        if (ids.length === 0 || bytes <= TAKEN_BYTES) {
+          ids.push(String(id));
+        }
+      }
     }
     if (ids.length === 0) {
       return [];
@@ -122,8 +136,7 @@ export class DeliveryScripts {
     const rows = yield* query(
       `SELECT sent.id, sent.target, sent.lane, sent.job_seq, sent.attempts, sent.event,
          COALESCE(sent.url, hook.url), hook.secrets, COALESCE(hook.is_declared, 0),
-         happened.sequence, happened.job_id, happened.at_ms, happened.kind, happened.status,
-         happened.detail, happened.job, sent.lost, hook.updated_at_ms, sent.tenant_id
+         ${HAPPENED}, sent.lost, hook.updated_at_ms, sent.tenant_id
        FROM ${deliveries} AS sent
        LEFT JOIN ${webhooks} AS hook ON hook.id = sent.target
        LEFT JOIN ${events} AS happened
@@ -330,30 +343,17 @@ function takenOfRow(row: Row, holder: string): TakenDelivery {
     target: String(row[1]),
     lane: String(row[2]),
     jobSeq: Number(row[3]),
-    tenantId: String(row[18]),
+    tenantId: String(row[19]),
     attempts: Number(row[4]),
-    isLost: Number(row[16]) > MOST_LOST,
-    asOfMs: numberOrNull(row[17]),
+    isLost: Number(row[17]) > MOST_LOST,
+    asOfMs: numberOrNull(row[18]),
     event: String(row[5]),
     url: textOrNull(row[6]),
     secrets: textOrNull(row[7]),
     isDeclared: Number(row[8]) === 1,
     // Without the job as it was there is nothing to tell.
-    happened: row[15] === null ? undefined : eventOfRow(row),
+    happened: row[16] === null ? undefined : eventOfRow(row, 9),
   };
-}
-
-function eventOfRow(row: Row): JobEventEntity {
-  const event = new JobEventEntity();
-  event.jobSeq = Number(row[3]);
-  event.sequence = Number(row[9]);
-  event.jobId = String(row[10]);
-  event.atMs = Number(row[11]);
-  event.kind = row[12] as JobEventEntity['kind'];
-  event.status = row[13] as JobStatus;
-  event.detail = String(row[14]);
-  event.job = textOrNull(row[15]);
-  return event;
 }
 
 function deliveryOfRow(row: Row): JobDeliveryEntity {

@@ -1,15 +1,23 @@
 import { createHash } from 'node:crypto';
-import { JobEventEntity } from '../../entities/job-event.entity.js';
+import type { JobEventEntity } from '../../entities/job-event.entity.js';
 import type { JobEntity } from '../../entities/job.entity.js';
 import { EXTRA, hasExtra } from '../../model/extras.js';
 import { newId } from '../../model/id.js';
 import type { JobStatus } from '../../model/job-status.js';
+import { chunks } from '../dialects/shared/chunks.js';
 import { query, type Script, type SqlValue } from '../dialects/sql.js';
 import type { ChangeNote, Created } from '../store.js';
-import { HOOK_LANE, STATUS_HOOK, type Subscriber } from '../webhooks.js';
+import { HOOK_LANE, STATUS_HOOK, type EventPage, type Subscriber } from '../webhooks.js';
 import { readBeside, updateExtras } from './beside.script.js';
+import { EVENT_COLUMNS, eventOfRow } from './event.rows.js';
 import type { Changed } from './news.js';
 import type { TableNames } from './table-names.js';
+
+/** What one read of events takes at most. */
+const PAGE_ROWS = 500;
+const PAGE_BYTES = 1_000_000;
+/** Events of one statement, if they are short. */
+const MOST_WRITTEN = 500;
 
 /** What stands in the `detail` of an event. */
 export interface EventDetail {
@@ -164,27 +172,35 @@ export class EventScripts {
       });
   }
 
-  *read(jobSeq: number, after: number): Script<readonly JobEventEntity[]> {
+  /** A page of what happened to a job: bounded in rows, and in bytes, since a message may be long. */
+  *read(jobSeq: number, after: number, upTo: number): Script<EventPage> {
+    const columns = Object.keys(EVENT_COLUMNS)
+      .filter((name) => name !== 'job')
+      .join(', ');
     const rows = yield* query(
-      `SELECT job_seq, sequence, job_id, at_ms, kind, status, detail FROM ${this.#t.events}
-       WHERE job_seq = ? AND sequence > ? ORDER BY sequence`,
-      [jobSeq, after],
+      `SELECT ${columns}, furthest FROM (
+         SELECT ${columns}, MAX(sequence) OVER () AS furthest,
+           SUM(OCTET_LENGTH(detail)) OVER (ORDER BY sequence) - OCTET_LENGTH(detail) AS size_before
+         FROM (SELECT ${columns} FROM ${this.#t.events}
+           WHERE job_seq = ? AND sequence > ? AND sequence <= ?
+           ORDER BY sequence LIMIT ${PAGE_ROWS}) AS page) AS sized
+       WHERE size_before < ${PAGE_BYTES} ORDER BY sequence`,
+      [jobSeq, after, upTo],
     );
-    return rows.map((row) => {
-      const event = new JobEventEntity();
-      event.jobSeq = Number(row[0]);
-      event.sequence = Number(row[1]);
-      event.jobId = String(row[2]);
-      event.atMs = Number(row[3]);
-      event.kind = row[4] as JobEventEntity['kind'];
-      event.status = row[5] as JobStatus;
-      event.detail = String(row[6]);
-      event.job = null;
-      return event;
-    });
+    const last = rows.at(-1);
+    return {
+      events: rows.map((row) => eventOfRow(row.slice(0, -1))),
+      isMore: rows.length === PAGE_ROWS || Number(last?.[1]) < Number(last?.at(-1)),
+    };
   }
 
   *#write(happened: readonly Happening[], nowMs: number): Script<void> {
+    for (const part of chunks(happened, MOST_WRITTEN, sizeOf)) {
+      yield* this.#writeSome(part, nowMs);
+    }
+  }
+
+  *#writeSome(happened: readonly Happening[], nowMs: number): Script<void> {
     const events: (string | number | null)[][] = [];
     const deliveries: (string | number | null)[][] = [];
     const unmarked = new Map<number, JobEntity>();
@@ -283,17 +299,6 @@ export class EventScripts {
   }
 }
 
-const EVENT_COLUMNS = {
-  job_seq: 'number',
-  sequence: 'number',
-  job_id: 'text',
-  at_ms: 'number',
-  kind: 'text',
-  status: 'text',
-  detail: 'text',
-  job: 'text',
-} as const;
-
 const DELIVERY_COLUMNS = {
   id: 'text',
   target: 'text',
@@ -315,6 +320,11 @@ export function laneOfHook(url: string, tenantId: string): string {
   const tenant = createHash('sha256').update(tenantId).digest('hex');
   const host = createHash('sha256').update(new URL(url).host).digest('hex');
   return `${HOOK_LANE}${tenant.slice(0, 29)}${host.slice(0, 2)}`;
+}
+
+/** About as long is the job as it is stored with the event. */
+function sizeOf({ job: { params, result, state } }: Happening): number {
+  return params.length + (result?.length ?? 0) + (state?.length ?? 0);
 }
 
 function runOf(detail: SqlValue | undefined): string | null {

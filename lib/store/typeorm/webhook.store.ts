@@ -69,7 +69,7 @@ export function webhookStore(
   return {
     isHeard: (tenantId) => events.isHeard(tenantId),
     claimed: async (jobs) => writer().add(claimedKind, jobs, 'engine'),
-    events: (jobSeq, after) => read(() => events.read(jobSeq, after)),
+    events: (jobSeq, after, upTo) => read(() => events.read(jobSeq, after, upTo)),
     list: (tenantId) => read(() => endpoints.list(tenantId)),
     find: (id) => read(() => endpoints.find(id)),
     add: (endpoint, most) => write((now) => endpoints.add(endpoint, most, now)),

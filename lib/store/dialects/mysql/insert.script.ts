@@ -4,7 +4,7 @@ import type { TableNames } from '../../typeorm/table-names.js';
 import type { NumberSource } from '../shared/number-source.js';
 import { ServerInserts } from '../shared/server-inserts.js';
 import { CHANGES_SQL, query, type Script } from '../sql.js';
-import { chunks } from './chunks.js';
+import { chunks } from '../shared/chunks.js';
 import { literal } from './literals.js';
 
 const OWN_KEYS: readonly string[] = ['idempotency_key', 'request_hash'];

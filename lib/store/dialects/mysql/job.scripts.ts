@@ -26,7 +26,7 @@ import { READY } from '../../typeorm/ready.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { seqOfId } from '../shared/row-numbers.js';
 import { CHANGES_SQL, query, type Script } from '../sql.js';
-import { chunks } from './chunks.js';
+import { chunks } from '../shared/chunks.js';
 import { list, literal } from './literals.js';
 import { HELD } from './mysql-words.js';
 import { REPORT_COLUMNS, REPORTED, reportAsArray } from './report-columns.js';
