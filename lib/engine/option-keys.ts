@@ -1,22 +1,31 @@
 import { JobsError } from '../model/errors.js';
+import type { ScheduleJobOptions } from '../model/schedule.js';
+
+/** What may be said of one job as of all jobs of a schedule. */
+const JOB_OPTIONS: Readonly<Record<keyof ScheduleJobOptions, true>> = {
+  priority: true,
+  channel: true,
+  timeout: true,
+  maxRetries: true,
+  retryDelay: true,
+  state: true,
+  tags: true,
+  meta: true,
+  unique: true,
+  statusHook: true,
+};
+
+/** What the jobs of a schedule may be enqueued with. */
+export const SCHEDULE_OPTION_KEYS: ReadonlySet<string> = new Set(Object.keys(JOB_OPTIONS));
 
 /** What an enqueue takes, in code. */
 export const ENQUEUE_KEYS: ReadonlySet<string> = new Set([
   'idempotencyKey',
   'runAt',
   'delay',
-  'priority',
-  'channel',
-  'timeout',
-  'maxRetries',
-  'retryDelay',
-  'state',
-  'tags',
-  'meta',
+  ...SCHEDULE_OPTION_KEYS,
   'expiresAt',
   'dependsOn',
-  'unique',
-  'statusHook',
   'tenantId',
   'userId',
   'manager',

@@ -16,7 +16,7 @@ import { zoneOf } from '../model/schedule-zone.js';
 import { isPlainText } from '../model/text.js';
 import type { UniqueOptions } from '../model/unique.js';
 import { badField, checkedInstant } from './enqueue-checks.js';
-import { checkOptionKeys } from './option-keys.js';
+import { checkOptionKeys, SCHEDULE_OPTION_KEYS } from './option-keys.js';
 import { uniqueTerms } from './unique.js';
 
 /** A schedule as it is to be, checked; the database's time is not known yet. */
@@ -68,19 +68,6 @@ export const SCHEDULE_KEYS: ReadonlySet<string> = new Set([
   'misfire',
   'paused',
   'options',
-]);
-
-/** What the jobs of a schedule may be enqueued with. */
-export const SCHEDULE_OPTION_KEYS: ReadonlySet<string> = new Set([
-  'priority',
-  'channel',
-  'timeout',
-  'maxRetries',
-  'retryDelay',
-  'state',
-  'tags',
-  'meta',
-  'unique',
 ]);
 
 const TIMING: readonly (keyof TimingColumns & keyof ScheduleDraft)[] = [

@@ -34,6 +34,7 @@ export type ScheduleJobOptions = Pick<
   | 'tags'
   | 'meta'
   | 'unique'
+  | 'statusHook'
 >;
 
 /** When a schedule is due: one of `cron`, `every` and `after`. */

@@ -16,6 +16,7 @@ import {
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { createDatabase } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
+import { LOOPBACK, Receiver } from '../support/receiver.js';
 import { countRows, jobsOf, setNextRun, slotsOf } from '../support/schedules.js';
 import { until, waitForEnd, waitForStatus } from '../support/waiting.js';
 
@@ -239,6 +240,45 @@ describe('overlap', () => {
     await app.jobs.retry(job?.id ?? '');
     await makeDue(app, schedule);
     expect(await statuses(app)).toHaveLength(1);
+  });
+});
+
+describe('the status hook of a schedule', () => {
+  const secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
+
+  it('is told what becomes of each of its jobs, at a slot and run by hand', async () => {
+    const receiver = await Receiver.open();
+    const app = await boot({ options: { webhooks: { ...LOOPBACK, secret } } });
+    const options = { statusHook: receiver.url };
+    const schedule = await app.schedules.upsert(hourly({ type: Quick, overlap: 'allow', options }));
+    expect(await app.schedules.get('hourly')).toMatchObject({ options });
+    await makeDue(app, schedule);
+    const [slot] = await jobsOf(app, app.schedules, 'hourly');
+    const byHand = await app.schedules.runNow('hourly');
+    for (const { id } of [slot as Job, byHand]) {
+      expect(await app.jobs.get(id)).toMatchObject({ statusHook: receiver.url });
+      await receiver.told(id, 'job.completed');
+      expect(receiver.of(id).map(({ event }) => event.type)).toEqual([
+        'job.waiting',
+        'job.running',
+        'job.completed',
+      ]);
+      expect(receiver.of(id)[0]?.event.data.job).toMatchObject({ schedule_id: schedule.id });
+    }
+  });
+
+  it.each([
+    ['ftp://example.com/', /https/],
+    ['https://127.0.0.1/', /private/],
+    ['nonsense', /URL/],
+    [7, /URL/],
+  ])('%s is refused as at an enqueue, and nothing is stored', async (statusHook, says) => {
+    const app = await boot({ options: { webhooks: { secret } } });
+    const options = { statusHook } as ScheduleInput['options'];
+    const refused = { code: 'invalid_request', message: expect.stringMatching(says) as string };
+    await expect(app.schedules.upsert(hourly({ options }))).rejects.toMatchObject(refused);
+    await expect(app.jobs.enqueue(Quick, {}, options)).rejects.toMatchObject(refused);
+    expect(await countRows(app)).toBe(0);
   });
 });
 

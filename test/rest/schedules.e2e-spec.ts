@@ -93,6 +93,22 @@ describe.each(SERVERS)('schedules over HTTP on %s', (server) => {
     });
   });
 
+  it('take where their jobs tell their statuses, by the rules of an enqueue', async () => {
+    const secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
+    const api = await open({ webhooks: { secret } });
+    const options = { status_hook: 'https://example.com/hooks' };
+    const body = { ...DAILY, options };
+    expect(await api.post('/schedules', body)).toMatchObject({ status: 201, body });
+    expect(await api.get('/schedules/daily')).toMatchObject({ body: { options } });
+    expect(await api.post('/schedules/daily/run')).toMatchObject({ status: 202, body: options });
+    const bad = { ...DAILY, name: 'bad', options: { status_hook: 'https://10.0.0.1/' } };
+    expect(await api.post('/schedules', bad)).toMatchObject({
+      status: 400,
+      body: { code: 'invalid_request', errors: [{ field: 'status_hook' }] },
+    });
+    expect(await api.get('/schedules')).toMatchObject({ body: { total: 1 } });
+  });
+
   it('take what the jobs are unique by, and answer 200 for a job that is there', async () => {
     const api = await open();
     const unique = { key: 'k', until: 'started', within_sec: 1.5, on_conflict: 'return' };
@@ -164,6 +180,11 @@ describe.each(SERVERS)('schedules over HTTP on %s', (server) => {
     [{ ...DAILY, nonsense: 1 }, 'nonsense', /not known/],
     [{ ...DAILY, options: { run_at: 1 } }, 'options.run_at', /not known/],
     [{ ...DAILY, options: { unique: { until: 'x' } } }, 'options.unique.until', /started/],
+    [
+      { ...DAILY, options: { status_hook: 'https://a.example/' } },
+      'status_hook',
+      /webhooks\.secret/,
+    ],
     [{ ...DAILY, name: '' }, 'name', /fewer than 1/],
   ];
   it.each(refused)('%j is refused, which says what to write instead', async (body, name, says) => {

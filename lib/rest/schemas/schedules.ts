@@ -17,21 +17,32 @@ import {
 /** The parameter of paths to a schedule. */
 export const SCHEDULE_NAME = { name: text(1, 255) };
 
-const { priority, channel, timeout_sec, max_retries, retry_delay_sec, state, tags, meta, unique } =
-  CREATE_JOB.properties as Readonly<Record<string, JsonSchema>>;
-
 /** What its jobs are enqueued with. */
-const OPTIONS = objectOf({
-  priority: priority ?? {},
-  channel: channel ?? {},
-  timeout_sec: timeout_sec ?? {},
-  max_retries: max_retries ?? {},
-  retry_delay_sec: retry_delay_sec ?? {},
-  state: state ?? {},
-  tags: tags ?? {},
-  meta: meta ?? {},
-  unique: unique ?? {},
-});
+const OPTIONS = objectOf(
+  Object.fromEntries(
+    [
+      'priority',
+      'channel',
+      'timeout_sec',
+      'max_retries',
+      'retry_delay_sec',
+      'state',
+      'tags',
+      'meta',
+      'unique',
+      'status_hook',
+    ].map((name) => [name, jobOption(name)]),
+  ),
+);
+
+/** As the body of `POST /jobs` has it. */
+function jobOption(name: string): JsonSchema {
+  const found = (CREATE_JOB.properties as Readonly<Record<string, JsonSchema>>)[name];
+  if (found === undefined) {
+    throw new Error(`A job has no option ${name}.`);
+  }
+  return found;
+}
 
 const OVERLAP: JsonSchema = {
   type: 'string',

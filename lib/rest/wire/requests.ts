@@ -8,13 +8,8 @@ import type { UniqueConflict, UniqueUntil } from '../../model/unique.js';
 import type { Caller } from '../identity.js';
 import { invalid } from '../invalid.js';
 
-/** As `CREATE_JOB` has it. */
-export interface CreateJobBody {
-  readonly type: string;
-  readonly idempotency_key?: string;
-  readonly params?: JsonValue;
-  readonly run_at?: number;
-  readonly delay_sec?: number;
+/** What may be said of one job as of all jobs of a schedule. */
+export interface JobOptionsBody {
   readonly priority?: number;
   readonly channel?: string;
   readonly timeout_sec?: number;
@@ -23,10 +18,6 @@ export interface CreateJobBody {
   readonly state?: JsonValue;
   readonly tags?: readonly string[];
   readonly meta?: JsonObject;
-  readonly expires_at?: number;
-  readonly depends_on?: readonly (
-    string | { readonly id: string; readonly on_failure?: OnFailure }
-  )[];
   readonly unique?:
     | true
     | {
@@ -36,6 +27,19 @@ export interface CreateJobBody {
         readonly on_conflict?: UniqueConflict;
       };
   readonly status_hook?: string;
+}
+
+/** As `CREATE_JOB` has it. */
+export interface CreateJobBody extends JobOptionsBody {
+  readonly type: string;
+  readonly idempotency_key?: string;
+  readonly params?: JsonValue;
+  readonly run_at?: number;
+  readonly delay_sec?: number;
+  readonly expires_at?: number;
+  readonly depends_on?: readonly (
+    string | { readonly id: string; readonly on_failure?: OnFailure }
+  )[];
 }
 
 /** As `CREATE_JOBS` has it. */
@@ -133,6 +137,19 @@ export function enqueueOptions(
     idempotencyKey: body.idempotency_key,
     runAt: date(body.run_at),
     delay: milliseconds(body.delay_sec),
+    ...jobOptions(body),
+    expiresAt: date(body.expires_at),
+    dependsOn: body.depends_on?.map((each) =>
+      typeof each === 'string' ? each : present({ id: each.id, onFailure: each.on_failure }),
+    ),
+    tenantId: caller.tenantId,
+    userId: caller.userId,
+  });
+}
+
+/** The options that jobs of schedules may have too, absent ones undefined. */
+export function jobOptions(body: JobOptionsBody) {
+  return {
     priority: body.priority,
     channel: body.channel,
     timeout: milliseconds(body.timeout_sec),
@@ -141,19 +158,12 @@ export function enqueueOptions(
     state: body.state,
     tags: body.tags,
     meta: body.meta,
-    expiresAt: date(body.expires_at),
-    dependsOn: body.depends_on?.map((each) =>
-      typeof each === 'string' ? each : present({ id: each.id, onFailure: each.on_failure }),
-    ),
     unique: uniqueOption(body.unique),
     statusHook: body.status_hook,
-    tenantId: caller.tenantId,
-    userId: caller.userId,
-  });
+  };
 }
 
-/** The option `unique` of an enqueue. */
-export function uniqueOption(given: CreateJobBody['unique']): EnqueueOptions['unique'] {
+function uniqueOption(given: CreateJobBody['unique']): EnqueueOptions['unique'] {
   return given === undefined || given === true
     ? given
     : present({

@@ -7,21 +7,7 @@ import type {
   ScheduleOverlap,
 } from '../../model/schedule.js';
 import { invalid } from '../invalid.js';
-import { date, milliseconds, present, uniqueOption, type CreateJobBody } from './requests.js';
-
-/** As `JOB_OPTIONS` has it. */
-export type ScheduleOptionsBody = Pick<
-  CreateJobBody,
-  | 'priority'
-  | 'channel'
-  | 'timeout_sec'
-  | 'max_retries'
-  | 'retry_delay_sec'
-  | 'state'
-  | 'tags'
-  | 'meta'
-  | 'unique'
->;
+import { date, jobOptions, milliseconds, present, type JobOptionsBody } from './requests.js';
 
 /** As `PUT_SCHEDULE` and `CREATE_SCHEDULE` have it. */
 export interface ScheduleBody {
@@ -37,7 +23,7 @@ export interface ScheduleBody {
   readonly overlap?: ScheduleOverlap;
   readonly misfire?: ScheduleMisfire;
   readonly paused?: boolean;
-  readonly options?: ScheduleOptionsBody;
+  readonly options?: JobOptionsBody;
 }
 
 /** What `upsert` takes, from a body; `name` is that of the path, where it has one. */
@@ -58,21 +44,7 @@ export function scheduleInput(body: ScheduleBody, name: string | undefined): Sch
     overlap: body.overlap,
     misfire: body.misfire,
     paused: body.paused,
-    options: body.options === undefined ? undefined : jobOptions(body.options),
-  });
-}
-
-function jobOptions(body: ScheduleOptionsBody): ScheduleJobOptions {
-  return present({
-    priority: body.priority,
-    channel: body.channel,
-    timeout: milliseconds(body.timeout_sec),
-    maxRetries: body.max_retries,
-    retryDelay: milliseconds(body.retry_delay_sec),
-    state: body.state,
-    tags: body.tags,
-    meta: body.meta,
-    unique: uniqueOption(body.unique),
+    options: body.options === undefined ? undefined : present(jobOptions(body.options)),
   });
 }
 
@@ -115,6 +87,7 @@ function optionsToWire(options: ScheduleJobOptions): object {
     tags: options.tags,
     meta: options.meta,
     unique: uniqueToWire(options.unique),
+    status_hook: options.statusHook,
   });
 }
 
