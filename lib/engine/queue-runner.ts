@@ -6,8 +6,8 @@ import type { EngineParts } from './engine-parts.js';
 import { Execution, type ExecutionHost } from './execution.js';
 import { comesBack, FailedJobs } from './failed-jobs.js';
 import { QueueLimits } from './queue-limits.js';
-import { markStarted } from './run-start.js';
 import { Slots } from './slots.js';
+import { StartMarks } from './start-marks.js';
 
 /** The most jobs claimed ahead of the handlers. */
 const LONGEST_BUFFER = 500;
@@ -17,8 +17,6 @@ const FAST_RUN_MS = 100;
 const BUFFER_MS = 200;
 /** Runs that ended but are not stored yet, beyond which no handler is started. */
 const MOST_UNSTORED = 2000;
-/** After that long a handler that came from the buffer is marked as started. */
-const MARK_AFTER_MS = 50;
 
 /** One queue of this worker: takes jobs, holds them ready, and keeps its handlers at capacity. */
 export class QueueRunner implements ExecutionHost {
@@ -38,8 +36,7 @@ export class QueueRunner implements ExecutionHost {
   #isPaused = false;
   #isStopped = true;
   #averageRunMs = FAST_RUN_MS;
-  #unmarked = new Set<Execution>();
-  #markTimer: NodeJS.Timeout | undefined;
+  readonly #marks = new StartMarks();
   #isPumping = false;
   readonly #unsettled: FailedJobs;
   #emptied: (() => void)[] = [];
@@ -189,7 +186,7 @@ export class QueueRunner implements ExecutionHost {
   }
 
   close(): void {
-    clearTimeout(this.#markTimer);
+    this.#marks.close();
     this.#limits.close();
     this.#progress.complete();
     this.#runningCount.complete();
@@ -222,7 +219,7 @@ export class QueueRunner implements ExecutionHost {
       this.#observe(execution.elapsedMs);
       this.#countChanged();
     }
-    this.#unmarked.delete(execution);
+    this.#marks.delete(execution);
     this.#slots.release();
     if (!execution.isSettled) {
       // It is locked, which is stored already.
@@ -359,24 +356,9 @@ export class QueueRunner implements ExecutionHost {
     this.#running.set(execution.runId, execution);
     this.#countChanged();
     if (!wasMarked) {
-      this.#markLater(execution);
+      this.#marks.add(execution);
     }
     execution.start();
-  }
-
-  /** The start of a buffered job is written only when its handler does not end soon. */
-  #markLater(execution: Execution): void {
-    this.#unmarked.add(execution);
-    this.#markTimer ??= setTimeout(() => {
-      this.#markTimer = undefined;
-      const unmarked = this.#unmarked;
-      this.#unmarked = new Set();
-      for (const each of unmarked) {
-        if (!each.isSettled) {
-          markStarted(each);
-        }
-      }
-    }, MARK_AFTER_MS);
   }
 
   #ahead(): number {

@@ -36,19 +36,9 @@ export function* purge(
   from: PurgedTo = { endedAtMs: 0, tie: '', seq: -1 },
 ): Script<PurgedTo | undefined> {
   const until = performance.now() + SLICE_MS;
-  const { endedKey, endedTie, purgedAtOnce } = t.words;
-  const tie = endedTie === undefined ? "''" : `COALESCE(${endedTie}, '')`;
-  const order = [endedKey, ...(endedTie === undefined ? [] : [endedTie]), 'seq'].join(', ');
   let at = from;
   do {
-    const found = yield* query(
-      `SELECT seq, job_id, extras, ${endedKey}, ${tie}, CASE WHEN ${isNotNeeded(t)} THEN 1 ELSE 0 END
-       FROM ${t.jobs}
-       WHERE ${t.words.ended} AND ${endedKey} < ? AND ${endedKey} >= ?
-         AND (${endedKey} > ? OR ${tie} > ? OR (${tie} = ? AND seq > ?))
-       ORDER BY ${order} LIMIT ${purgedAtOnce}`,
-      [nowMs, status, beforeMs, at.endedAtMs, at.endedAtMs, at.tie, at.tie, at.seq],
-    );
+    const found = yield* endedAfter(t, status, beforeMs, nowMs, at);
     const last = found.at(-1);
     if (last === undefined) {
       return undefined;
@@ -59,11 +49,41 @@ export function* purge(
       return at;
     }
     at = next;
-    if (found.length < purgedAtOnce) {
-      return undefined;
-    }
   } while (performance.now() < until);
   return at;
+}
+
+/**
+ * The next ended jobs, and whether each may go. What ended at the same time is asked for first, by its row:
+ * one condition for both would walk through all of that time again for each few of them.
+ */
+function* endedAfter(
+  t: TableNames,
+  status: FinalStatus,
+  beforeMs: number,
+  nowMs: number,
+  at: PurgedTo,
+): Script<readonly Row[]> {
+  const { endedKey, endedTie, purgedAtOnce } = t.words;
+  const tie = endedTie === undefined ? "''" : `COALESCE(${endedTie}, '')`;
+  const ties = endedTie === undefined ? [] : [endedTie];
+  const select = `SELECT seq, job_id, extras, ${endedKey}, ${tie}, CASE WHEN ${isNotNeeded(t)} THEN 1 ELSE 0 END
+    FROM ${t.jobs} WHERE ${t.words.ended} AND ${endedKey} < ?`;
+  if (at.seq >= 0) {
+    const behind = endedTie === undefined ? 'seq > ?' : `(${tie} > ? OR (${tie} = ? AND seq > ?))`;
+    const rows = yield* query(
+      `${select} AND ${endedKey} = ? AND ${behind}
+       ORDER BY ${[...ties, 'seq'].join(', ')} LIMIT ${purgedAtOnce}`,
+      [nowMs, status, beforeMs, at.endedAtMs, ...ties.flatMap(() => [at.tie, at.tie]), at.seq],
+    );
+    if (rows.length > 0) {
+      return rows;
+    }
+  }
+  return yield* query(
+    `${select} AND ${endedKey} > ? ORDER BY ${[endedKey, ...ties, 'seq'].join(', ')} LIMIT ${purgedAtOnce}`,
+    [nowMs, status, beforeMs, at.seq < 0 ? -1 : at.endedAtMs],
+  );
 }
 
 /** Deletes these jobs and all that is of them, unless the time is over before; whether it did. */

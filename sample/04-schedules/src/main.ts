@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { bufferCount, filter, firstValueFrom, merge } from 'rxjs';
 import { JobsModule, JobsService, SchedulesService } from 'nestjs-jobs';
 import { Heartbeat } from './heartbeat.js';
 import { Report } from './report.js';
@@ -37,8 +38,15 @@ console.log(`nightly     ${nights.map((night) => night.toISOString()).join(', ')
 const { id } = await schedules.runNow('nightly report');
 await jobs.wait(id, { timeout: '10s' });
 
+const written$ = merge(...apps.map((each) => each.get(Report).written$));
+const third = firstValueFrom(
+  written$.pipe(
+    filter((period) => period === 'hour'),
+    bufferCount(3),
+  ),
+);
 await schedules.upsert({ name: 'hourly', type: Report, every: '1s', params: { period: 'hour' } });
-await new Promise((resolve) => setTimeout(resolve, 3500));
+await third;
 await schedules.delete('hourly');
 await schedules.pause('heartbeat');
 const beats = await jobs.list({ scheduleId: (await schedules.get('heartbeat')).id });

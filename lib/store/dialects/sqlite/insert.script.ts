@@ -1,56 +1,19 @@
 import type { JobEntity } from '../../../entities/job.entity.js';
 import { query, type Script, type SqlValue } from '../sql.js';
-import { msOfSeq, msOfSeqSql, seqOfId } from '../shared/row-numbers.js';
-import type { Declaration, Declarations } from './declarations.js';
-import { freeNumbers, freeNumbersSql } from './free-numbers.js';
+import { msOfSeq, seqOfId } from '../shared/row-numbers.js';
+import type { Declarations } from './declarations.js';
+import { freeNumbers } from './free-numbers.js';
+import { addShared, alikeFrom, InsertStatements, rowsAtOnce } from './insert.statements.js';
 import { givenJobId, jobIdOf, newJobId } from './job-ids.js';
 import type { DatabaseClock } from './sqlite-clock.js';
 import { randomHigh, randomLow } from '../../../model/id.js';
 import { NIL_TENANT } from '../../../model/tenant.js';
-import {
-  CreatedJob,
-  extrasOf,
-  isDue,
-  kindOf,
-  readyOf,
-  startOf,
-  startsNow,
-} from '../../job-of-draft.js';
+import { CreatedJob, startOf, startsNow } from '../../job-of-draft.js';
 import type { InsertResult, JobDraft, KeyHolder } from '../../store.js';
-import { areAlike, ID_TAKEN, type Inserts } from '../../typeorm/inserts.js';
+import { ID_TAKEN, type Inserts } from '../../typeorm/inserts.js';
 import { readBeside } from '../../typeorm/beside.script.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from '../../typeorm/job.columns.js';
 import type { TableNames } from '../../typeorm/table-names.js';
-
-/** What each job has to itself. */
-const OWN = ['seq', 'id_high', 'id_low', 'params'] as const;
-
-/** What every row says. */
-const PLAIN = ['declaration', 'channel', 'priority', 'ready', 'kind'] as const;
-
-/** What few rows say: what is not as declared, and what only some jobs have. */
-const SPECIAL = [
-  'tenant_id',
-  'user_id',
-  'idempotency_key',
-  'request_hash',
-  'expires_at_ms',
-  'timeout_sec',
-  'max_retries',
-  'retry_delay_sec',
-  'state',
-  'tags',
-  'meta',
-  'upstream_job_id',
-  'extras',
-] as const;
-
-/**
- * How many rows a statement may have: each is a text of its own that stays prepared, so that many
- * rows go in few sizes.
- */
-const SIZES = [100, 64, 32];
-const MOST_EXACT = 16;
 
 /** The most rows of a statement that does all at once. */
 const MOST_AT_ONCE = 32;
@@ -60,13 +23,14 @@ export class SqliteInsertScript implements Inserts {
   readonly #t: TableNames;
   readonly #declarations: Declarations;
   readonly #clock: DatabaseClock | undefined;
-  readonly #statements = new Map<string, string>();
+  readonly #statements: InsertStatements;
 
   /** @param clock given where each statement is a journey to another thread: then one does it all */
   constructor(tables: TableNames, declarations: Declarations, clock?: DatabaseClock) {
     this.#t = tables;
     this.#declarations = declarations;
     this.#clock = clock;
+    this.#statements = new InsertStatements(tables);
   }
 
   /** Stores drafts in their order. */
@@ -203,7 +167,7 @@ export class SqliteInsertScript implements Inserts {
         }
         results.push(new CreatedJob(draft, seq, id, msOfSeq(seq), nowMs));
       }
-      yield* query(this.#insertMany(at - start, isSpecial, isEach, isLimited), values);
+      yield* query(this.#statements.many(at - start, isSpecial, isEach, isLimited), values);
       start = at;
     }
   }
@@ -236,7 +200,7 @@ export class SqliteInsertScript implements Inserts {
     const isSpecial = addShared(shared, first, declaration, 0);
     const tails = drafts.map(() => ({ high: randomHigh(), low: randomLow() }));
     const [inserted] = yield {
-      sql: this.#atOnce(drafts.length, isSpecial),
+      sql: this.#statements.atOnce(drafts.length, isSpecial),
       params: [
         this.#clock.shiftMs,
         ...tails.flatMap(({ high, low }, at) => [high, low, drafts[at]?.params ?? '']),
@@ -281,7 +245,7 @@ export class SqliteInsertScript implements Inserts {
     if (limitKey !== null) {
       values.push(limitKey);
     }
-    const sql = `${this.#insertMany(1, true, false, limitKey !== null)} WHERE true
+    const sql = `${this.#statements.many(1, true, false, limitKey !== null)} WHERE true
       ON CONFLICT (idempotency_key, COALESCE(tenant_id, '${NIL_TENANT}')) WHERE idempotency_key IS NOT NULL
       DO NOTHING RETURNING seq`;
     if ((yield* query(sql, values)).length === 1) {
@@ -305,98 +269,9 @@ export class SqliteInsertScript implements Inserts {
     const taken = yield* query(`SELECT 1 FROM ${this.#t.rows} WHERE seq = ?`, [seq]);
     return taken.length > 0 ? undefined : seq;
   }
-
-  /** `free` is worked out once, before the first row is there. The rows follow each other in order. */
-  #atOnce(rows: number, isSpecial: boolean): string {
-    const key = `${rows}${isSpecial ? 's' : ''}o`;
-    let sql = this.#statements.get(key);
-    if (sql === undefined) {
-      const shared = isSpecial ? [...PLAIN, ...SPECIAL] : PLAIN;
-      const own = Array.from({ length: rows }, (_, at) => `(${at}, ?, ?, ?)`).join(', ');
-      sql = `WITH free AS MATERIALIZED (${freeNumbersSql(this.#t.rows, rows)}),
-          own AS (VALUES ${own})
-        INSERT INTO ${this.#t.rows} (run_at_ms, ${OWN.join(', ')}, ${shared.join(', ')})
-        SELECT ${msOfSeqSql('first')}, first + column1, column2, column3, column4, ${shared.map(() => '?').join(', ')}
-        FROM free CROSS JOIN own ORDER BY column1`;
-      this.#statements.set(key, sql);
-    }
-    return sql;
-  }
-
-  /** What {@link startOf} says, in SQL, for jobs that start when they were enqueued, each at its time. */
-  #insertMany(rows: number, isSpecial: boolean, isEach: boolean, isLimited: boolean): string {
-    const key = `${rows}${isSpecial ? 's' : ''}${isEach ? 'e' : ''}${isLimited ? 'l' : ''}`;
-    let sql = this.#statements.get(key);
-    if (sql === undefined) {
-      const shared = isSpecial ? [...PLAIN, ...SPECIAL] : PLAIN;
-      const start = isEach ? `MIN(${msOfSeqSql('column1')}, ?)` : '?';
-      const columns = isLimited ? [...OWN, 'limit_key'] : OWN;
-      const own = Array.from({ length: rows }, () => `(${columns.map(() => '?').join(', ')})`);
-      sql = `INSERT INTO ${this.#t.rows} (run_at_ms, ${shared.join(', ')}, ${columns.join(', ')})
-        SELECT ${start}, ${shared.map(() => '?').join(', ')}, ${columns.map((_, at) => `column${at + 1}`).join(', ')} FROM (VALUES ${own.join(', ')})`;
-      this.#statements.set(key, sql);
-    }
-    return sql;
-  }
-}
-
-/** How many drafts in a row, from one on, can share a statement. */
-function alikeFrom(drafts: readonly JobDraft[], start: number, to: number): number {
-  const first = drafts[start] as JobDraft;
-  const most = Math.min(to, start + (SIZES[0] ?? 0));
-  let at = start + 1;
-  while (at < most && areAlike(drafts[at] as JobDraft, first)) {
-    at += 1;
-  }
-  return at - start;
-}
-
-/** How many of so many rows the next statement takes. */
-function rowsAtOnce(rows: number): number {
-  return SIZES.find((size) => rows >= size) ?? Math.min(rows, MOST_EXACT);
 }
 
 /** Whether a draft needs a statement of its own. */
 function isSingled({ id, idempotencyKey }: JobDraft): boolean {
   return id !== undefined || idempotencyKey !== null;
-}
-
-/** Adds the values of {@link PLAIN}, and of {@link SPECIAL} when there are any; whether there are. */
-function addShared(
-  values: SqlValue[],
-  draft: JobDraft,
-  declared: Declaration,
-  nowMs: number,
-  always = false,
-): boolean {
-  const { terms, idempotencyKey, requestHash } = draft;
-  const due = isDue(terms, nowMs);
-  const kind = kindOf(draft, due);
-  values.push(
-    declared.number,
-    terms.channel,
-    terms.priority,
-    readyOf(draft, due),
-    kind === 'generic' ? null : kind,
-  );
-  const special = [
-    terms.tenantId === NIL_TENANT ? null : terms.tenantId,
-    terms.userId,
-    idempotencyKey,
-    requestHash,
-    terms.expiresAtMs,
-    terms.timeoutSec === declared.timeoutSec ? null : terms.timeoutSec,
-    terms.maxRetries === declared.maxRetries ? null : terms.maxRetries,
-    terms.retryDelaySec === declared.retryDelaySec ? null : terms.retryDelaySec,
-    terms.state,
-    terms.tags,
-    terms.meta,
-    terms.upstreamJobId,
-    extrasOf(draft),
-  ];
-  const isSpecial = always || special.some((value) => value !== null);
-  if (isSpecial) {
-    values.push(...special);
-  }
-  return isSpecial;
 }
