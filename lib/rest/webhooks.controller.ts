@@ -127,6 +127,7 @@ export abstract class WebhooksController {
   @Describe({
     id: 'listWebhookDeliveries',
     summary: 'List what was sent to a webhook endpoint, the newest first',
+    description: 'With the id of a job: what was sent to its status hook.',
     params: WEBHOOK_ID,
     query: LIST_DELIVERIES,
     answers: [[200, component('JobWebhookDeliveryList', 'a page of deliveries')]],

@@ -14,7 +14,7 @@ import type { Webhooks } from '../webhooks/webhooks.js';
 import { checkedId, checkOptions, SCOPE_KEYS } from './arguments.js';
 import type { Scope } from './scope.js';
 
-/** Which deliveries of an endpoint are listed. */
+/** Which deliveries are listed. */
 export interface ListDeliveriesOptions extends Scope {
   readonly status?: WebhookDelivery['status'];
   /** From 1 to 1,000. @default 50 */
@@ -83,7 +83,11 @@ export class WebhooksService {
     return (await this.#opened(scope)).test(checkedId(id, 'webhook'), scope.tenantId);
   }
 
-  /** What was sent to an endpoint, the newest first. @throws JobsError `not_found`, `invalid_request` */
+  /**
+   * What was sent to an endpoint, the newest first; or, by the id of a job, to its status hook.
+   *
+   * @throws JobsError `not_found`, `invalid_request`
+   */
   async deliveries(
     id: string,
     options: ListDeliveriesOptions = {},

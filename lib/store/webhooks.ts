@@ -95,9 +95,9 @@ export interface WebhookChange {
   readonly isEnabled?: boolean;
 }
 
-/** A part of the deliveries of an endpoint, newest first. */
+/** A part of the deliveries of an endpoint, or of a job's status hook, newest first. */
 export interface DeliveryQuery {
-  readonly target: string;
+  readonly of: { readonly endpoint: string } | { readonly hookOfJob: string };
   readonly status: JobDeliveryEntity['status'] | undefined;
   readonly limit: number;
   /** Only older ones than this. */

@@ -181,6 +181,7 @@ export class Endpoints {
     return deliveryOf(await store.record(delivery));
   }
 
+  /** Of an endpoint; or of the status hook of a job, by the job's id. */
   async deliveries(
     id: string,
     tenantId: string | undefined,
@@ -190,8 +191,22 @@ export class Endpoints {
       readonly before: string | undefined;
     },
   ): Promise<readonly WebhookDelivery[]> {
-    await this.#find(id, tenantId);
-    return (await this.#parts.store.deliveries({ ...query, target: id })).map(deliveryOf);
+    const { store } = this.#parts;
+    const isEndpoint = (await store.find(id)) !== undefined;
+    if (isEndpoint) {
+      await this.#find(id, tenantId);
+    }
+    const of = isEndpoint ? { endpoint: id } : { hookOfJob: id };
+    const found = await store.deliveries({ ...query, of });
+    if (!isEndpoint) {
+      // A hook has been told something since there is its job.
+      const all = { status: undefined, limit: 1, before: undefined };
+      const [last] = found.length > 0 ? found : await store.deliveries({ ...all, of });
+      if (last === undefined || (tenantId !== undefined && last.tenantId !== tenantId)) {
+        throw notFound('webhook', id);
+      }
+    }
+    return found.map(deliveryOf);
   }
 
   async delivery(id: string, tenantId: string | undefined): Promise<WebhookDelivery> {

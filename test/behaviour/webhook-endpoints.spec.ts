@@ -362,3 +362,29 @@ it('lists the deliveries of all statuses by age, a page at a time', async () => 
   const rest = await app.webhooks.deliveries(id, { limit: 4, before: ids[3] ?? '' });
   expect([...first, ...rest].map((each) => each.id)).toEqual(ids);
 });
+
+it('lists what a status hook was sent, by the id of its job, to send it again', async () => {
+  const receiver = await Receiver.open();
+  const app = await boot({ secret: SECRET });
+  const hooked = { statusHook: receiver.url, tenantId: 'a' };
+  const { id } = await app.run(Quick, {}, hooked);
+  await app.run(Quick, {}, hooked);
+  const plain = await app.run(Quick, {}, { tenantId: 'a' });
+  const all = await until(async () => {
+    const found = await app.webhooks.deliveries(id, { status: 'delivered' });
+    return found.length === 3 && found;
+  }, 'all to be noted');
+  expect(new Set(all.map(({ jobId, webhookId }) => [jobId, webhookId].join()))).toEqual(
+    new Set([`${id},`]),
+  );
+  expect(new Set(all.map(({ sequence }) => sequence))).toEqual(new Set([1, 2, 3]));
+  const ids = all.map((each) => each.id);
+  expect(ids).toEqual(ids.toSorted().toReversed());
+  const rest = await app.webhooks.deliveries(id, { before: ids[0] ?? '', tenantId: 'a' });
+  expect(rest.map((each) => each.id)).toEqual(ids.slice(1));
+  expect(await app.webhooks.deliveries(id, { status: 'failed' })).toEqual([]);
+  expect(await codeOf(app.webhooks.deliveries(id, { tenantId: 'b' }))).toBe('not_found');
+  expect(await codeOf(app.webhooks.deliveries(plain.id))).toBe('not_found');
+  await app.webhooks.redeliver(ids[0] ?? '');
+  await receiver.received(7);
+});

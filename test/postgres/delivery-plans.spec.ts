@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { QueryRunner } from 'typeorm';
+import { newId } from '../../lib/model/id.js';
 import {
   BY_INDEX,
   POSTGRES_WORDS,
@@ -7,6 +8,7 @@ import {
   settings,
 } from '../../lib/store/dialects/postgres/words.js';
 import type { Script } from '../../lib/store/dialects/sql.js';
+import { listDeliveries } from '../../lib/store/typeorm/delivery-lists.script.js';
 import { DeliveryScripts } from '../../lib/store/typeorm/delivery.scripts.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
 import { bootJobs } from '../support/boot.js';
@@ -16,7 +18,8 @@ import { blocks, firstOf, nodes, planOf, type Plan } from './support/plans.js';
 
 const ROWS = 20_000;
 const LANES = 200;
-const deliveries = new DeliveryScripts(tableNames(undefined, undefined, POSTGRES_WORDS));
+const tables = tableNames(undefined, undefined, POSTGRES_WORDS);
+const deliveries = new DeliveryScripts(tables);
 const now = Date.now();
 
 let writing: QueryRunner;
@@ -85,7 +88,7 @@ const TAKES: readonly [string, () => Script<unknown>][] = [
   ['a lane of an endpoint that is disabled', take('disabled')],
 ];
 const list = (status: 'delivered' | 'failed' | undefined) => (): Script<unknown> =>
-  deliveries.list({ target: 'lane 1', status, limit: 50, before: '9' });
+  listDeliveries(tables, { of: { endpoint: 'lane 1' }, status, limit: 50, before: '9' });
 
 describe.each(BELIEFS)('with statistics $from', ({ steps }) => {
   beforeAll(async () => {
@@ -116,5 +119,13 @@ describe.each(BELIEFS)('with statistics $from', ({ steps }) => {
     const plan = await planOf(reading, firstOf(script()));
     expect(ways(plan)).toEqual(['ix_job_deliveries_target']);
     expect(blocks(plan)).toBeLessThan(100);
+  });
+
+  it('a list of the hook of a job goes by the job', async () => {
+    const of = { hookOfJob: newId() };
+    const script = listDeliveries(tables, { of, status: undefined, limit: 50, before: undefined });
+    const plan = await planOf(reading, firstOf(script));
+    expect(ways(plan)).toEqual(['ix_job_deliveries_order']);
+    expect(blocks(plan)).toBeLessThan(20);
   });
 });

@@ -4,7 +4,6 @@ import { CHANGES_SQL, query, type Row, type Script } from '../dialects/sql.js';
 import {
   STATUS_HOOK,
   type DeliveryEnd,
-  type DeliveryQuery,
   type GivenUp,
   type LastEnd,
   type LanePage,
@@ -19,15 +18,13 @@ import { WebhookScripts } from './webhook.scripts.js';
 const MOST_LANES = 1000;
 /** So often whoever sends a delivery may vanish; from then on each time is a try. */
 const MOST_LOST = 3;
-/** Sorts behind all ids. */
-const NO_ID = '~';
-const STATUSES = ['pending', 'delivered', 'failed'] as const;
 /** Deliveries of an endpoint that is gone, of which one step deletes so many. */
 const REMOVED_AT_ONCE = 500;
 /** Of the jobs that one step takes, as they were: each may be a megabyte. */
 const TAKEN_BYTES = 8_000_000;
 
-const COLUMNS = [
+/** What of a row {@link deliveryOfRow} reads. */
+export const DELIVERY_COLUMNS = [
   'id',
   'target',
   'lane',
@@ -228,24 +225,9 @@ export class DeliveryScripts {
     );
   }
 
-  *list({ target, status, limit, before }: DeliveryQuery): Script<readonly JobDeliveryEntity[]> {
-    const { deliveries, words } = this.#t;
-    const byTarget = words.using(this.#t.index('job_deliveries_target'));
-    const found: JobDeliveryEntity[] = [];
-    for (const one of status === undefined ? STATUSES : [status]) {
-      const rows = yield* query(
-        `SELECT ${COLUMNS.join(', ')} FROM ${deliveries}${byTarget}
-         WHERE ${words.pageOf(['target', 'status', 'id'])} ${words.limit}`,
-        [target, one, target, one, before ?? NO_ID, limit],
-      );
-      found.push(...rows.map(deliveryOfRow));
-    }
-    return found.toSorted((a, b) => (a.id < b.id ? 1 : -1)).slice(0, limit);
-  }
-
   *find(id: string): Script<JobDeliveryEntity | undefined> {
     const rows = yield* query(
-      `SELECT ${COLUMNS.join(', ')} FROM ${this.#t.deliveries} WHERE id = ?`,
+      `SELECT ${DELIVERY_COLUMNS.join(', ')} FROM ${this.#t.deliveries} WHERE id = ?`,
       [id],
     );
     return rows.map(deliveryOfRow)[0];
@@ -263,8 +245,8 @@ export class DeliveryScripts {
     );
     yield* query(
       this.#t.words.insertNew(
-        `INSERT INTO ${this.#t.deliveries} (${COLUMNS.join(', ')})
-         VALUES (${COLUMNS.map(() => '?').join(', ')})`,
+        `INSERT INTO ${this.#t.deliveries} (${DELIVERY_COLUMNS.join(', ')})
+         VALUES (${DELIVERY_COLUMNS.map(() => '?').join(', ')})`,
         'job_seq, target, sequence',
       ),
       [
@@ -356,7 +338,7 @@ function takenOfRow(row: Row, holder: string): TakenDelivery {
   };
 }
 
-function deliveryOfRow(row: Row): JobDeliveryEntity {
+export function deliveryOfRow(row: Row): JobDeliveryEntity {
   const delivery = new JobDeliveryEntity();
   delivery.id = String(row[0]);
   delivery.target = String(row[1]);

@@ -4,6 +4,7 @@ import { quietly, type Script } from '../dialects/sql.js';
 import type { DeliveryEnd, TakenDelivery, WebhookStore } from '../webhooks.js';
 import type { BatchKind } from '../write-batch.js';
 import type { Writer } from '../writer.js';
+import { listDeliveries } from './delivery-lists.script.js';
 import { DeliveryScripts } from './delivery.scripts.js';
 import type { EventScripts } from './event.scripts.js';
 import { readsOf } from './reads.js';
@@ -92,7 +93,7 @@ export function webhookStore(
     settle: async (end) => writer().add(settleKind, end, 'engine'),
     release: ({ id, answer, holder }) =>
       engineWrite((now) => deliveries.release(id, answer, holder, now)),
-    deliveries: (request) => read(() => deliveries.list(request)),
+    deliveries: (request) => read(() => listDeliveries(tables, request)),
     delivery: (id) => read(() => deliveries.find(id)),
     record: (delivery) => write((now) => deliveries.record(delivery, TESTS_KEPT_MS, now)),
     redeliver: (id) => write((now) => deliveries.redeliver(id, now)),
