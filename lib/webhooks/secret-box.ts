@@ -25,6 +25,8 @@ export interface Opened {
 const MOST_REMEMBERED = 1000;
 /** Where no key fits, keys are asked for again, but not more often: a service may have new ones. */
 const ASK_AGAIN_MS = 60_000;
+/** Less than the lease of a delivery that waits for it. */
+const ASKED_MS = 10_000;
 
 /** Encrypts the secrets of endpoints for the database, with AES-256-GCM. */
 export class SecretBox {
@@ -77,7 +79,7 @@ export class SecretBox {
   #loaded(): Promise<readonly Buffer[]> {
     if (this.#keys === undefined) {
       this.#askedAt = performance.now();
-      this.#keys = this.#source().then(
+      this.#keys = inTime(this.#source()).then(
         (keys) => keys.map(derived),
         (error: unknown) => {
           this.#keys = undefined;
@@ -86,6 +88,19 @@ export class SecretBox {
       );
     }
     return this.#keys;
+  }
+}
+
+/** A key service that does not answer is one that is away. */
+async function inTime<T>(asked: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ASKED_MS / 1000} s`)), ASKED_MS);
+  });
+  try {
+    return await Promise.race([asked, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -44,7 +44,6 @@ export class Webhooks implements Notifier {
   readonly #sources: WebhooksSources;
   readonly #rules: UrlRules;
   readonly #secrets: EndpointSecrets;
-  #renewed: Promise<void> = Promise.resolve();
   readonly #sender: Sender;
   readonly #deliverer: Deliverer;
   readonly #declared: ReadonlyMap<string, readonly string[]>;
@@ -132,8 +131,8 @@ export class Webhooks implements Notifier {
         `Webhooks may also be sent to ${options.allowAddresses.join(', ')} (webhooks.allowAddresses).`,
       );
     }
-    // Nobody waits for it.
-    this.#renewed = this.#secrets.renewAll().catch(() => undefined);
+    // Nobody waits for it; what it does not come to is done as it is used.
+    this.#secrets.renewAll().catch(() => undefined);
     if (options.proxy !== undefined) {
       this.#sources.log(`Webhooks are sent through ${options.proxy.host} (webhooks.proxy).`);
     }
@@ -153,7 +152,6 @@ export class Webhooks implements Notifier {
   async stop(): Promise<void> {
     this.#secrets.stop();
     await this.#deliverer.stop();
-    await this.#renewed;
     this.#sender.close();
   }
 

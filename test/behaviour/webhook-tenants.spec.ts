@@ -54,7 +54,7 @@ describe('a tenant', () => {
     await app.jobs.enqueueMany(
       Array.from({ length: 60 }, () => ({ type: Quick, tenantId: 'ann' })),
     );
-    await until(() => open >= 100, 'requests that are not answered');
+    await until(() => most >= 100, 'requests that are not answered', 30_000);
     const job = await app.run(Quick, {}, { tenantId: 'bob' });
     await healthy.told(job.id, 'job.completed');
     expect(most).toBeLessThanOrEqual(128);
@@ -77,7 +77,7 @@ describe('a tenant', () => {
       statusHook: `http://slow-${nth}.test:${portOf(receiver)}/`,
     }));
     await app.jobs.enqueueMany(slow);
-    await until(() => asked.size >= 10, 'names that are asked for');
+    await until(() => asked.size >= 10, 'names that are asked for', 30_000);
     const { id } = await app.jobs.enqueue(
       Quick,
       {},
