@@ -7,6 +7,7 @@ import {
   type JobHandler,
 } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
+import { driverUnderTest, isFile } from '../support/databases.js';
 import { codeOf } from '../support/refusals.js';
 import { until } from '../support/waiting.js';
 
@@ -37,6 +38,17 @@ async function whatIsLeft(app: BootedJobs, ids: readonly string[]): Promise<stri
     ids.map(async (id) => [id, await codeOf(app.jobs.get(id))] as const),
   );
   return codes.filter(([, code]) => code === 'ok').map(([id]) => id);
+}
+
+/** Whether a session waits for a row that another one has locked; MariaDB's own view of that lags. */
+async function isAnyWaiting(app: BootedJobs): Promise<boolean> {
+  const rows = await app.sql(
+    driverUnderTest === 'postgres'
+      ? `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
+      : `SELECT 1 FROM information_schema.processlist
+         WHERE db = DATABASE() AND state = 'Updating' AND info LIKE 'DELETE FROM %'`,
+  );
+  return rows.length > 0;
 }
 
 describe('retention', () => {
@@ -92,6 +104,31 @@ describe('retention', () => {
     });
     await until(async () => (await whatIsLeft(again, [canceled])).length === 0);
     expect(await whatIsLeft(again, [completed])).toEqual([completed]);
+  });
+
+  it('leaves a job that somebody has begun to wait for while it was about to go', async () => {
+    const app = await bootJobs({ types: [Plain], options: { lease: quick, retention: false } });
+    const other = await ended(app, 'completed', 2);
+    const parent = await ended(app, 'completed', 2);
+    const purging = (): Promise<BootedJobs> =>
+      bootJobs({
+        types: [Plain],
+        options: { lease: quick, retention: { completed: '1d' } },
+        database: app.database,
+      });
+    await app.dataSource.transaction(async (manager) => {
+      const dependsOn = [parent];
+      await app.jobs.enqueue(Plain, undefined, { delay: '1h', dependsOn, manager });
+      if (!isFile) {
+        await purging();
+        await until(() => isAnyWaiting(app), 'retention to wait for the row');
+      }
+    });
+    if (isFile) {
+      await purging();
+    }
+    await until(async () => (await whatIsLeft(app, [other])).length === 0);
+    expect(await whatIsLeft(app, [parent])).toEqual([parent]);
   });
 
   it('deletes nothing when it is off', async () => {

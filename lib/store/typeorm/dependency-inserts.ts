@@ -1,7 +1,7 @@
 import { JobEntity } from '../../entities/job.entity.js';
 import { isFinal, type JobStatus } from '../../model/job-status.js';
 import { VERDICT } from '../../model/dependencies.js';
-import { EXTRA } from '../../model/extras.js';
+import { EXTRA, hasExtra } from '../../model/extras.js';
 import { query, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { CreatedJob } from '../job-of-draft.js';
@@ -31,7 +31,11 @@ export class DependencyInserts {
     if (ids.size === 0 && drafts.every(({ extras }) => (extras?.dependsOn.length ?? 0) === 0)) {
       return;
     }
-    const parents = yield* this.#lock([...ids]);
+    const found = yield* this.#lock([...ids]);
+    const parents = new Map(found.map(({ owner, status }) => [owner, status]));
+    const marked = new Set(
+      found.flatMap(({ seq, extras }) => (hasExtra(extras, EXTRA.dependents) ? [seq] : [])),
+    );
     for (const [at, draft] of drafts.entries()) {
       const { extras, terms } = draft;
       if (extras === null || extras.dependsOn.length === 0 || refused.has(at)) {
@@ -55,7 +59,7 @@ export class DependencyInserts {
       const ended = new Set(
         idsOf(draft).filter((id) => isFinal(parents.get(`${terms.tenantId} ${id}`) ?? 'waiting')),
       );
-      draft.blocked = { by, verdict, ended };
+      draft.blocked = { by, verdict, ended, marked };
     }
   }
 
@@ -101,12 +105,24 @@ export class DependencyInserts {
       }
     }
     yield* this.#insert(edges);
-    yield* query(
-      `UPDATE ${this.#t.rows} SET extras = COALESCE(extras, 0) | ${EXTRA.dependents}
-       WHERE seq ${this.#t.words.amongNumbers} AND (extras IS NULL OR extras & ${EXTRA.dependents} = 0)`,
-      [JSON.stringify([...new Set(edges.map(([parent]) => parent))])],
-    );
+    yield* this.#mark(edges, children);
     yield* this.#dependencies.begin(children, ended, nowMs);
+  }
+
+  /** Whoever ends one of these must tell others; most that are named were named before. */
+  *#mark(edges: readonly Edge[], children: readonly CreatedJob[]): Script<void> {
+    const unmarked = new Set(edges.map(([parent]) => parent));
+    for (const marked of new Set(children.map(({ draft }) => draft.blocked?.marked))) {
+      marked?.forEach((seq) => unmarked.delete(seq));
+    }
+    if (unmarked.size > 0) {
+      yield {
+        sql: `UPDATE ${this.#t.rows} SET extras = COALESCE(extras, 0) | ${EXTRA.dependents}
+          WHERE seq ${this.#t.words.amongNumbers} AND (extras IS NULL OR extras & ${EXTRA.dependents} = 0)`,
+        params: [JSON.stringify([...unmarked])],
+        deferred: true,
+      };
+    }
   }
 
   /**
@@ -126,7 +142,8 @@ export class DependencyInserts {
     if (jobs.length === 0) {
       return new Map();
     }
-    const statuses = yield* this.#lock(jobs.map(({ id }) => id));
+    const found = yield* this.#lock(jobs.map(({ id }) => id));
+    const statuses = new Map(found.map(({ owner, status }) => [owner, status]));
     return new Map(
       jobs.map((job) => {
         const status = statuses.get(`${job.tenantId} ${job.id}`) ?? job.status;
@@ -138,27 +155,39 @@ export class DependencyInserts {
   *#insert(edges: readonly Edge[]): Script<void> {
     const { dependencies, words } = this.#t;
     for (let at = 0; at < edges.length; at += EDGES_AT_ONCE) {
-      yield* query(
-        words.insertNew(
+      yield {
+        sql: words.insertNew(
           `INSERT INTO ${dependencies} (parent_seq, child_seq, on_failure, told)
            SELECT parent_seq, child_seq, on_failure, told FROM ${words.table('edge', EDGE)}${words.afterSelect}`,
           'parent_seq, child_seq',
         ),
-        [JSON.stringify(edges.slice(at, at + EDGES_AT_ONCE))],
-      );
+        params: [JSON.stringify(edges.slice(at, at + EDGES_AT_ONCE))],
+        deferred: true,
+      };
     }
   }
 
-  *#lock(ids: readonly string[]): Script<ReadonlyMap<string, JobStatus>> {
+  *#lock(ids: readonly string[]): Script<readonly Parent[]> {
     const rows = yield* query(
-      `SELECT job_id, tenant_id, status FROM ${this.#t.jobs}
+      `SELECT job_id, tenant_id, status, seq, extras FROM ${this.#t.jobs}
        WHERE seq ${this.#t.words.amongNumbers} ORDER BY seq ${this.#t.words.forUpdate}`,
       [JSON.stringify(ids.map((id) => seqOfId(id) ?? -1))],
     );
-    return new Map(
-      rows.map(([id, tenantId, status]) => [`${tenantId} ${id}`, status as JobStatus]),
-    );
+    return rows.map(([id, tenantId, status, seq, extras]) => ({
+      owner: `${tenantId} ${id}`,
+      status: status as JobStatus,
+      seq: Number(seq),
+      extras: extras as number | null,
+    }));
   }
+}
+
+/** A job that is waited for, by tenant and id. */
+interface Parent {
+  readonly owner: string;
+  readonly status: JobStatus;
+  readonly seq: number;
+  readonly extras: number | null;
 }
 
 const EDGE = {

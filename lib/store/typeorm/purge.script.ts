@@ -45,7 +45,7 @@ export function* purge(
     }
     const next = { endedAtMs: Number(last[3]), tie: String(last[4]), seq: Number(last[0]) };
     const rows = found.filter((row) => Number(row[5]) === 1);
-    if (rows.length > 0 && !(yield* removeRows(t, rows, status, beforeMs, until))) {
+    if (rows.length > 0 && !(yield* removeRows(t, rows, { status, beforeMs, nowMs, until }))) {
       return at;
     }
     at = next;
@@ -86,14 +86,17 @@ function* endedAfter(
   );
 }
 
+/** What one transaction deletes: jobs that ended so, before then, as long as there is time. */
+interface Slice {
+  readonly status: FinalStatus;
+  readonly beforeMs: number;
+  readonly nowMs: number;
+  readonly until: number;
+}
+
 /** Deletes these jobs and all that is of them, unless the time is over before; whether it did. */
-function* removeRows(
-  t: TableNames,
-  rows: readonly Row[],
-  status: FinalStatus,
-  beforeMs: number,
-  until: number,
-): Script<boolean> {
+function* removeRows(t: TableNames, rows: readonly Row[], slice: Slice): Script<boolean> {
+  const { status, beforeMs, until } = slice;
   const ids = rows.map((row) => String(row[1]));
   const related = rows.flatMap(([seq, , extras]) => (extras === null ? [] : [Number(seq)]));
   // The job goes last, so that its history can be found until it is gone.
@@ -102,12 +105,8 @@ function* removeRows(
   }
   // Where processes do not wait for each other, one of them may have been retried meanwhile.
   const isStill = `seq ${t.words.amongNumbers} AND status = ? AND finished_at_ms < ?`;
-  if (related.length > 0) {
-    const locked = yield* query(
-      `SELECT seq FROM ${t.rows} WHERE ${isStill} ORDER BY seq ${t.words.forUpdate}`,
-      [JSON.stringify(related), status, beforeMs],
-    );
-    const seqs = locked.map(([seq]) => Number(seq));
+  const seqs = related.length === 0 ? [] : yield* lockNotNeeded(t, related, isStill, slice);
+  if (seqs.length > 0) {
     yield* removeBeside(t, seqs);
     // What is left of what was told: of a moment, not of the job's life.
     for (const table of [t.deliveries, t.events]) {
@@ -116,12 +115,40 @@ function* removeRows(
       ]);
     }
   }
-  yield* query(`DELETE FROM ${t.rows} WHERE ${isStill}`, [
-    JSON.stringify(rows.map((row) => row[0])),
-    status,
-    beforeMs,
-  ]);
+  // What has extras now, and had none, is needed by somebody since.
+  const plain = rows.flatMap(([seq, , extras]) => (extras === null ? [Number(seq)] : []));
+  for (const [those, condition] of [
+    [plain, 'AND extras IS NULL'],
+    [seqs, ''],
+  ] as const) {
+    if (those.length > 0) {
+      yield* query(`DELETE FROM ${t.rows} WHERE ${isStill} ${condition}`, [
+        JSON.stringify(those),
+        status,
+        beforeMs,
+      ]);
+    }
+  }
   return true;
+}
+
+/** Of jobs that were not needed, those that nobody has come to need until they were locked. */
+function* lockNotNeeded(
+  t: TableNames,
+  seqs: readonly number[],
+  isStill: string,
+  { status, beforeMs, nowMs }: Slice,
+): Script<readonly number[]> {
+  const locked = yield* query(
+    `SELECT seq FROM ${t.rows} WHERE ${isStill} ORDER BY seq ${t.words.forUpdate}`,
+    [JSON.stringify(seqs), status, beforeMs],
+  );
+  // A statement of its own: it sees what was committed before the locks were there.
+  const left = yield* query(
+    `SELECT seq FROM ${t.jobs} WHERE seq ${t.words.amongNumbers} AND ${isNotNeeded(t)}`,
+    [JSON.stringify(locked.map(([seq]) => Number(seq))), nowMs],
+  );
+  return left.map(([seq]) => Number(seq));
 }
 
 /**
