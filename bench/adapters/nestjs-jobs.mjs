@@ -7,6 +7,7 @@
  */
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { CONCURRENCY } from './index.mjs';
 import { NO_OP, packagesOf } from './nest-line.mjs';
 
 const OTHER = 'other:noop';
@@ -64,6 +65,36 @@ export async function open({
     enqueueMany: (list) => service.enqueueMany(list.map((params) => ({ type: Noop, params }))),
     enqueueFor: (list) =>
       service.enqueueMany(list.map(([params, tenantId]) => ({ type: Noop, params, tenantId }))),
+    /** So many that are not due yet; their ids. */
+    async enqueueLater(count) {
+      const ids = [];
+      for (let from = 0; from < count; from += 1000) {
+        const jobs = Array.from({ length: Math.min(1000, count - from) }, () => ({
+          type: Noop,
+          params: {},
+          delay: '1d',
+        }));
+        for (const { job } of await service.enqueueMany(jobs)) ids.push(job.id);
+      }
+      return ids;
+    },
+    enqueueBehind: (params, dependsOn) => service.enqueue(Noop, params, { dependsOn }),
+    async schedule(count, dueAt) {
+      const schedules = app.get(jobs.SchedulesService);
+      let next = 0;
+      const caller = async () => {
+        while (next < count) {
+          const name = `schedule ${next++}`;
+          await schedules.upsert({ name, type: Noop, every: '1d', startAt: new Date(dueAt) });
+        }
+      };
+      await Promise.all(Array.from({ length: CONCURRENCY }, caller));
+    },
+    /** How many slots of schedules have made their job. */
+    async fired() {
+      const [row] = await host.query('SELECT COUNT(*) AS n FROM job_schedule_slots');
+      return Number(row.n);
+    },
     resume: () => worker?.resume(),
     pause: () => worker?.pause(),
     async unfinished() {

@@ -167,6 +167,28 @@ const COMMANDS = {
     await enqueueInChunks(count, chunk);
     return done();
   },
+  /** Jobs that each wait for so many of a line of others, which are stored before and not measured. */
+  async enqueueBehind({ count, callers, parents }) {
+    const ids = await peer.enqueueLater(parents * count);
+    let next = 0;
+    const caller = async () => {
+      while (next < count) {
+        const n = next++;
+        await peer.enqueueBehind(payload(n), ids.slice(n * parents, (n + 1) * parents));
+      }
+    };
+    const done = startMeasure();
+    await Promise.all(Array.from({ length: callers }, caller));
+    return done();
+  },
+  schedule: ({ count, dueAt }) => peer.schedule(count, dueAt),
+  /** Resolves when jobs of all schedules are stored, with how long after they were due that is. */
+  async tick({ count, dueAt }) {
+    await sleep(Math.max(0, dueAt - Date.now() - 20));
+    const done = startMeasure();
+    while ((await peer.fired()) < count) await sleep(10);
+    return { ...done(), lateMs: Date.now() - dueAt };
+  },
   async enqueueOfTenants({ count, tenants, noisy, chunk = 1000 }) {
     await enqueueOfTenants(count, tenants, noisy, chunk);
   },

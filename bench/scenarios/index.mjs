@@ -4,6 +4,8 @@ import { S4, S4_TWO } from './latency.mjs';
 import { S5, S5_ONE } from './mixed.mjs';
 import { MEMORY, S8 } from './footprint.mjs';
 import { S9 } from './limits.mjs';
+import { S11 } from './schedules.mjs';
+import { S12 } from './dependencies.mjs';
 import { SNAPSHOT } from './snapshot.mjs';
 import { S10 } from './webhooks.mjs';
 
@@ -23,6 +25,8 @@ export const SCENARIOS = [
   S8,
   S9,
   S10,
+  S11,
+  S12,
   SNAPSHOT,
   MEMORY,
 ];

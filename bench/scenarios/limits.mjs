@@ -34,8 +34,10 @@ export const S9 = {
   metrics: {
     with: { label: 'jobs/s, limited', better: 'higher', digits: 0 },
     withCpu: { label: 'CPU µs/job, limited', better: 'lower', digits: 1 },
+    withServer: { label: 'of it the server', better: 'lower', digits: 1 },
     without: { label: 'jobs/s, not limited', better: 'higher', digits: 0 },
     withoutCpu: { label: 'CPU µs/job, not limited', better: 'lower', digits: 1 },
+    withoutServer: { label: 'of it the server', better: 'lower', digits: 1 },
   },
   within: [
     { of: 'with', to: 'without', label: 'rate limited / not limited' },
@@ -54,6 +56,7 @@ export const S9 = {
       const one = await context.part((part) => drain(part, adapter, context.size, limit));
       measured[name] = one.rate;
       measured[`${name}Cpu`] = one.cpuUs;
+      if (one.serverUs !== undefined) measured[`${name}Server`] = one.serverUs;
     }
     return measured;
   },
