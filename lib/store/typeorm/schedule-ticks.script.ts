@@ -1,4 +1,4 @@
-import { query, type Script, type SqlValue } from '../dialects/sql.js';
+import { query, type Row, type Script, type SqlValue } from '../dialects/sql.js';
 import { CreatedJob } from '../job-of-draft.js';
 import type {
   ClaimedSchedule,
@@ -16,7 +16,7 @@ import type { TableNames } from './table-names.js';
 /** Slots are remembered for so long; that each comes once, also after that, is up to the times. */
 const REMEMBERED_MS = 3_600_000;
 
-/** Others may have locked the first ones: so many times as many are looked at. */
+/** Others may have locked all of the first ones: so many times as many are looked at then. */
 const LOOKED_AT = 5;
 
 const SLOT = { schedule_id: 'text', slot_ms: 'number', job_id: 'text' } as const;
@@ -57,22 +57,7 @@ export class ScheduleTicks {
     nowMs: number,
   ): Script<readonly ClaimedSchedule[]> {
     const t = this.#t;
-    const isByKey = t.words.locksByKey;
-    const overdue = yield* query(
-      `SELECT schedule_id FROM ${t.scheduleTimes}
-       WHERE due_at_ms IS NOT NULL AND due_at_ms <= ? AND (type ${t.words.amongTexts}) IS TRUE
-       ORDER BY due_at_ms LIMIT ${isByKey ? limit * LOOKED_AT : `${limit} ${t.words.skipLocked}`}`,
-      [nowMs, types],
-    );
-    const found =
-      isByKey && overdue.length > 0
-        ? yield* query(
-            `SELECT schedule_id FROM ${t.scheduleTimes}
-             WHERE schedule_id ${t.words.amongTexts} AND due_at_ms <= ?
-             ORDER BY schedule_id LIMIT ${limit} ${t.words.skipLocked}`,
-            [JSON.stringify(overdue.map((row) => row[0])), nowMs],
-          )
-        : overdue;
+    const found = yield* this.#lockDue(types, limit, nowMs);
     if (found.length === 0) {
       return [];
     }
@@ -93,6 +78,33 @@ export class ScheduleTicks {
       ...each,
       open: open.get(each.definition.id) ?? [],
     }));
+  }
+
+  /** Those that are due first, and that nobody else has locked. */
+  *#lockDue(types: string, limit: number, nowMs: number): Script<readonly Row[]> {
+    const { scheduleTimes, words } = this.#t;
+    const due = `SELECT schedule_id FROM ${scheduleTimes}
+      WHERE due_at_ms IS NOT NULL AND due_at_ms <= ? AND (type ${words.amongTexts}) IS TRUE
+      ORDER BY due_at_ms LIMIT`;
+    if (!words.locksByKey) {
+      return yield* query(`${due} ${limit} ${words.skipLocked}`, [nowMs, types]);
+    }
+    for (const most of [limit, limit * LOOKED_AT]) {
+      const overdue = yield* query(`${due} ${most}`, [nowMs, types]);
+      const found =
+        overdue.length === 0
+          ? []
+          : yield* query(
+              `SELECT schedule_id FROM ${scheduleTimes}
+               WHERE schedule_id ${words.amongTexts} AND due_at_ms <= ?
+               ORDER BY schedule_id LIMIT ${limit} ${words.skipLocked}`,
+              [JSON.stringify(overdue.map((row) => row[0])), nowMs],
+            );
+      if (found.length > 0 || overdue.length < most) {
+        return found;
+      }
+    }
+    return [];
   }
 
   /** Who has been written since it was read does nothing; all others store their jobs together. */

@@ -51,7 +51,9 @@ export function scheduleStore(parts: ScheduleStoreParts): ScheduleStore {
       }
       return (await aside()).write(function* (nowMs) {
         const due = yield* ticks.claim(among, limit, forMs, nowMs);
-        return { due, nowMs, nextInMs: yield* ticks.nextInMs(among, nowMs) };
+        // After some there may be more.
+        const nextInMs = due.length > 0 ? 0 : yield* ticks.nextInMs(among, nowMs);
+        return { due, nowMs, nextInMs };
       }, 'engine');
     },
     fire: async (firings, patience) => {
