@@ -4,6 +4,7 @@ import type { EnqueuedJob } from '../model/job.js';
 import type { ScheduleInput } from '../model/schedule.js';
 import { firstSlot, nextSlot, timetableOf } from '../model/schedule-timetable.js';
 import { duplicateJob } from '../model/unique.js';
+import { NIL_TENANT } from '../model/tenant.js';
 import type { ClaimedSchedule, Created, ScheduleWrite, StoredSchedule } from '../store/store.js';
 import { checkedInstant } from './enqueue-checks.js';
 import type { EngineParts } from './engine-parts.js';
@@ -62,7 +63,7 @@ export class Schedules {
 
   /** @throws JobsError what an upsert of it would be refused with */
   async check(input: ScheduleInput): Promise<void> {
-    await this.#draft(input, { tenantId: '', userId: null });
+    await this.#draft(input, { tenantId: NIL_TENANT, userId: null });
   }
 
   /** What code declares: made where it is missing, and edited when the code says something else than before. */

@@ -1,7 +1,8 @@
 import dns from 'node:dns';
 import type { ServerResponse } from 'node:http';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
+import { JobSchedule, JobType, type JobContext, type JobHandler } from '../../lib/index.js';
+import { NIL_TENANT } from '../../lib/model/tenant.js';
 import { bootJobs, type Boot, type BootedJobs } from '../support/boot.js';
 import { handlerGate } from '../support/gate.js';
 import { LOOPBACK, Receiver } from '../support/receiver.js';
@@ -126,6 +127,25 @@ describe('a tenant', () => {
     const stricter = await boot({ allowHosts: ['*.example.com'] }, { database: app.database });
     expect((await stricter.webhooks.test(id)).answer?.error).toContain('webhooks.allowHosts');
     expect(receiver.hooks).toHaveLength(1);
+  });
+
+  it('may be named a host by a schedule of the code, which belongs to the tenant of all', async () => {
+    const receiver = await Receiver.open();
+    const asked = new Set<string>();
+    @JobType({ name: 'timed' })
+    @JobSchedule({ every: '1h', options: { statusHook: receiver.url } })
+    class Timed implements JobHandler {
+      execute(): void {}
+    }
+    const allowHosts = (tenantId: string): string[] => {
+      asked.add(tenantId);
+      return tenantId === NIL_TENANT ? ['127.0.0.1'] : [];
+    };
+    await bootJobs({
+      types: [Timed],
+      options: { webhooks: { ...LOOPBACK, secret: SECRET, allowHosts } },
+    });
+    expect(asked).toEqual(new Set([NIL_TENANT]));
   });
 
   it.each([[['*']], [['https://example.com']], ['example.com'], [[7]]])(
