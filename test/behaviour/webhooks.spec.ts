@@ -6,7 +6,9 @@ import {
   type JobContext,
   type JobHandler,
 } from '../../lib/index.js';
+import type { Engine } from '../../lib/engine/engine.js';
 import { PausedQueues } from '../../lib/engine/paused-queues.js';
+import { JOBS_ENGINE } from '../../lib/jobs.tokens.js';
 import { DeliveryScripts } from '../../lib/store/typeorm/delivery.scripts.js';
 import { bootJobs, type Boot, type BootedJobs } from '../support/boot.js';
 import { handlerGate } from '../support/gate.js';
@@ -45,6 +47,12 @@ function boot(webhooks: object = {}, more: Boot = {}): Promise<BootedJobs> {
     options: { webhooks: { ...LOOPBACK, secret: SECRET, retry: ['1s', '1s'], ...webhooks } },
     ...more,
   });
+}
+
+/** What was written down to be told of a job, whether it was or not. */
+async function deliveriesOf(app: BootedJobs, id: string): Promise<readonly string[]> {
+  const rows = await app.sql(`SELECT event FROM job_deliveries WHERE job_id = '${id}'`);
+  return rows.map(({ event }) => String(event)).toSorted((a, b) => a.localeCompare(b));
 }
 
 describe('a status hook', () => {
@@ -122,6 +130,55 @@ describe('a status hook', () => {
       ['job.check_in', 4],
       ['job.completed', 6],
     ]);
+  });
+
+  it('is told once a run that the job runs, by whoever changes it when its claimer died before', async () => {
+    const receiver = await Receiver.open();
+    const app = await boot();
+    vi.spyOn(app.get<Engine>(JOBS_ENGINE).store.webhooks, 'claimed').mockResolvedValue(undefined);
+    const options = { statusHook: receiver.url, maxRetries: 1, retryDelay: 0 };
+    const { id } = await app.jobs.enqueue(Held, {}, options);
+    const { fail } = await gate.entry(id);
+    await app.jobs.update(id, { priority: 2 }, { actor: 'ada', reason: 'urgent' });
+    fail(new Error('again'));
+    const { release } = await gate.entry(id, 2);
+    await app.jobs.update(id, { priority: 3 }, { actor: 'ada', reason: 'most urgent' });
+    release();
+    await receiver.told(id, 'job.completed');
+    const events = receiver.of(id).map(({ event: { type, data } }) => [type, data.sequence]);
+    expect(events).toEqual([
+      ['job.waiting', 1],
+      ['job.running', 2],
+      ['job.waiting', 4],
+      ['job.running', 5],
+      ['job.completed', 7],
+    ]);
+    expect(await deliveriesOf(app, id)).toEqual([
+      'job.completed',
+      'job.running',
+      'job.running',
+      'job.waiting',
+      'job.waiting',
+    ]);
+  });
+
+  it('is told so once however late its claimer writes it down', async () => {
+    const receiver = await Receiver.open();
+    const app = await boot();
+    const { webhooks } = app.get<Engine>(JOBS_ENGINE).store;
+    const claimed = webhooks.claimed.bind(webhooks);
+    const late: Parameters<typeof claimed>[] = [];
+    vi.spyOn(webhooks, 'claimed').mockImplementation(async (...args) => void late.push(args));
+    const { id } = await app.jobs.enqueue(Held, {}, { statusHook: receiver.url });
+    const { release } = await gate.entry(id);
+    await app.jobs.update(id, { priority: 2 }, { actor: 'ada', reason: 'urgent' });
+    release();
+    await receiver.told(id, 'job.completed');
+    expect(late).toHaveLength(1);
+    for (const args of late) {
+      await claimed(...args);
+    }
+    expect(await deliveriesOf(app, id)).toEqual(['job.completed', 'job.running', 'job.waiting']);
   });
 
   it('is refused where it leads nowhere or inside, and nothing is stored', async () => {

@@ -6,7 +6,7 @@ import { VERSION } from '../../lib/version.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { handlerGate } from '../support/gate.js';
 import { codeOf } from '../support/refusals.js';
-import { until, waitForEnd } from '../support/waiting.js';
+import { until, waitForEnd, waitForStatus } from '../support/waiting.js';
 
 const gate = handlerGate();
 
@@ -17,7 +17,21 @@ class Held implements JobHandler {
   }
 }
 
-const types = [Held];
+@JobType({ name: 'obedient' })
+class Obedient implements JobHandler {
+  execute(ctx: JobContext): Promise<unknown> {
+    return gate.obey(ctx);
+  }
+}
+
+@JobType({ name: 'locking' })
+class Locking implements JobHandler<{ on: string }> {
+  async execute(ctx: JobContext<{ on: string }>): Promise<void> {
+    await ctx.lockOn(ctx.params.on);
+  }
+}
+
+const types = [Held, Obedient, Locking];
 const MINUTE = 60_000;
 
 /** The one worker of an application, once it has registered. */
@@ -123,5 +137,52 @@ describe('the list of workers', () => {
     expect(await codeOf(app.workers.list({ olderThan: 'long' }))).toBe('invalid_request');
     expect(await codeOf(app.workers.get(newId()))).toBe('not_found');
     expect(await codeOf(app.workers.get(7 as never))).toBe('invalid_request');
+  });
+});
+
+describe('a job that is canceled', () => {
+  /** Of a job's row and its worker, as another process sees them. */
+  async function left(app: BootedJobs, id: string): Promise<object> {
+    const [row] = await app.sql<{ lease_until_ms: number | null }>(
+      `SELECT lease_until_ms FROM jobs WHERE job_id = '${id}'`,
+    );
+    const { runs } = await app.workers.runs();
+    const workers = await app.workers.list();
+    return {
+      lease: row?.lease_until_ms,
+      runs: runs.length + workers.flatMap((each) => each.runs).length,
+      interrupted: await app.workers.interruptRuns({ olderThan: 0 }),
+    };
+  }
+
+  it.each([
+    ['stops when it is told to', Obedient],
+    ['takes no notice, and is ended by force', Held],
+  ])('and %s holds no lease, and its worker has no run and can go', async (_, type) => {
+    const app = await bootJobs({ types });
+    const other = await bootJobs({ types, database: app.database, options: { autoStart: false } });
+    const worker = await only(app);
+    const { id } = await app.jobs.enqueue(type);
+    await gate.entry(id);
+    expect(await other.workers.get(worker.id)).toMatchObject({ running: 1 });
+    await other.jobs.cancel(id);
+    expect(await waitForEnd(app.jobs, id)).toMatchObject({ status: 'canceled' });
+    expect(await left(other, id)).toEqual({ lease: null, runs: 0, interrupted: [] });
+    expect((await app.jobs.runs(id)).map(({ outcome }) => outcome)).toEqual(['canceled']);
+    await app.close();
+    expect((await other.workers.list()).map((each) => each.id)).not.toContain(worker.id);
+    expect(await other.jobs.get(id)).toMatchObject({ status: 'canceled', lost: 0 });
+  });
+
+  it('while it is locked on another one, or not begun, holds none either', async () => {
+    const app = await bootJobs({ types });
+    const { id: on } = await app.jobs.enqueue(Held, undefined, { delay: '1h' });
+    const locked = await app.jobs.enqueue(Locking, { on });
+    await waitForStatus(app.jobs, locked.id, 'locked');
+    for (const id of [locked.id, on]) {
+      await app.jobs.cancel(id);
+      expect(await waitForEnd(app.jobs, id)).toMatchObject({ status: 'canceled' });
+      expect(await left(app, id)).toEqual({ lease: null, runs: 0, interrupted: [] });
+    }
   });
 });
