@@ -171,7 +171,7 @@ async function engineOf(
   const engine = new Engine({
     store,
     options,
-    notifier: webhooks,
+    hookSender: webhooks,
     handlers: catalog.handlers,
     limitsOf: (queue) => catalog.limits.get(queue),
     groups: () => catalog.groups.values(),

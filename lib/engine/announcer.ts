@@ -31,7 +31,7 @@ export interface Audience {
   /** A schedule may be due so long after the end of a job of its. */
   scheduledJobChanged(): void;
   /** There may be something to send. */
-  wakeNotifier(): void;
+  wakeHookSender(): void;
   progress(event: JobProgressEvent): void;
 }
 
@@ -64,7 +64,7 @@ export class Announcer {
     } else if (result.note !== undefined) {
       this.#said(after, result.note);
     }
-    this.#wakeNotifier(after);
+    this.#wakeHookSender(after);
     if (before.leaseUntilMs !== null && after.leaseUntilMs === null && this.#to.isWorking()) {
       this.#to.slotBack();
     }
@@ -84,7 +84,7 @@ export class Announcer {
       this.#wakeFor(created.job);
     }
     if (created.draft.extras !== null) {
-      this.#wakeNotifier(created.job);
+      this.#wakeHookSender(created.job);
     }
     if (created.news !== undefined) {
       this.stored(created.news);
@@ -139,9 +139,9 @@ export class Announcer {
     }
   }
 
-  #wakeNotifier(job: JobEntity): void {
+  #wakeHookSender(job: JobEntity): void {
     if (hasEvents(job)) {
-      this.#to.wakeNotifier();
+      this.#to.wakeHookSender();
     }
   }
 

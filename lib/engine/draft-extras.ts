@@ -4,7 +4,7 @@ import type { UniqueClaim } from '../model/unique.js';
 import { NIL_TENANT } from '../model/tenant.js';
 import type { DraftDependency, DraftExtras, Store } from '../store/store.js';
 import { badField } from './enqueue-checks.js';
-import type { Notifier } from './notifier.js';
+import type { HookSender } from './hook-sender.js';
 
 /** The most jobs that one may depend on. */
 const MOST_DEPENDENCIES = 1000;
@@ -17,13 +17,13 @@ export interface Hearers {
 }
 
 /** Those who hear of the jobs of a store. */
-export function hearersOf(store: Store, notifier: Notifier | undefined): Hearers {
+export function hearersOf(store: Store, hookSender: HookSender | undefined): Hearers {
   return {
     checkedHook(url, field, tenantId) {
-      if (notifier === undefined) {
+      if (hookSender === undefined) {
         throw badField(field, 'is not told anything by this process');
       }
-      return notifier.checkedHook(url, field, tenantId);
+      return hookSender.checkedHook(url, field, tenantId);
     },
     isHeard: (tenantId) => store.webhooks.isHeard(tenantId),
   };

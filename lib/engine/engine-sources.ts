@@ -4,7 +4,7 @@ import type { Store } from '../store/store.js';
 import type { EngineLogger, EngineOptions } from './engine-options.js';
 import type { HandlerRegistry } from './handlers.js';
 import type { LogSink } from './log-writer.js';
-import type { Notifier } from './notifier.js';
+import type { HookSender } from './hook-sender.js';
 import type { DeclaredSchedule } from './scheduling.js';
 
 /** What an engine is built from. */
@@ -23,7 +23,7 @@ export interface EngineSources {
   readonly logger: EngineLogger;
   readonly sink: LogSink | undefined;
   /** Tells others over the network; undefined where nobody is told. */
-  readonly notifier?: Notifier;
+  readonly hookSender?: HookSender;
   readonly version: string;
   readonly random?: () => number;
 }

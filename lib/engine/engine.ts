@@ -19,7 +19,7 @@ import { limitScopes } from './limit-scopes.js';
 import { Limits } from './limits.js';
 import { LogBacklog } from './log-backlog.js';
 import { Loop } from './loop.js';
-import { Notifying } from './notifying.js';
+import { HookSending } from './hook-sending.js';
 import { Opening } from './opening.js';
 import { Operations } from './operations.js';
 import { PausedQueues } from './paused-queues.js';
@@ -52,7 +52,7 @@ export class Engine {
   readonly #promoter: Loop;
   readonly #dependents: Loop;
   readonly scheduling: Scheduling;
-  readonly #notifying: Notifying;
+  readonly #hookSending: HookSending;
   readonly #attend: Loop;
   readonly #loops: readonly Loop[];
   readonly #paused: PausedQueues;
@@ -72,13 +72,13 @@ export class Engine {
       holdsProcess: options.role !== 'producer',
       random,
     });
-    this.#notifying = new Notifying(sources.notifier, store, { logger, random });
+    this.#hookSending = new HookSending(sources.hookSender, store, { logger, random });
     const announcer = this.#announcer();
     this.#paused = new PausedQueues(store, logger, {
       paused: (queue) => this.#queues.get(queue)?.giveBackBuffer(),
       resumed: (queue) => this.#queues.get(queue)?.wake(),
       limited: () => this.#wakeQueues(),
-      sending: () => this.#notifying.wake(),
+      sending: () => this.#hookSending.wake(),
     });
     const limits = new Limits(handlers, (queue) => sources.limitsOf(queue));
     this.enqueuer = new Enqueuer({
@@ -87,7 +87,7 @@ export class Engine {
       handlers,
       limits,
       random,
-      hearers: this.#notifying.hearers,
+      hearers: this.#hookSending.hearers,
       isPaused: (queue) => this.#paused.has(queue),
       enqueued: announcer.enqueued,
       stored: announcer.stored,
@@ -97,7 +97,7 @@ export class Engine {
       options,
       handlers,
       limits,
-      hearers: this.#notifying.hearers,
+      hearers: this.#hookSending.hearers,
       bus: this.bus,
       logger,
       sink,
@@ -112,7 +112,7 @@ export class Engine {
       changed: announcer.changed,
       stored: announcer.stored,
       told: announcer.told,
-      claimed: this.#notifying.claimed,
+      claimed: this.#hookSending.claimed,
       progressed: announcer.progressed,
       announceProgress: announcer.announceProgress,
     };
@@ -170,7 +170,7 @@ export class Engine {
       this.#dependents,
       this.scheduling.scheduler.loop,
       this.#attend,
-      ...this.#notifying.loops,
+      ...this.#hookSending.loops,
     ];
   }
 
@@ -276,7 +276,7 @@ export class Engine {
         ),
       );
     await within(
-      Promise.all([declared, this.#notifying.opened().then(() => this.refreshPaused())]),
+      Promise.all([declared, this.#hookSending.opened().then(() => this.refreshPaused())]),
       DECLARE_PATIENCE_MS,
     );
     await this.scheduling.declareSoon();
@@ -314,7 +314,7 @@ export class Engine {
     const patienceMs = isSettled ? LAST_WRITES_MS : 0;
     const stopped = Promise.all(this.#loops.map((loop) => loop.stop()));
     const isReachable = await within(stopped, patienceMs);
-    await this.#notifying.stop();
+    await this.#hookSending.stop();
     clearInterval(this.#keepAlive);
     this.#isWorking = false;
     const forgotten = this.store.catalog
@@ -356,7 +356,7 @@ export class Engine {
       wakePromoter: () => this.#promoter.wake(),
       wakeDependents: () => this.#dependents.wake(),
       scheduledJobChanged: () => this.scheduling.scheduler.jobChanged(),
-      wakeNotifier: () => this.#notifying.wake(),
+      wakeHookSender: () => this.#hookSending.wake(),
       slotBack: () => this.#queues.forEach((queue) => queue.slotBack()),
       progress: (event) => this.#queues.get(event.queue)?.announceProgress(event),
     });

@@ -1,5 +1,5 @@
 import type { Duty } from '../engine/loop.js';
-import type { Notifier } from '../engine/notifier.js';
+import type { HookSender } from '../engine/hook-sender.js';
 import type { JobWebhookEntity } from '../entities/job-webhook.entity.js';
 import { JobsError } from '../model/errors.js';
 import {
@@ -38,7 +38,7 @@ export interface WebhooksSources {
 }
 
 /** Tells receivers over HTTP what happens to jobs. */
-export class Webhooks implements Notifier {
+export class Webhooks implements HookSender {
   readonly endpoints: Endpoints;
   readonly duty: Duty;
   readonly #sources: WebhooksSources;

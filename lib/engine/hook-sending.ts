@@ -4,28 +4,28 @@ import type { Store } from '../store/store.js';
 import { hearersOf, type Hearers } from './draft-extras.js';
 import type { EngineLogger } from './engine-options.js';
 import { Loop } from './loop.js';
-import type { Notifier } from './notifier.js';
+import type { HookSender } from './hook-sender.js';
 
 /** What the engine has to do with those who tell others over the network; nothing where there are none. */
-export class Notifying {
+export class HookSending {
   readonly hearers: Hearers;
   /** Sends what is on its way. */
   readonly loops: readonly Loop[];
   readonly #store: Store;
-  readonly #notifier: Notifier | undefined;
+  readonly #hookSender: HookSender | undefined;
   readonly #logger: EngineLogger;
 
   constructor(
-    notifier: Notifier | undefined,
+    hookSender: HookSender | undefined,
     store: Store,
     { logger, random }: { readonly logger: EngineLogger; readonly random: () => number },
   ) {
-    this.#notifier = notifier;
+    this.#hookSender = hookSender;
     this.#store = store;
     this.#logger = logger;
-    this.hearers = hearersOf(store, notifier);
-    this.loops = notifier === undefined ? [] : [new Loop(notifier.duty, logger, random)];
-    notifier?.onMore(this.wake);
+    this.hearers = hearersOf(store, hookSender);
+    this.loops = hookSender === undefined ? [] : [new Loop(hookSender.duty, logger, random)];
+    hookSender?.onMore(this.wake);
   }
 
   /** There may be something to send. */
@@ -34,7 +34,7 @@ export class Notifying {
   /** The store is open. */
   async opened(): Promise<void> {
     try {
-      await this.#notifier?.opened();
+      await this.#hookSender?.opened();
     } catch (error) {
       this.#logger.warn(
         `The webhook endpoints of the options could not be recorded in the database: ${String(error)}`,
@@ -58,6 +58,6 @@ export class Notifying {
   };
 
   async stop(): Promise<void> {
-    await this.#notifier?.stop();
+    await this.#hookSender?.stop();
   }
 }

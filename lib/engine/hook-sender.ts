@@ -1,7 +1,7 @@
 import type { Duty } from './loop.js';
 
 /** Who tells others over the network what happens to jobs. */
-export interface Notifier {
+export interface HookSender {
   /** Sends what is on its way; runs where jobs are run. */
   readonly duty: Duty;
   /** A URL that a job of a tenant may have for its status hook. @throws JobsError `invalid_request` */
