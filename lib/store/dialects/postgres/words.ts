@@ -18,6 +18,7 @@ export const POSTGRES_WORDS: SqlWords = {
      ORDER BY ${a} DESC, ${b} DESC, ${last} DESC`,
   forUpdate: 'FOR UPDATE',
   skipLocked: 'FOR UPDATE SKIP LOCKED',
+  // Not json, which would be read from its beginning for each column of each row.
   table: (name, columns) =>
     `(SELECT ${Object.entries(columns)
       .map(([column, type], at) =>
@@ -25,7 +26,7 @@ export const POSTGRES_WORDS: SqlWords = {
           ? `(value ->> ${at})::bigint AS ${column}`
           : `value ->> ${at} AS ${column}`,
       )
-      .join(', ')} FROM json_array_elements(?::json) AS value) AS ${name}`,
+      .join(', ')} FROM jsonb_array_elements(?::jsonb) AS value) AS ${name}`,
   tuple: (columns) => `json_build_array(${columns.join(', ')})`,
   gather: (value, where) => `json_agg(${value})${filter(where)}`,
   tagged: 'EXISTS (SELECT 1 FROM json_array_elements_text(tags::json) AS tag WHERE tag = ?)',
