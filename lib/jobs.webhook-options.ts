@@ -141,7 +141,21 @@ function proxyOf(given: unknown): URL | undefined {
   if (url === undefined || !/^https?:$/.test(url.protocol) || !isPlain) {
     throw invalid('webhooks.proxy is no URL of a proxy: give one such as "http://proxy:3128".');
   }
+  if (!isDecodable(url.username) || !isDecodable(url.password)) {
+    throw invalid(
+      'webhooks.proxy has a user or password with a "%" that encodes nothing: write it as "%25".',
+    );
+  }
   return url;
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function asOption<T>(check: () => T): T {

@@ -18,11 +18,16 @@ export class ScheduleDrafts {
   }
 
   /** Checks everything that a job of the schedule would be refused for; no hook is called. */
-  async check(type: RegisteredType, params: string, options: string): Promise<void> {
+  async check(
+    type: RegisteredType,
+    params: string,
+    options: string,
+    tenantId: string,
+  ): Promise<void> {
     await this.#drafts.prepare(
       type,
       JSON.parse(params),
-      JSON.parse(options) as ScheduleJobOptions,
+      { ...(JSON.parse(options) as ScheduleJobOptions), tenantId },
       { isTrial: true },
     );
   }

@@ -235,7 +235,7 @@ export class Schedules {
     const type = parts.handlers.named(input.type);
     const params = drafts.paramsText(input.params);
     const draft = scheduleDraft(input, { typeId: type.typeId, params }, owner);
-    await drafts.check(type, params, draft.options);
+    await drafts.check(type, params, draft.options, draft.tenantId);
     return draft;
   }
 

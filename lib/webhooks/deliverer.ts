@@ -3,7 +3,7 @@ import type { DeliveryEnd, DueLane, TakenDelivery, WebhookStore } from '../store
 import { bodyOf } from './event-body.js';
 import { DECLARED_PREFIX } from './options.js';
 import { waitAfter } from './retry-schedule.js';
-import type { Answer, Sender } from './sender.js';
+import { TOTAL_MS, type Answer, type Sender } from './sender.js';
 import type { Slots } from './slots.js';
 
 /** Of the jobs under way of one tenant, as they were: nothing more of it is taken beyond that. */
@@ -79,9 +79,10 @@ export class Deliverer {
     const wanted = slots.share(
       shuffled(due, random).map((each) => ({ lane: each.lane, who: whoOf(each) })),
     );
+    const until = performance.now() + LEASE_MS - TOTAL_MS;
     const taken = wanted.length === 0 ? [] : await store.take(wanted, newId(), LEASE_MS);
     for (const each of taken) {
-      this.#send(each);
+      this.#send(each, until);
     }
     const againMs = this.#lookedAt(lanes, nowMs, next !== undefined);
     return taken.length > 0 ? 0 : againMs;
@@ -122,14 +123,15 @@ export class Deliverer {
     return this.#parts.serves(lane);
   }
 
-  #send(taken: TakenDelivery): void {
+  /** `until`: when a request that begins may still be answered while it is held. */
+  #send(taken: TakenDelivery, until: number): void {
     const { slots } = this.#parts;
     const { lane } = taken;
     const place = { lane, who: whoOf(taken) };
     const bytes = taken.happened?.job?.length ?? 0;
     slots.enter(place);
     this.#weigh(place.who, bytes);
-    const sent = this.#deliver(taken)
+    const sent = this.#deliver(taken, until)
       .catch((error: unknown) =>
         this.#parts.warn(
           `Delivery ${taken.id} could not be settled and is sent again: ${String(error)}`,
@@ -156,7 +158,7 @@ export class Deliverer {
     }
   }
 
-  async #deliver(taken: TakenDelivery): Promise<void> {
+  async #deliver(taken: TakenDelivery, until: number): Promise<void> {
     const { url, happened, event } = taken;
     const secrets = await this.#parts.secretsOf(taken);
     if (taken.isLost && taken.attempts > this.#parts.retryMs.length + 1) {
@@ -180,6 +182,9 @@ export class Deliverer {
       const { id, holder } = taken;
       await store.release({ id, holder, answer: answerText(answer, hideAnswers) });
       return;
+    }
+    if (this.#isStopped || performance.now() > until) {
+      return; // While this process was held up somebody else may have sent it, and newer ones.
     }
     const answer = await this.#parts.sender.send({
       id: taken.id,

@@ -23,6 +23,8 @@ export class EndpointSecrets {
   readonly #parts: EndpointSecretsParts;
   readonly #complaints = new Set<string>();
   #isStopped = false;
+  /** The source of keys gave none when it was asked last. */
+  #isKeyless = false;
 
   constructor(parts: EndpointSecretsParts) {
     this.#parts = parts;
@@ -49,6 +51,9 @@ export class EndpointSecrets {
       const some = await this.#parts.store.sealed(after, AT_ONCE);
       for (const { id, secrets } of some) {
         const opened = await this.#opened(id, secrets);
+        if (this.#isKeyless) {
+          return; // They are asked for again with the next delivery.
+        }
         if (opened !== undefined && !this.#isStopped) {
           await this.#renew(id, secrets, opened);
         }
@@ -67,6 +72,7 @@ export class EndpointSecrets {
   async #opened(id: string, sealed: string): Promise<Opened | undefined> {
     try {
       const opened = await this.#parts.box.open(sealed);
+      this.#isKeyless = false;
       if (opened === undefined) {
         this.#complain(
           id,
@@ -75,6 +81,7 @@ export class EndpointSecrets {
       }
       return opened;
     } catch (error) {
+      this.#isKeyless = true;
       this.#complain(
         id,
         `The secret of webhook endpoint ${id} cannot be read, as webhooks.encryptionKey gave no key: ${String(error)}. What is for it waits until it does.`,

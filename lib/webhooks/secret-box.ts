@@ -52,12 +52,16 @@ export class SecretBox {
 
   /** Undefined where no key fits: the host has changed its key. @throws what the source of keys throws */
   async open(text: string): Promise<Opened | undefined> {
-    const known = this.#opened.get(text) ?? this.#openWith(await this.#loaded(), text);
-    if (known !== undefined || performance.now() - this.#askedAt < ASK_AGAIN_MS) {
+    const keys = this.#loaded();
+    const known = this.#opened.get(text) ?? this.#openWith(await keys, text);
+    const isNew = this.#keys !== keys;
+    if (known !== undefined || (!isNew && performance.now() - this.#askedAt < ASK_AGAIN_MS)) {
       return known;
     }
-    this.#keys = undefined;
-    this.#opened.clear();
+    if (!isNew) {
+      this.#keys = undefined;
+      this.#opened.clear();
+    }
     return this.#openWith(await this.#loaded(), text);
   }
 
@@ -96,6 +100,7 @@ async function inTime<T>(asked: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`no answer within ${ASKED_MS / 1000} s`)), ASKED_MS);
+    timer.unref();
   });
   try {
     return await Promise.race([asked, late]);

@@ -6,7 +6,7 @@ import { type SignedHeaders, sign } from './signing.js';
 import { ProxyRefused } from './tunnel.js';
 import { checkedUrl, type UrlRules } from './url-rules.js';
 
-const TOTAL_MS = 15_000;
+export const TOTAL_MS = 15_000;
 /** Of an answer's body so much is read, and so much of it kept. */
 const READ_BYTES = 65_536;
 const KEPT_BYTES = 1024;

@@ -282,6 +282,23 @@ describe('the status hook of a schedule', () => {
   });
 });
 
+describe('the status hook of a schedule of a tenant', () => {
+  it('is at a host that this tenant may name', async () => {
+    const [ann, bob] = ['0000000a', '0000000b'].map((end) => `00000000-0000-0000-0000-0000${end}`);
+    const allowHosts = (tenantId: string): string[] => [
+      tenantId === ann ? 'ann.example.com' : 'other.example.com',
+    ];
+    const secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
+    const app = await boot({ options: { webhooks: { secret, allowHosts } } });
+    const schedule = hourly({ options: { statusHook: 'https://ann.example.com/' } });
+    await app.schedules.upsert(schedule, { tenantId: ann });
+    await expect(app.schedules.upsert(schedule, { tenantId: bob })).rejects.toMatchObject({
+      code: 'invalid_request',
+      message: expect.stringContaining('allowHosts') as string,
+    });
+  });
+});
+
 describe('unique jobs of a schedule', () => {
   const unique = (onConflict: UniqueOptions['onConflict']): ScheduleInput =>
     hourly({ type: Quick, overlap: 'allow', options: { unique: { key: 'one', onConflict } } });

@@ -108,6 +108,7 @@ function* marked(t: TableNames): Script<Marks & { readonly subscribers: readonly
      UNION ALL SELECT MAX('${SUBSCRIBED}') FROM ${t.webhooks} WHERE is_enabled = 1
      UNION ALL SELECT MAX('${SENDING}') FROM (
        SELECT id FROM ${t.webhooks} AS hook WHERE is_enabled = 1
+         AND (SELECT lane FROM ${t.deliveries} WHERE lane IS NOT NULL LIMIT 1) IS NOT NULL
          AND (SELECT lane FROM ${t.deliveries} WHERE lane = hook.id LIMIT 1) IS NOT NULL LIMIT 1) AS told
      UNION ALL SELECT MAX('${SENDING}') FROM (
        SELECT lane FROM ${t.deliveries} WHERE lane >= '${HOOK_LANE}' LIMIT 1) AS pending`,

@@ -1,7 +1,7 @@
 import { EXTRA } from '../../model/extras.js';
 import type { JobEntity } from '../../entities/job.entity.js';
 import type { FinalStatus } from '../../model/job-status.js';
-import { CHANGES_SQL, query, type Row, type Script, type SqlValue } from '../dialects/sql.js';
+import { CHANGES_SQL, query, type Row, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { TableNames } from './table-names.js';
 import { removeUniques, storedClaim } from './unique-keys.js';
@@ -94,61 +94,40 @@ interface Slice {
   readonly until: number;
 }
 
-/** Deletes these jobs and all that is of them, unless the time is over before; whether it did. */
-function* removeRows(t: TableNames, rows: readonly Row[], slice: Slice): Script<boolean> {
-  const { status, beforeMs, until } = slice;
-  const ids = rows.map((row) => String(row[1]));
-  const related = rows.flatMap(([seq, , extras]) => (extras === null ? [] : [Number(seq)]));
-  // The job goes last, so that its history can be found until it is gone.
-  if (!(yield* removeHistory(t, { ids, seqs: related, beforeMs }, until))) {
-    return false;
-  }
-  // Where processes do not wait for each other, one of them may have been retried meanwhile.
-  const isStill = `seq ${t.words.amongNumbers} AND status = ? AND finished_at_ms < ?`;
-  const seqs = related.length === 0 ? [] : yield* lockNotNeeded(t, related, isStill, slice);
-  if (seqs.length > 0) {
-    yield* removeBeside(t, seqs);
-    // What is left of what was told: of a moment, not of the job's life.
-    for (const table of [t.deliveries, t.events]) {
-      yield* query(`DELETE FROM ${table} WHERE job_seq ${t.words.amongNumbers}`, [
-        JSON.stringify(seqs),
-      ]);
-    }
-  }
-  // What has extras now, and had none, is needed by somebody since.
-  const plain = rows.flatMap(([seq, , extras]) => (extras === null ? [Number(seq)] : []));
-  for (const [those, condition] of [
-    [plain, 'AND extras IS NULL'],
-    [seqs, ''],
-  ] as const) {
-    if (those.length > 0) {
-      yield* query(`DELETE FROM ${t.rows} WHERE ${isStill} ${condition}`, [
-        JSON.stringify(those),
-        status,
-        beforeMs,
-      ]);
-    }
-  }
-  return true;
-}
-
-/** Of jobs that were not needed, those that nobody has come to need until they were locked. */
-function* lockNotNeeded(
+/**
+ * Deletes these jobs and all that is of them, unless the time is over before; whether it did. Their rows
+ * are locked first: other processes delete others, and nobody comes to need what is half gone.
+ */
+function* removeRows(
   t: TableNames,
-  seqs: readonly number[],
-  isStill: string,
-  { status, beforeMs, nowMs }: Slice,
-): Script<readonly number[]> {
+  rows: readonly Row[],
+  { status, beforeMs, nowMs, until }: Slice,
+): Script<boolean> {
   const locked = yield* query(
-    `SELECT seq FROM ${t.rows} WHERE ${isStill} ORDER BY seq ${t.words.forUpdate}`,
-    [JSON.stringify(seqs), status, beforeMs],
+    `SELECT seq FROM ${t.rows}
+     WHERE seq ${t.words.amongNumbers} AND status = ? AND finished_at_ms < ?
+     ORDER BY seq ${t.words.skipLocked}`,
+    [JSON.stringify(rows.map((row) => row[0])), status, beforeMs],
   );
   // A statement of its own: it sees what was committed before the locks were there.
-  const left = yield* query(
-    `SELECT seq FROM ${t.jobs} WHERE seq ${t.words.amongNumbers} AND ${isNotNeeded(t)}`,
+  const free = yield* query(
+    `SELECT seq, job_id, extras FROM ${t.jobs} WHERE seq ${t.words.amongNumbers} AND ${isNotNeeded(t)}`,
     [JSON.stringify(locked.map(([seq]) => Number(seq))), nowMs],
   );
-  return left.map(([seq]) => Number(seq));
+  if (free.length === 0) {
+    return true;
+  }
+  const ids = free.map((row) => String(row[1]));
+  const related = free.flatMap(([seq, , extras]) => (extras === null ? [] : [Number(seq)]));
+  // The job goes last, so that its history can be found until it is gone.
+  if (!(yield* removeHistory(t, { ids, seqs: related }, until))) {
+    return false;
+  }
+  yield* removeBeside(t, related);
+  yield* query(`DELETE FROM ${t.rows} WHERE seq ${t.words.amongNumbers}`, [
+    JSON.stringify(free.map(([seq]) => Number(seq))),
+  ]);
+  return true;
 }
 
 /**
@@ -222,7 +201,7 @@ export function* hasDeleted(t: TableNames): Script<boolean> {
 /** Deletes what is left of deleted jobs; whether there is more. */
 export function* sweep(t: TableNames): Script<boolean> {
   const rows = yield* query(
-    `SELECT seq, message FROM ${t.logs} WHERE job_id = ? LIMIT ${JOB_ROWS}`,
+    `SELECT seq, message FROM ${t.logs} WHERE job_id = ? LIMIT ${JOB_ROWS} ${t.words.skipLocked}`,
     [DELETED],
   );
   const ids = rows.map((row) => String(row[1]));
@@ -240,27 +219,18 @@ export function* sweep(t: TableNames): Script<boolean> {
 interface Deleted {
   readonly ids: readonly string[];
   readonly seqs: readonly number[];
-  /** Only what was told of them before then: they may be retried meanwhile. */
-  readonly beforeMs?: number;
 }
 
 /** Deletes lines and runs of jobs, and what was told of them, until the time is over; whether all are gone. */
-function* removeHistory(
-  t: TableNames,
-  { ids, seqs, beforeMs }: Deleted,
-  until: number,
-): Script<boolean> {
+function* removeHistory(t: TableNames, { ids, seqs }: Deleted, until: number): Script<boolean> {
   const ofIds = { which: `job_id ${t.words.amongTexts}`, values: [JSON.stringify(ids)] };
-  const told = (at: string): { readonly which: string; readonly values: readonly SqlValue[] } => ({
-    which: `job_seq ${t.words.amongNumbers}${beforeMs === undefined ? '' : ` AND ${at} < ?`}`,
-    values: [JSON.stringify(seqs), ...(beforeMs === undefined ? [] : [beforeMs])],
-  });
+  const ofSeqs = { which: `job_seq ${t.words.amongNumbers}`, values: [JSON.stringify(seqs)] };
   for (const { table, key, which, values } of [
     ...(seqs.length === 0
       ? []
       : [
-          { table: t.deliveries, key: 'id', ...told('created_at_ms') },
-          { table: t.events, key: 'job_seq, sequence', ...told('at_ms') },
+          { table: t.deliveries, key: 'id', ...ofSeqs },
+          { table: t.events, key: 'job_seq, sequence', ...ofSeqs },
         ]),
     { table: t.logs, key: 'seq', ...ofIds },
     { table: t.runs, key: 'run_id', ...ofIds },

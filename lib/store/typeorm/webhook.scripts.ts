@@ -156,7 +156,8 @@ export class WebhookScripts {
     );
     const disabled: string[] = [];
     for (const { id, updatedAtMs } of gone) {
-      if ((yield* this.disable(id, UNDECLARED, updatedAtMs, nowMs)) !== undefined) {
+      const since = nowMs - keptMs;
+      if ((yield* this.disable(id, UNDECLARED, updatedAtMs, nowMs, since)) !== undefined) {
         disabled.push(id);
       }
     }
@@ -167,17 +168,18 @@ export class WebhookScripts {
     yield* query(`DELETE FROM ${this.#t.webhooks} WHERE id = ?`, [id]);
   }
 
-  /** Unless it is disabled, or was changed since then. */
+  /** Unless it is disabled, was changed since then, or was declared after that. */
   *disable(
     id: string,
     reason: string,
     asOfMs: number | null,
     nowMs: number,
+    declaredBeforeMs = Number.MAX_SAFE_INTEGER,
   ): Script<JobWebhookEntity | undefined> {
     yield* query(
       `UPDATE ${this.#t.webhooks} SET is_enabled = 0, disabled_at_ms = ?, disabled_reason = ?, ${CHANGED}
-       WHERE id = ? AND is_enabled = 1 AND updated_at_ms = ?`,
-      [nowMs, reason, nowMs, nowMs, id, asOfMs],
+       WHERE id = ? AND is_enabled = 1 AND updated_at_ms = ? AND COALESCE(declared_at_ms, 0) < ?`,
+      [nowMs, reason, nowMs, nowMs, id, asOfMs, declaredBeforeMs],
     );
     const [changes] = yield* query(CHANGES_SQL);
     return Number(changes?.[0]) === 1 ? yield* this.find(id) : undefined;
