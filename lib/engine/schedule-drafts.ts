@@ -7,9 +7,12 @@ import type { RegisteredType } from './handlers.js';
 /** Makes drafts of the jobs of schedules. */
 export class ScheduleDrafts {
   readonly #drafts: Drafts;
+  /** A hook was checked when it was written, and is where it is sent to: it keeps no job from being made. */
+  readonly #due: Drafts;
 
   constructor(parts: DraftsParts) {
     this.#drafts = new Drafts(parts);
+    this.#due = new Drafts({ ...parts, hearers: { ...parts.hearers, checkedHook: String } });
   }
 
   /** The params as JSON text. @throws JobsError `invalid_params`, `too_large` */
@@ -40,7 +43,7 @@ export class ScheduleDrafts {
   ): Promise<Prepared> {
     const among: DraftDependency[] =
       waitsFor === undefined ? [] : [{ on: waitsFor, onFailure: 'run' }];
-    return this.#drafts.prepare(
+    return this.#due.prepare(
       type,
       JSON.parse(definition.params) as JsonValue,
       {

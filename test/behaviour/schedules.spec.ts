@@ -280,15 +280,22 @@ describe('the status hook of a schedule', () => {
     await expect(app.jobs.enqueue(Quick, {}, options)).rejects.toMatchObject(refused);
     expect(await countRows(app)).toBe(0);
   });
-});
 
-describe('the status hook of a schedule of a tenant', () => {
-  it('is at a host that this tenant may name', async () => {
+  it('that the process at a slot does not tell keeps no job from being made', async () => {
+    const options = { statusHook: 'https://example.com/' };
+    const before = await boot({ options: { webhooks: { secret } } });
+    const schedule = await before.schedules.upsert(hourly({ type: Quick, options }));
+    await before.close();
+    const app = await boot({ database: before.database });
+    await makeDue(app, schedule);
+    expect(await jobsOf(app, app.schedules, 'hourly')).toMatchObject([options]);
+  });
+
+  it('of a tenant is at a host that this tenant may name', async () => {
     const [ann, bob] = ['0000000a', '0000000b'].map((end) => `00000000-0000-0000-0000-0000${end}`);
     const allowHosts = (tenantId: string): string[] => [
       tenantId === ann ? 'ann.example.com' : 'other.example.com',
     ];
-    const secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
     const app = await boot({ options: { webhooks: { secret, allowHosts } } });
     const schedule = hourly({ options: { statusHook: 'https://ann.example.com/' } });
     await app.schedules.upsert(schedule, { tenantId: ann });
