@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
+import { driverUnderTest } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
 import { refusal } from '../support/refusals.js';
-import { waitForEnd, waitForStatus } from '../support/waiting.js';
+import { until, waitForEnd, waitForStatus } from '../support/waiting.js';
 
 const gate = handlerGate();
 
@@ -27,6 +28,10 @@ class Step implements JobHandler {
     return 'done';
   }
 }
+
+/** The sessions that wait for what others have locked, on PostgreSQL. */
+const LOCKED_OUT = `SELECT 1 FROM pg_stat_activity
+  WHERE datname = current_database() AND wait_event_type = 'Lock'`;
 
 function boot(): Promise<BootedJobs> {
   return bootJobs({ types: [Gated, Step], options: { queues: { compute: 5 } } });
@@ -368,6 +373,27 @@ describe('nobody waits for ever', () => {
     );
     const child = await app.jobs.enqueue(Step, {}, { dependsOn: [parent.id] });
     // A skipped one counts as done.
+    expect((await waitForEnd(app.jobs, child.id)).status).toBe('completed');
+  });
+
+  it('when it expires while another one begins to wait for it', async () => {
+    const app = await bootJobs({ types: [Step] });
+    const parent = await app.jobs.enqueue(
+      Step,
+      {},
+      { runAt: new Date(Date.now() + 3_600_000), expiresAt: new Date(Date.now() + 500) },
+    );
+    const child = await app.dataSource.transaction(async (manager) => {
+      const made = await app.jobs.enqueue(Step, {}, { dependsOn: [parent.id], manager });
+      await until(
+        async () =>
+          driverUnderTest !== 'postgres' ||
+          (await app.sql(LOCKED_OUT)).length > 0 ||
+          (await app.jobs.get(parent.id)).status === 'skipped',
+        'the expiry to wait for its row',
+      );
+      return made;
+    });
     expect((await waitForEnd(app.jobs, child.id)).status).toBe('completed');
   });
 

@@ -53,12 +53,15 @@ export class DutyScripts {
     return { jobs, results };
   }
 
-  /** Those whose end concerns nobody else. */
+  /**
+   * Those whose end concerns nobody else. That is asked of the row itself too: only so PostgreSQL looks
+   * again where it waited for whoever has begun to wait for the job.
+   */
   protected *expirePlain(limit: number, nowMs: number): Script<readonly JobEntity[]> {
     const skipped = yield* query(
       `UPDATE ${this.#t.rows} SET status = 'skipped', details = 'expired', ready = 0,
          sequence = sequence + 1, finished_at_ms = ?, updated_at_ms = ?
-       WHERE status = 'waiting' AND revision = 0
+       WHERE status = 'waiting' AND revision = 0 AND ${endsAlone()}
          AND seq IN (SELECT seq FROM ${this.#t.rows} WHERE ${OVERDUE} AND ${endsAlone()}
          ORDER BY expires_at_ms LIMIT ? + 0)
        RETURNING seq`,
