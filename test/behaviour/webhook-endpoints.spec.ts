@@ -38,8 +38,6 @@ function boot(webhooks: object = {}, more: Boot = {}): Promise<BootedJobs> {
   return bootJobs({
     types: [Quick, Held],
     options: {
-      // Renewals pass over rows that are locked, as that of a job is by hundreds of check-ins in a row.
-      lease: { duration: '60s', sweep: '200ms' },
       webhooks: { ...LOOPBACK, retry: ['1s', '1s'], ...webhooks },
     },
     ...more,
