@@ -3,12 +3,12 @@
  * but its row is ever read or written for.
  */
 export const EXTRA = {
-  /** It holds, or has held, a unique key. */
-  unique: 1,
+  /** Other jobs depend on it. SQLite stores a 1 in as many bytes as null, so that the row stays where it is. */
+  dependents: 1,
   /** It depends on other jobs. */
   parents: 2,
-  /** Other jobs depend on it. */
-  dependents: 4,
+  /** It holds, or has held, a unique key. */
+  unique: 4,
   /** It has a `status_hook` of its own. */
   hook: 8,
   /** A schedule made it. */

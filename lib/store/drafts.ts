@@ -50,8 +50,6 @@ export interface Blocked {
   /** What follows from those that are. */
   readonly verdict: number;
   readonly ended: ReadonlySet<string>;
-  /** Row numbers of jobs whose bits say already that others wait for them, of the whole batch. */
-  readonly marked: ReadonlySet<number>;
 }
 
 /** Why the store does not take a draft. */

@@ -23,6 +23,20 @@ export interface Statement {
    * A hint for databases that take several statements in one message.
    */
   readonly deferred?: true;
+  /**
+   * It is answered by one row: how many rows each statement of its message has met, where deferred ones
+   * travel with it; on other databases it is not.
+   */
+  readonly counts?: true;
+}
+
+/** SQL, a statement or a part of one, with its bound values. */
+export type Phrase = Pick<Statement, 'sql' | 'params'>;
+
+/** Where rows go, and what they consist of. */
+export interface RowsInto {
+  readonly table: string;
+  readonly columns: Readonly<Record<string, 'number' | 'text'>>;
 }
 
 /** How many rows the statement before has changed; some drivers know without asking. */

@@ -26,6 +26,8 @@ export interface TableWords {
   kind(kind: ColumnKind): string;
   /** Behind the closing parenthesis of a table. */
   readonly behind: string;
+  /** How a column says that its number is the number of the row, where rows have one anyway. */
+  readonly rowNumber?: string;
   /** Whether indexes stand inside CREATE TABLE, which alone can be repeated. */
   readonly indexesInside: boolean;
 }
@@ -34,6 +36,7 @@ export interface TableWords {
 export const SQLITE_TABLES: TableWords = {
   kind: (kind) => (kind === 'number' ? 'BIGINT' : kind === 'real' ? 'REAL' : 'TEXT'),
   behind: ' WITHOUT ROWID',
+  rowNumber: 'INTEGER PRIMARY KEY',
   indexesInside: false,
 };
 
@@ -67,7 +70,15 @@ export function createTable(
   spec: TableSpec,
   index: (name: string) => string,
 ): readonly string[] {
+  const [key] = spec.key;
+  const { rowNumber } = words;
+  // What comes last is put behind the rest; without row numbers neighbours would be shared out anew.
+  const isByNumber =
+    rowNumber !== undefined && spec.key.length === 1 && spec.columns[key ?? ''] === 'number';
   const columns = Object.entries(spec.columns).map(([column, of]) => {
+    if (isByNumber && column === key) {
+      return `${column} ${rowNumber}`;
+    }
     const isNullable = typeof of === 'object' && 'nullable' in of;
     return `${column} ${words.kind(isNullable ? of.kind : of)}${isNullable ? '' : ' NOT NULL'}`;
   });
@@ -78,9 +89,13 @@ export function createTable(
           `${of.unique === true ? 'UNIQUE ' : ''}INDEX ${index(key)} (${of.columns.join(', ')})`,
       )
     : [];
-  const lines = [...columns, `PRIMARY KEY (${spec.key.join(', ')})`, ...inside];
+  const lines = [
+    ...columns,
+    ...(isByNumber ? [] : [`PRIMARY KEY (${spec.key.join(', ')})`]),
+    ...inside,
+  ];
   return [
-    `CREATE TABLE ${words.indexesInside ? 'IF NOT EXISTS ' : ''}${name} (\n      ${lines.join(',\n      ')}\n    )${words.behind}`,
+    `CREATE TABLE ${words.indexesInside ? 'IF NOT EXISTS ' : ''}${name} (\n      ${lines.join(',\n      ')}\n    )${isByNumber ? '' : words.behind}`,
     ...(words.indexesInside
       ? []
       : indexes.map(

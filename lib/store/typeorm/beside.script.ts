@@ -1,6 +1,6 @@
 import { JobExtrasEntity } from '../../entities/job-extras.entity.js';
 import type { JobEntity } from '../../entities/job.entity.js';
-import { query, type Row, type Script } from '../dialects/sql.js';
+import { query, type Row, type RowsInto, type Script } from '../dialects/sql.js';
 import type { ListedJob } from '../store.js';
 import type { TableNames } from './table-names.js';
 
@@ -80,17 +80,41 @@ function valuesOfExtras(extras: JobExtrasEntity): readonly (string | number | nu
   ];
 }
 
+/** What all such rows say; few need the other columns. */
+export const FEW_EXTRAS = {
+  seq: EXTRAS.seq,
+  job_id: EXTRAS.job_id,
+  depends_on: EXTRAS.depends_on,
+  blocked_by: EXTRAS.blocked_by,
+  verdict: EXTRAS.verdict,
+} as const;
+const MOSTLY = Object.keys(FEW_EXTRAS).length;
+
 /** Stores such rows; one that is there, because its answer was lost, is left as it is. */
-export function* insertExtras(t: TableNames, rows: readonly JobExtrasEntity[]): Script<void> {
-  if (rows.length > 0) {
-    yield* query(
-      t.words.insertNew(
-        `INSERT INTO ${t.extras} (${EXTRAS_COLUMNS})
-         SELECT ${EXTRAS_COLUMNS} FROM ${t.words.table('given', EXTRAS)}${t.words.afterSelect}`,
-        'seq',
-      ),
-      [JSON.stringify(rows.map(valuesOfExtras))],
+export class ExtrasInserts {
+  readonly #words: TableNames['words'];
+  readonly #few: RowsInto;
+  readonly #all: RowsInto;
+
+  constructor({ words, extras }: TableNames) {
+    this.#words = words;
+    this.#few = { table: extras, columns: FEW_EXTRAS };
+    this.#all = { table: extras, columns: EXTRAS };
+  }
+
+  *insert(rows: readonly JobExtrasEntity[]): Script<void> {
+    if (rows.length === 0) {
+      return;
+    }
+    const values = rows.map(valuesOfExtras);
+    const isShort = values.every((row) => row.every((value, at) => at < MOSTLY || value === null));
+    const statements = this.#words.insertRows(
+      isShort ? this.#few : this.#all,
+      isShort ? values.map((row) => row.slice(0, MOSTLY)) : values,
     );
+    for (const { sql, params } of statements) {
+      yield { sql, params, deferred: true };
+    }
   }
 }
 

@@ -2,11 +2,14 @@ import { JobEntity } from '../../entities/job.entity.js';
 import { isFinal, type JobStatus } from '../../model/job-status.js';
 import { VERDICT } from '../../model/dependencies.js';
 import { EXTRA, hasExtra } from '../../model/extras.js';
-import { query, type Script } from '../dialects/sql.js';
+import { NIL_TENANT } from '../../model/tenant.js';
+import { query, type RowsInto, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
+import { jobIdOf } from '../dialects/sqlite/job-ids.js';
 import type { CreatedJob } from '../job-of-draft.js';
 import type { DraftDependency, InsertResult, JobDraft, Refusal } from '../store.js';
 import type { Dependencies } from './dependencies.script.js';
+import { isDone } from './dependency-verdict.js';
 import type { TableNames } from './table-names.js';
 
 /** One edge: who is waited for, who waits, what follows from a failure, and whether it has been told. */
@@ -16,73 +19,54 @@ type Edge = readonly [parent: number, child: number, onFailure: string, told: nu
 export class DependencyInserts {
   readonly #t: TableNames;
   readonly #dependencies: Dependencies;
+  readonly #edges: RowsInto;
 
   constructor(tables: TableNames, dependencies: Dependencies) {
     this.#t = tables;
     this.#dependencies = dependencies;
+    this.#edges = { table: tables.dependencies, columns: EDGES };
   }
 
   /**
    * Locks what drafts name, in the order of row numbers as everybody does, and counts what they wait
    * for. A job that ends now waits until they are stored, and finds them then.
    */
-  *look(drafts: readonly JobDraft[], refused: Map<number, Refusal>): Script<void> {
-    const ids = new Set(drafts.flatMap((draft) => idsOf(draft)));
-    if (ids.size === 0 && drafts.every(({ extras }) => (extras?.dependsOn.length ?? 0) === 0)) {
-      return;
-    }
-    const found = yield* this.#lock([...ids]);
-    const parents = new Map(found.map(({ owner, status }) => [owner, status]));
-    const marked = new Set(
-      found.flatMap(({ seq, extras }) => (hasExtra(extras, EXTRA.dependents) ? [seq] : [])),
-    );
-    for (const [at, draft] of drafts.entries()) {
-      const { extras, terms } = draft;
-      if (extras === null || extras.dependsOn.length === 0 || refused.has(at)) {
-        continue;
-      }
-      const unknown = idsOf(draft).filter((id) => !parents.has(`${terms.tenantId} ${id}`));
-      if (unknown.length > 0) {
-        refused.set(at, { outcome: 'unknown_dependency', ids: unknown });
-        continue;
-      }
-      let by = 0;
-      let verdict: number = VERDICT.run;
-      for (const { on, onFailure } of extras.dependsOn) {
-        const status = typeof on === 'number' ? 'waiting' : parents.get(`${terms.tenantId} ${on}`);
-        if (status === undefined || !isFinal(status)) {
-          by += 1;
-        } else if (status !== 'completed' && status !== 'skipped') {
-          verdict = Math.max(verdict, VERDICT[onFailure]);
+  *look(drafts: readonly JobDraft[], refused: Map<number, Refusal>): Script<Parents> {
+    const ids = new Set<string>();
+    let isAny = false;
+    for (const { extras } of drafts) {
+      for (const { on } of extras?.dependsOn ?? []) {
+        isAny = true;
+        if (typeof on === 'string') {
+          ids.add(on);
         }
       }
-      const ended = new Set(
-        idsOf(draft).filter((id) => isFinal(parents.get(`${terms.tenantId} ${id}`) ?? 'waiting')),
-      );
-      draft.blocked = { by, verdict, ended, marked };
     }
-  }
-
-  /** What a job depends on, as it is stored; jobs of the same call have their ids by now. */
-  textOf(dependsOn: readonly DraftDependency[], results: readonly InsertResult[]): string | null {
-    return dependsOn.length === 0
-      ? null
-      : JSON.stringify(
-          dependsOn.map(({ on, onFailure }) => ({
-            id: typeof on === 'number' ? idOf(results[on]) : on,
-            on_failure: onFailure,
-          })),
-        );
+    if (!isAny) {
+      return NO_PARENTS;
+    }
+    const parents = ids.size === 0 ? NO_PARENTS : yield* this.#lock([...ids]);
+    for (const [at, draft] of drafts.entries()) {
+      if (draft.extras !== null && draft.extras.dependsOn.length > 0 && !refused.has(at)) {
+        const unknown = block(draft, draft.extras.dependsOn, parents);
+        if (unknown !== undefined) {
+          refused.set(at, unknown);
+        }
+      }
+    }
+    return parents;
   }
 
   /** Stores who waits for whom; jobs that wait for nobody any more go on, or end. */
   *store(
     created: readonly CreatedJob[],
     results: readonly InsertResult[],
+    parents: Parents,
     nowMs: number,
   ): Script<void> {
     const edges: Edge[] = [];
     const ended: JobEntity[] = [];
+    const unmarked = new Set<number>();
     const children = created.filter(({ draft }) => (draft.extras?.dependsOn.length ?? 0) > 0);
     if (children.length === 0) {
       return;
@@ -90,36 +74,39 @@ export class DependencyInserts {
     const there = yield* this.#there(children, results);
     for (const { seq, draft } of children) {
       for (const { on, onFailure } of draft.extras?.dependsOn ?? []) {
-        const result = typeof on === 'number' ? results[on] : undefined;
-        const known = result === undefined ? undefined : there.get(jobOf(result)?.id ?? '');
-        if (known !== undefined && isFinal(known.status)) {
-          ended.push(known);
+        if (typeof on === 'number') {
+          const parent = placedAt(results[on]);
+          const known = there.get(parent.id);
+          if (known !== undefined && isFinal(known.status)) {
+            ended.push(known);
+          }
+          unmarked.add(parent.seq);
+          edges.push([parent.seq, seq, onFailure, 0]);
+          continue;
         }
-        const id = typeof on === 'number' ? idOf(result) : on;
-        edges.push([
-          seqOfId(id) ?? -1,
-          seq,
-          onFailure,
-          typeof on === 'string' && draft.blocked?.ended.has(on) === true ? 1 : 0,
-        ]);
+        // Who names one that is not there is refused.
+        const parent = parents.get(on) as Parent;
+        if (!hasExtra(parent.extras, EXTRA.dependents)) {
+          unmarked.add(parent.seq);
+        }
+        edges.push([parent.seq, seq, onFailure, draft.blocked?.ended.has(on) === true ? 1 : 0]);
       }
     }
-    yield* this.#insert(edges);
-    yield* this.#mark(edges, children);
+    for (const { sql, params } of this.#t.words.insertRows(this.#edges, edges)) {
+      yield { sql, params, deferred: true };
+    }
+    yield* this.#mark([...unmarked]);
     yield* this.#dependencies.begin(children, ended, nowMs);
   }
 
   /** Whoever ends one of these must tell others; most that are named were named before. */
-  *#mark(edges: readonly Edge[], children: readonly CreatedJob[]): Script<void> {
-    const unmarked = new Set(edges.map(([parent]) => parent));
-    for (const marked of new Set(children.map(({ draft }) => draft.blocked?.marked))) {
-      marked?.forEach((seq) => unmarked.delete(seq));
-    }
-    if (unmarked.size > 0) {
+  *#mark(unmarked: readonly number[]): Script<void> {
+    if (unmarked.length > 0) {
+      const among = this.#t.words.among(unmarked);
       yield {
         sql: `UPDATE ${this.#t.rows} SET extras = COALESCE(extras, 0) | ${EXTRA.dependents}
-          WHERE seq ${this.#t.words.amongNumbers} AND (extras IS NULL OR extras & ${EXTRA.dependents} = 0)`,
-        params: [JSON.stringify([...unmarked])],
+          WHERE seq ${among.sql} AND (extras IS NULL OR extras & ${EXTRA.dependents} = 0)`,
+        params: among.params,
         deferred: true,
       };
     }
@@ -143,79 +130,120 @@ export class DependencyInserts {
       return new Map();
     }
     const found = yield* this.#lock(jobs.map(({ id }) => id));
-    const statuses = new Map(found.map(({ owner, status }) => [owner, status]));
     return new Map(
       jobs.map((job) => {
-        const status = statuses.get(`${job.tenantId} ${job.id}`) ?? job.status;
+        const status = found.get(job.id)?.status ?? job.status;
         return [job.id, Object.assign(new JobEntity(), job, { status })];
       }),
     );
   }
 
-  *#insert(edges: readonly Edge[]): Script<void> {
-    const { dependencies, words } = this.#t;
-    for (let at = 0; at < edges.length; at += EDGES_AT_ONCE) {
-      yield {
-        sql: words.insertNew(
-          `INSERT INTO ${dependencies} (parent_seq, child_seq, on_failure, told)
-           SELECT parent_seq, child_seq, on_failure, told FROM ${words.table('edge', EDGE)}${words.afterSelect}`,
-          'parent_seq, child_seq',
-        ),
-        params: [JSON.stringify(edges.slice(at, at + EDGES_AT_ONCE))],
-        deferred: true,
-      };
-    }
-  }
-
-  *#lock(ids: readonly string[]): Script<readonly Parent[]> {
-    const rows = yield* query(
-      `SELECT job_id, tenant_id, status, seq, extras FROM ${this.#t.jobs}
-       WHERE seq ${this.#t.words.amongNumbers} ORDER BY seq ${this.#t.words.forUpdate}`,
-      [JSON.stringify(ids.map((id) => seqOfId(id) ?? -1))],
+  /** By id; those that are not there are missing. */
+  *#lock(ids: readonly string[]): Script<Parents> {
+    const { words, jobs, rows } = this.#t;
+    const among = words.among(ids.map((id) => seqOfId(id) ?? -1));
+    const found = yield* query(
+      words.hasDeclarations
+        ? `SELECT id_high, id_low, COALESCE(tenant_id, '${NIL_TENANT}'), status, seq, extras FROM ${rows} WHERE seq ${among.sql}`
+        : `SELECT job_id, NULL, tenant_id, status, seq, extras FROM ${jobs} WHERE seq ${among.sql} ORDER BY seq ${words.forUpdate}`,
+      among.params,
     );
-    return rows.map(([id, tenantId, status, seq, extras]) => ({
-      owner: `${tenantId} ${id}`,
-      status: status as JobStatus,
-      seq: Number(seq),
-      extras: extras as number | null,
-    }));
+    return new Map(
+      found.map(([id, low, tenantId, status, seq, extras]) => [
+        words.hasDeclarations ? jobIdOf(Number(seq), Number(id), Number(low)) : String(id),
+        {
+          seq: Number(seq),
+          tenantId: String(tenantId),
+          status: status as JobStatus,
+          extras: extras as number | null,
+        },
+      ]),
+    );
   }
 }
 
-/** A job that is waited for, by tenant and id. */
+/** A job that is waited for. */
 interface Parent {
-  readonly owner: string;
-  readonly status: JobStatus;
   readonly seq: number;
+  readonly tenantId: string;
+  readonly status: JobStatus;
   readonly extras: number | null;
 }
 
-const EDGE = {
+/** Jobs that are waited for, by id. */
+export type Parents = ReadonlyMap<string, Parent>;
+
+const NO_PARENTS: Parents = new Map();
+export const NOBODY: ReadonlySet<string> = new Set();
+
+/** Notes what a draft waits for; why it is refused, if it is. */
+function block(
+  draft: JobDraft,
+  dependsOn: readonly DraftDependency[],
+  parents: Parents,
+): Refusal | undefined {
+  const { tenantId } = draft.terms;
+  let by = 0;
+  let verdict: number = VERDICT.run;
+  const ended: string[] = [];
+  const unknown: string[] = [];
+  for (const { on, onFailure } of dependsOn) {
+    const parent = typeof on === 'number' ? undefined : parents.get(on);
+    if (typeof on === 'string' && parent?.tenantId !== tenantId) {
+      unknown.push(on);
+    } else if (typeof on === 'number' || parent === undefined || !isFinal(parent.status)) {
+      by += 1;
+    } else {
+      ended.push(on);
+      if (!isDone(parent.status)) {
+        verdict = Math.max(verdict, VERDICT[onFailure]);
+      }
+    }
+  }
+  if (unknown.length > 0) {
+    return { outcome: 'unknown_dependency', ids: unknown };
+  }
+  draft.blocked = { by, verdict, ended: ended.length === 0 ? NOBODY : new Set(ended) };
+  return undefined;
+}
+
+/** The columns of an {@link Edge}. */
+export const EDGES = {
   parent_seq: 'number',
   child_seq: 'number',
   on_failure: 'text',
   told: 'number',
 } as const;
 
-const EDGES_AT_ONCE = 5000;
-
 /** The job that a draft met, where it was not stored. */
 function jobOf(result: InsertResult): JobEntity | undefined {
   return result.outcome !== 'created' && 'job' in result ? result.job : undefined;
 }
 
-function idsOf({ extras }: JobDraft): readonly string[] {
-  return (extras?.dependsOn ?? []).flatMap(({ on }) => (typeof on === 'string' ? [on] : []));
+/** What a job depends on, as it is stored; jobs of the same call have their ids by now. */
+export function textOf(
+  dependsOn: readonly DraftDependency[],
+  results: readonly InsertResult[],
+): string | null {
+  if (dependsOn.length === 0) {
+    return null;
+  }
+  const each = dependsOn.map(({ on, onFailure }) => {
+    const id = typeof on === 'number' ? placedAt(results[on]).id : on;
+    return `{"id":"${id}","on_failure":"${onFailure}"}`;
+  });
+  return `[${each.join(',')}]`;
 }
 
-function idOf(result: InsertResult | undefined): string {
+/** Where a job of this call is, whether it was stored by it or was there before. */
+function placedAt(result: InsertResult | undefined): Pick<JobEntity, 'id' | 'seq'> {
   switch (result?.outcome) {
     case 'created':
-      return result.id;
+      return result;
     case 'taken':
     case 'existing':
     case 'replaced':
-      return result.job.id;
+      return result.job;
     default:
       throw new Error('A job of this call that another one waits for was not stored.');
   }

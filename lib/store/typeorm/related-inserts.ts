@@ -1,8 +1,8 @@
 import { together, type Script } from '../dialects/sql.js';
 import { besideOf, CreatedJob } from '../job-of-draft.js';
 import type { Failure, InsertResult, JobDraft, KeyHolder, Refusal } from '../store.js';
-import { insertExtras } from './beside.script.js';
-import { DependencyInserts } from './dependency-inserts.js';
+import { ExtrasInserts } from './beside.script.js';
+import { DependencyInserts, textOf, type Parents } from './dependency-inserts.js';
 import type { EventScripts } from './event.scripts.js';
 import { ID_TAKEN, type Inserts } from './inserts.js';
 import type { JobScripts } from './job.scripts.js';
@@ -15,7 +15,7 @@ import { UniqueInserts, type KeyStandings } from './unique-inserts.js';
  * drafts of many callers, and one that is refused harms no other.
  */
 export class RelatedInserts {
-  readonly #t: TableNames;
+  readonly #extras: ExtrasInserts;
   readonly #inserts: Inserts;
   readonly #dependencies: DependencyInserts;
   readonly #uniques: UniqueInserts;
@@ -28,7 +28,7 @@ export class RelatedInserts {
     uniques: UniqueInserts,
     events: EventScripts,
   ) {
-    this.#t = tables;
+    this.#extras = new ExtrasInserts(tables);
     this.#inserts = inserts;
     this.#dependencies = dependencies;
     this.#uniques = uniques;
@@ -78,8 +78,8 @@ export class RelatedInserts {
     const refused = new Map<number, Refusal>();
     yield* this.#inserts.lock();
     const keys = yield* this.#uniques.look(drafts, nowMs);
-    yield* this.#dependencies.look(drafts, refused);
-    return { refused, keys, conflicts: this.#uniques.conflicts(drafts, refused, keys) };
+    const parents = yield* this.#dependencies.look(drafts, refused);
+    return { refused, parents, keys, conflicts: this.#uniques.conflicts(drafts, refused, keys) };
   }
 
   #failure({ refused, conflicts }: Seen, at: number): Failure | undefined {
@@ -93,7 +93,7 @@ export class RelatedInserts {
   /** What stands beside the rows that were stored, and the results of all drafts in their order. */
   *#relate(
     drafts: readonly JobDraft[],
-    { refused, keys, conflicts }: Seen,
+    { refused, parents, keys, conflicts }: Seen,
     stored: readonly InsertResult[],
     nowMs: number,
   ): Script<readonly InsertResult[]> {
@@ -107,17 +107,14 @@ export class RelatedInserts {
     for (const each of created) {
       const { draft } = each;
       if (draft.extras !== null) {
-        const dependsOn = this.#dependencies.textOf(draft.extras.dependsOn, results);
+        const dependsOn = textOf(draft.extras.dependsOn, results);
         each.beside = besideOf(draft.extras, dependsOn, each);
       }
     }
-    yield* insertExtras(
-      this.#t,
-      created.flatMap(({ beside }) => beside ?? []),
-    );
+    yield* this.#extras.insert(created.flatMap(({ beside }) => beside ?? []));
     yield* this.#uniques.take(keys, created, nowMs);
     yield* this.#uniques.replace(drafts, conflicts, results, nowMs);
-    yield* this.#dependencies.store(created, results, nowMs);
+    yield* this.#dependencies.store(created, results, parents, nowMs);
     yield* this.#events.created(created, nowMs);
     return results;
   }
@@ -127,6 +124,7 @@ export class RelatedInserts {
 interface Seen {
   /** By place: not stored, whatever its key says. */
   readonly refused: ReadonlyMap<number, Refusal>;
+  readonly parents: Parents;
   readonly keys: KeyStandings | undefined;
   readonly conflicts: ReturnType<UniqueInserts['conflicts']>;
 }

@@ -1,4 +1,6 @@
 import { NIL_TENANT } from '../../model/tenant.js';
+import type { Phrase, RowsInto, SqlValue } from '../dialects/sql.js';
+import { amongBound, insertBoundRows } from '../dialects/sqlite/bound-rows.js';
 
 /** Phrases in which databases differ, and which stand in statements that they share. */
 export interface SqlWords {
@@ -9,6 +11,8 @@ export interface SqlWords {
   readonly linesPurgedAtOnce: number;
   /** After a column of numbers: is in the JSON array that is bound. */
   readonly amongNumbers: string;
+  /** The same of numbers that are known to be few, as a rule. */
+  among(values: readonly number[]): Phrase;
   /** The same for texts. */
   readonly amongTexts: string;
   /** After a table: read it by that index, or by its key; else the planner decides. */
@@ -21,8 +25,6 @@ export interface SqlWords {
   readonly forUpdate: string;
   /** The same, and rows that somebody else changes are left out. */
   readonly skipLocked: string;
-  /** Statements that do what the given one does, which ends in FOR UPDATE: it waits at most so long. */
-  waiting(select: string, ms: number): readonly string[];
   /**
    * Whether rows are locked only by their key: elsewhere a lock by another index, whose entry whoever
    * writes the row locks last, does not close a circle.
@@ -62,6 +64,8 @@ export interface SqlWords {
   beginsWith(column: string): string;
   /** After an INSERT: rows that are there already are left as they are. */
   insertNew(insert: string, key: string): string;
+  /** Statements that insert rows, of which there is at least one; those that are there already stay. */
+  insertRows(into: RowsInto, rows: readonly (readonly SqlValue[])[]): readonly Phrase[];
   /** After an INSERT: rows that are there already get the new values of those columns. */
   replacing(key: string, columns: readonly string[]): string;
   /** Deletes at most so many rows of a table that meet a condition; `key`: its columns, with commas. */
@@ -131,7 +135,6 @@ export const COMMON_WORDS = {
   // SQLite has one writer, PostgreSQL words of its own.
   forUpdate: '',
   skipLocked: '',
-  waiting: (select) => [select],
   locksByKey: false,
   // From value to value by the index.
   eachWithLeast: ({ table, columns: [key, least], most }) =>
@@ -164,6 +167,8 @@ export const COMMON_WORDS = {
 
 const SQLITE_WORDS: SqlWords = {
   ...COMMON_WORDS,
+  among: amongBound,
+  insertRows: insertBoundRows,
   ofTenants: 'other_tenant_id IS NOT NULL',
   ofTenant: 'other_tenant_id = ?',
   // A job may be a megabyte, and the one writer is held up.

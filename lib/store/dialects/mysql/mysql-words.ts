@@ -1,4 +1,9 @@
 import { COMMON_WORDS, type SqlWords } from '../../typeorm/table-names.js';
+import { chunks } from '../shared/chunks.js';
+import { list, literal } from './literals.js';
+
+/** Rows of one statement. */
+const MOST_ROWS = 1000;
 
 /** The database's time in Unix milliseconds, whatever the time zone of the session. */
 export const MYSQL_NOW = "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)";
@@ -25,12 +30,6 @@ export const MYSQL_WORDS: SqlWords = {
   latest: 'LOCK IN SHARE MODE',
   forUpdate: 'FOR UPDATE',
   skipLocked: 'FOR UPDATE SKIP LOCKED',
-  // A lock's own patience is counted in seconds; each server reads the other's words as a comment.
-  waiting: (select, ms) => [
-    ms === 0
-      ? `${select} NOWAIT`
-      : `/*M! SET STATEMENT max_statement_time = ${ms / 1000} FOR */ ${select.replace('SELECT', `SELECT /*+ MAX_EXECUTION_TIME(${ms}) */`)}`,
-  ],
   locksByKey: true,
   // A loose scan; in a recursive query each step would read all rows above its value.
   eachWithLeast: ({ table, index, columns: [key, least], most }) =>
@@ -51,6 +50,16 @@ export const MYSQL_WORDS: SqlWords = {
   tagged: 'JSON_CONTAINS(tags, JSON_QUOTE(?))',
   beginsWith: (column) => `LEFT(${column}, CHAR_LENGTH(?)) = ?`,
   insertNew: (insert) => insert.replace(/^INSERT/, 'INSERT IGNORE'),
+  among: (values) => ({ sql: `IN ${list(values)}`, params: [] }),
+  insertRows: ({ table, columns }, rows) =>
+    chunks(
+      rows.map((row) => `(${row.map(literal).join(',')})`),
+      MOST_ROWS,
+      (row) => row.length,
+    ).map((part) => ({
+      sql: `INSERT IGNORE INTO ${table} (${Object.keys(columns).join(', ')}) VALUES ${part.join(',')}`,
+      params: [],
+    })),
   replacing: (_key, columns) =>
     `ON DUPLICATE KEY UPDATE ${columns.map((name) => `${name} = VALUES(${name})`).join(', ')}`,
   deleteSome: (table, _key, condition, most) =>

@@ -1,4 +1,5 @@
 import { IDLE_MS, STATEMENT_MS } from '../shared/answer-patience.js';
+import { numbers, texts } from './arrays.js';
 import { COMMON_WORDS, filter, type SqlWords } from '../../typeorm/table-names.js';
 
 /** The server's time in Unix milliseconds. */
@@ -18,9 +19,6 @@ export const POSTGRES_WORDS: SqlWords = {
      ORDER BY ${a} DESC, ${b} DESC, ${last} DESC`,
   forUpdate: 'FOR UPDATE',
   skipLocked: 'FOR UPDATE SKIP LOCKED',
-  // Of 0 it would wait for ever.
-  waiting: (select, ms) =>
-    ms === 0 ? [`${select} NOWAIT`] : [`SET LOCAL lock_timeout = ${ms}`, select],
   // Not json, which would be read from its beginning for each column of each row.
   table: (name, columns) =>
     `(SELECT ${Object.entries(columns)
@@ -30,6 +28,22 @@ export const POSTGRES_WORDS: SqlWords = {
           : `value ->> ${at} AS ${column}`,
       )
       .join(', ')} FROM jsonb_array_elements(?::jsonb) AS value) AS ${name}`,
+  among: (values) => ({ sql: '= ANY(?::bigint[])', params: [numbers(values)] }),
+  insertRows: ({ table, columns }, rows) => {
+    const names = Object.keys(columns);
+    const kinds = Object.values(columns);
+    return [
+      {
+        sql: `INSERT INTO ${table} (${names.join(', ')})
+          SELECT * FROM unnest(${kinds.map((kind) => (kind === 'number' ? '?::bigint[]' : '?::text[]')).join(', ')}) ON CONFLICT DO NOTHING`,
+        params: kinds.map((kind, at) =>
+          kind === 'number'
+            ? numbers(rows.map((row) => row[at] as number | null))
+            : texts(rows.map((row) => row[at] as string | null)),
+        ),
+      },
+    ];
+  },
   tuple: (columns) => `json_build_array(${columns.join(', ')})`,
   gather: (value, where) => `json_agg(${value})${filter(where)}`,
   tagged: 'EXISTS (SELECT 1 FROM json_array_elements_text(tags::json) AS tag WHERE tag = ?)',

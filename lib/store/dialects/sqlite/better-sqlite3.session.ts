@@ -1,5 +1,12 @@
 import { ScriptFailure, type FailureKind, type Session } from '../session.js';
-import { runScript, type Row, type Script, type Statement, type TimedScript } from '../sql.js';
+import {
+  CHANGES_SQL,
+  runScript,
+  type Row,
+  type Script,
+  type Statement,
+  type TimedScript,
+} from '../sql.js';
 import { NOW_SQL, type DatabaseClock } from './sqlite-clock.js';
 import { classifySqliteError } from './sqlite-errors.js';
 
@@ -12,7 +19,7 @@ interface BetterSqlite3Statement {
   readonly reader: boolean;
   raw(toggle: boolean): BetterSqlite3Statement;
   all(...params: unknown[]): unknown[];
-  run(...params: unknown[]): unknown;
+  run(...params: unknown[]): { readonly changes: number };
 }
 
 interface Prepared {
@@ -27,12 +34,18 @@ export class BetterSqlite3Session implements Session {
   readonly #database: BetterSqlite3Database;
   readonly #clock: DatabaseClock;
   readonly #prepared = new Map<string, Prepared>();
+  /** Of the statement before, where the driver has told. */
+  #changes: number | undefined;
   readonly #execute = (statement: Statement): readonly Row[] => {
+    if (statement.sql === CHANGES_SQL && this.#changes !== undefined) {
+      return [[this.#changes]];
+    }
     const { statement: prepared, reader } = this.#prepare(statement.sql);
     if (reader) {
+      this.#changes = undefined;
       return prepared.all(statement.params) as Row[];
     }
-    prepared.run(statement.params);
+    this.#changes = prepared.run(statement.params).changes;
     return NO_ROWS;
   };
 
