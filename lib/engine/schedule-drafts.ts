@@ -1,9 +1,7 @@
-import { isJobsError } from '../model/errors.js';
 import type { JsonValue } from '../model/json.js';
 import type { ScheduleJobOptions } from '../model/schedule.js';
 import type { DraftDependency, StoredSchedule } from '../store/store.js';
 import { Drafts, type DraftsParts, type Prepared } from './drafts.js';
-import { badField } from './enqueue-checks.js';
 import type { RegisteredType } from './handlers.js';
 
 /** Makes drafts of the jobs of schedules. */
@@ -29,16 +27,12 @@ export class ScheduleDrafts {
     options: string,
     tenantId: string,
   ): Promise<void> {
-    try {
-      await this.#drafts.prepare(
-        type,
-        JSON.parse(params),
-        { ...(JSON.parse(options) as ScheduleJobOptions), tenantId },
-        { isTrial: true },
-      );
-    } catch (error) {
-      throw ofOptions(error);
-    }
+    await this.#drafts.prepare(
+      type,
+      JSON.parse(params),
+      { ...(JSON.parse(options) as ScheduleJobOptions), tenantId },
+      { isTrial: true },
+    );
   }
 
   /** A job of the schedule, which perhaps waits for another one to end. */
@@ -60,15 +54,4 @@ export class ScheduleDrafts {
       { scheduleId: definition.id, among },
     );
   }
-}
-
-/** What a job would be refused for, under the name that it has in a schedule. */
-function ofOptions(error: unknown): unknown {
-  if (!isJobsError(error) || error.code !== 'invalid_request') {
-    return error;
-  }
-  const [first] = error.errors ?? [];
-  return first === undefined || first.field.startsWith('params')
-    ? error
-    : badField(`options.${first.field}`, first.message);
 }

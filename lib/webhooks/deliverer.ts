@@ -1,7 +1,5 @@
-import { isJobsError } from '../model/errors.js';
 import { newId } from '../model/id.js';
 import type { DeliveryEnd, DueLane, TakenDelivery, WebhookStore } from '../store/webhooks.js';
-import { Counts } from './counts.js';
 import { bodyOf } from './event-body.js';
 import { DECLARED_PREFIX } from './options.js';
 import { waitAfter } from './retry-schedule.js';
@@ -15,12 +13,10 @@ const LEASE_MS = 30_000;
 /** While there is something on its way, looks for what others have stored. */
 const LOOK_MS = 1000;
 const STOP_MS = 2000;
-/** A process that cannot send to a receiver leaves what is for it to others, for so long. */
-const LEFT_MS = 60_000;
+/** A process that cannot sign for a receiver leaves what is for it to others, for so long. */
+const UNREADABLE_MS = 60_000;
 const UNREADABLE =
-  'its secret cannot be read, so nothing was sent: the former key has to be given beside the new one in webhooks.encryptionKey, or the endpoint be disabled and given a new secret (rotate_secret)';
-const UNASKED =
-  'it is not known which hosts its tenant may name (webhooks.allowHosts), so nothing was sent';
+  'its secret cannot be read, so nothing was sent: the former key has to be given beside the new one in webhooks.encryptionKey, or the endpoint a new secret (rotate_secret)';
 
 /** What a deliverer is made of. */
 export interface DelivererParts {
@@ -48,12 +44,10 @@ export interface DelivererParts {
  */
 export class Deliverer {
   readonly #parts: DelivererParts;
-  /** Lanes that this process leaves to others, until when. */
-  readonly #left = new Map<string, number>();
-  /** What this process sends now; of what a stop has cut off nothing is written down. */
-  readonly #sent = new Map<TakenDelivery, Promise<void>>();
-  readonly #cutOff: TakenDelivery[] = [];
-  readonly #bytes = new Counts();
+  /** Lanes that this process cannot sign for, until when. */
+  readonly #unreadable = new Map<string, number>();
+  readonly #sent = new Set<Promise<void>>();
+  readonly #bytes = new Map<string, number>();
   /** Behind which lane the next look begins. */
   #after = '';
   /** When the first delivery is due of the lanes that were looked at since the first of them. */
@@ -80,7 +74,7 @@ export class Deliverer {
     const lanes = found.filter(({ lane }) => this.#serves(lane));
     const nowMs = this.#parts.nowMs();
     const due = lanes.filter(
-      (each) => each.dueAtMs <= nowMs && this.#bytes.of(whoOf(each)) < MOST_BYTES,
+      (each) => each.dueAtMs <= nowMs && (this.#bytes.get(whoOf(each)) ?? 0) < MOST_BYTES,
     );
     const wanted = slots.share(
       shuffled(due, random).map((each) => ({ lane: each.lane, who: whoOf(each) })),
@@ -109,31 +103,23 @@ export class Deliverer {
     return waitMs === Infinity ? undefined : Math.max(1, Math.min(waitMs, LOOK_MS));
   }
 
-  /** Waits a little for what is under way. The rest is cut off, and given back to be sent by others at once. */
+  /** Waits a little for what is under way; the rest is sent again when its lease is over. */
   async stop(): Promise<void> {
     this.#isStopped = true;
-    await this.#inTime(this.#sent.values());
-    this.#parts.sender.close();
-    const cutOff = [...this.#cutOff.splice(0), ...this.#sent.keys()];
-    // A database that does not answer keeps no process from ending: there are leases.
-    await this.#inTime(cutOff.map((each) => this.#parts.store.cutOff(each)));
-  }
-
-  async #inTime(work: Iterable<Promise<unknown>>): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, STOP_MS);
     });
-    await Promise.race([Promise.allSettled(work), patience]);
+    await Promise.race([Promise.all(this.#sent), patience]);
     clearTimeout(timer);
   }
 
   #serves(lane: string): boolean {
-    const untilMs = this.#left.get(lane);
+    const untilMs = this.#unreadable.get(lane);
     if (untilMs !== undefined && untilMs > performance.now()) {
       return false;
     }
-    this.#left.delete(lane);
+    this.#unreadable.delete(lane);
     return this.#parts.serves(lane);
   }
 
@@ -144,7 +130,7 @@ export class Deliverer {
     const place = { lane, who: whoOf(taken) };
     const bytes = taken.happened?.job?.length ?? 0;
     slots.enter(place);
-    this.#bytes.add(place.who, bytes);
+    this.#weigh(place.who, bytes);
     const sent = this.#deliver(taken, until)
       .catch((error: unknown) =>
         this.#parts.warn(
@@ -152,15 +138,24 @@ export class Deliverer {
         ),
       )
       .finally(() => {
-        this.#sent.delete(taken);
+        this.#sent.delete(sent);
         slots.leave(place);
-        this.#bytes.add(place.who, -bytes);
+        this.#weigh(place.who, -bytes);
         // Fewer and larger takes: a lane that is still half full waits.
         if (!this.#isStopped && slots.isHalfEmpty(lane)) {
           this.#wake();
         }
       });
-    this.#sent.set(taken, sent);
+    this.#sent.add(sent);
+  }
+
+  #weigh(who: string, bytes: number): void {
+    const sum = (this.#bytes.get(who) ?? 0) + bytes;
+    if (sum === 0) {
+      this.#bytes.delete(who);
+    } else {
+      this.#bytes.set(who, sum);
+    }
   }
 
   async #deliver(taken: TakenDelivery, until: number): Promise<void> {
@@ -181,42 +176,29 @@ export class Deliverer {
       return;
     }
     if (secrets === undefined || secrets.length === 0) {
-      await this.#leave(taken, UNREADABLE);
+      this.#unreadable.set(taken.lane, performance.now() + UNREADABLE_MS);
+      const { store, hideAnswers } = this.#parts;
+      const { answer } = gone(UNREADABLE);
+      const { id, holder } = taken;
+      await store.release({ id, holder, answer: answerText(answer, hideAnswers) });
       return;
     }
-    if (performance.now() > until) {
+    if (this.#isStopped || performance.now() > until) {
       return; // While this process was held up somebody else may have sent it, and newer ones.
     }
-    if (this.#isStopped) {
-      this.#cutOff.push(taken);
-      return;
-    }
-    const message = {
+    const answer = await this.#parts.sender.send({
       id: taken.id,
       url,
       tenantId: taken.isDeclared ? undefined : taken.tenantId,
       body: bodyOf(event, happened),
       secrets,
       timestampSec: Math.floor(this.#parts.nowMs() / 1000),
-    };
-    const answer = await this.#parts.sender.send(message).catch(unlessUnasked);
-    if (answer === undefined) {
-      await this.#leave(taken, UNASKED);
-      return;
-    }
+    });
     if (!answer.isAcknowledged && this.#isStopped && answer.status === undefined) {
-      this.#cutOff.push(taken); // Nobody's fault.
-      return;
+      return; // Broken off by the stop of this process: nobody's fault.
     }
     this.#parts.slots.told(taken.lane, answer.isAcknowledged);
     await this.#settle(taken, { answer, isLast: answer.status === 410 });
-  }
-
-  /** This process cannot send it, and says why; another one may, or this one after a while. */
-  async #leave({ id, holder, lane }: TakenDelivery, why: string): Promise<void> {
-    this.#left.set(lane, performance.now() + LEFT_MS);
-    const { store, hideAnswers } = this.#parts;
-    await store.release({ id, holder, answer: answerText(gone(why).answer, hideAnswers) });
   }
 
   async #settle(
@@ -278,12 +260,6 @@ function endOf({ attempts }: TakenDelivery, answer: Answer): string {
   return answer.status === 410
     ? 'it answered 410 (gone)'
     : `a delivery failed ${attempts} times, the last time because ${reasonOf(answer)}`;
-}
-
-function unlessUnasked(error: unknown): undefined {
-  if (!isJobsError(error) || error.code !== 'try_later') {
-    throw error;
-  }
 }
 
 /** What a try without a request ends with. */

@@ -12,7 +12,6 @@ import { AddressRules } from './address-rules.js';
 import { Deliverer } from './deliverer.js';
 import { EndpointSecrets } from './endpoint-secrets.js';
 import { Endpoints } from './endpoints.js';
-import { askedHosts } from './host-rules.js';
 import { DECLARED_PREFIX, type ResolvedWebhooks } from './options.js';
 import { SecretBox } from './secret-box.js';
 import { Sender } from './sender.js';
@@ -59,15 +58,9 @@ export class Webhooks implements HookSender {
     this.#rules = {
       allowHttp: options.allowHttp,
       addresses: new AddressRules(options.allowAddresses),
-      hostsOf: askedHosts(options.hostsOf, sources.warn),
+      hostsOf: options.hostsOf,
     };
-    const box = new SecretBox(
-      () => this.#keys(),
-      (error) =>
-        sources.warn(
-          `webhooks.encryptionKey gave no key: ${String(error)}. Until it does, secrets of webhook endpoints can be neither made nor read, and what is for those endpoints waits.`,
-        ),
-    );
+    const box = new SecretBox(() => this.#keys());
     this.#sender = new Sender({
       rules: this.#rules,
       userAgent: `nestjs-jobs/${version}`,
@@ -159,6 +152,7 @@ export class Webhooks implements HookSender {
   async stop(): Promise<void> {
     this.#secrets.stop();
     await this.#deliverer.stop();
+    this.#sender.close();
   }
 
   /**

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
+import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { driverUnderTest } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
@@ -101,6 +101,36 @@ describe('a job that depends on others', () => {
       await refusal(app.jobs.enqueue(Step, {}, { dependsOn: [theirs.id], tenantId: 'mine' })),
     ).toMatchObject({ code: 'unknown_dependency' });
     expect((await app.jobs.list({ type: ['default:step'] })).total).toBe(1);
+  });
+
+  it('is stored though others of the same moment are refused, or wait for what has ended', async () => {
+    const app = await boot();
+    const ended = await app.run(Step);
+    const [first, second] = await Promise.all([app.jobs.enqueue(Gated), app.jobs.enqueue(Gated)]);
+    const theirs = await app.jobs.enqueue(Gated, {}, { tenantId: 'other' });
+    // The time of one job and the rest of another.
+    const mixed = `${first.id.slice(0, 19)}${second.id.slice(19)}`;
+    const enqueue = (...ids: readonly string[]): Promise<Job> =>
+      app.jobs.enqueue(Step, {}, { dependsOn: ids });
+    const bad = [theirs.id, mixed].map((id) => refusal(enqueue(first.id, id)));
+    const good = await Promise.all([
+      ...Array.from({ length: 10 }, () => enqueue(first.id)),
+      ...Array.from({ length: 10 }, () => enqueue(ended.id, second.id)),
+    ]);
+    for (const refused of await Promise.all(bad)) {
+      expect(refused).toMatchObject({ code: 'unknown_dependency' });
+    }
+    expect(good.map((job) => job.waitingFor)).toEqual(good.map(() => 'dependencies'));
+    const { dependents } = await app.jobs.dependencies(first.id);
+    expect(dependents).toHaveLength(10);
+    expect((await app.jobs.dependencies(theirs.id)).dependents).toEqual([]);
+    for (const { id } of [first, second]) {
+      (await gate.entry(id)).release();
+    }
+    for (const { id } of good) {
+      expect(await waitForEnd(app.jobs, id)).toMatchObject({ status: 'completed' });
+    }
+    (await gate.entry(theirs.id)).release();
   });
 
   it.each(['cancel', 'skip', 'fail'] as const)(

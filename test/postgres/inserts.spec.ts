@@ -32,6 +32,13 @@ async function stored(app: BootedJobs): Promise<string[]> {
   return rows.map((row) => row.job_id);
 }
 
+const later = (app: BootedJobs): Promise<Job> => app.jobs.enqueue(Plain, {}, { delay: '1h' });
+
+async function waitingFor(app: BootedJobs, { id }: Job): Promise<string[]> {
+  const { dependents } = await app.jobs.dependencies(id);
+  return dependents.map((each) => each.id).toSorted();
+}
+
 const idsOf = (jobs: readonly Job[]): string[] => jobs.map((job) => job.id).toSorted();
 
 describe('an answer that is lost after the server has committed', () => {
@@ -48,6 +55,28 @@ describe('an answer that is lost after the server has committed', () => {
     await cut;
     expect((await stored(app)).slice(1)).toEqual(idsOf(jobs));
     expect(jobs.map((job) => job.outcome)).toEqual(['created', 'created', 'created']);
+  });
+
+  it('does not store twice what waits for others, and whom it waits for', async () => {
+    const proxy = await startProxy();
+    const app = await bootJobs({ types, options, typeorm: proxy.options });
+    const [first, second] = [await later(app), await later(app)];
+    const cut = proxy.cutAnswerTo('lost on the way');
+    const jobs = await Promise.all(
+      ['lost on the way', 'beside it'].map((n) =>
+        app.jobs.enqueue(Plain, { n }, { dependsOn: [first.id, second.id] }),
+      ),
+    );
+    await cut;
+    expect((await stored(app)).slice(2)).toEqual(idsOf(jobs));
+    expect(jobs.map((job) => [job.outcome, job.waitingFor])).toEqual([
+      ['created', 'dependencies'],
+      ['created', 'dependencies'],
+    ]);
+    expect(await waitingFor(app, first)).toEqual(idsOf(jobs));
+    await app.jobs.skip(first.id);
+    await app.jobs.skip(second.id);
+    expect(await app.jobs.get(jobs[0]?.id ?? '')).toMatchObject({ waitingFor: 'worker' });
   });
 
   it('is no replay for the caller whose key it was', async () => {
@@ -136,6 +165,40 @@ describe('a number that two processes have chosen', () => {
       await released;
       await runner.release();
       expect(await stored(one)).toEqual(idsOf(jobs));
+    } finally {
+      chooseFreely();
+    }
+  });
+});
+
+describe('numbers of jobs that wait for others', () => {
+  it('that two processes have chosen are chosen again, and each waits for its own', async () => {
+    const database = createDatabase();
+    const chooseFreely = chooseAlike();
+    try {
+      const one = await bootJobs({ types, database, options });
+      const other = await bootJobs({ types, database, options });
+      const parents = [await later(one), await later(one)];
+      const enqueue = (app: BootedJobs, at: number): Promise<Job> =>
+        app.jobs.enqueue(Plain, {}, { dependsOn: [parents[at]?.id ?? ''] });
+      const jobs: (readonly [Job, Job])[] = [];
+      for (let round = 0; round < 20; round += 1) {
+        const pairs = Array.from({ length: 5 }, async () =>
+          Promise.all([enqueue(one, 0), enqueue(other, 1)] as const),
+        );
+        jobs.push(...(await Promise.all(pairs)));
+      }
+      expect((await stored(one)).slice(2)).toEqual(idsOf(jobs.flat()));
+      for (const at of [0, 1] as const) {
+        expect(await waitingFor(one, parents[at] as Job)).toEqual(
+          idsOf(jobs.map((pair) => pair[at])),
+        );
+      }
+      await one.jobs.skip(parents[0]?.id ?? '');
+      const { total } = await one.jobs.list({ status: ['waiting'] });
+      expect(total).toBe(1 + jobs.length * 2);
+      const [row] = await one.sql<{ n: string }>('SELECT COUNT(*) AS n FROM jobs WHERE ready = 1');
+      expect(Number(row?.n)).toBe(jobs.length);
     } finally {
       chooseFreely();
     }

@@ -7,6 +7,8 @@ import { PostgresClaimScript } from '../../lib/store/dialects/postgres/claim.scr
 import { PostgresDutyScripts } from '../../lib/store/dialects/postgres/duty.scripts.js';
 import { FrontLook } from '../../lib/store/dialects/postgres/front-look.js';
 import { fuse } from '../../lib/store/dialects/postgres/fuse.js';
+import { PostgresInsertsBehind } from '../../lib/store/dialects/postgres/insert-behind.js';
+import { PostgresInsertScript } from '../../lib/store/dialects/postgres/insert.script.js';
 import { PostgresLimitedClaims } from '../../lib/store/dialects/postgres/limited-claim.script.js';
 import { PostgresJobScripts } from '../../lib/store/dialects/postgres/job.scripts.js';
 import {
@@ -15,8 +17,9 @@ import {
   searching,
   settings,
 } from '../../lib/store/dialects/postgres/words.js';
+import { NumberSource } from '../../lib/store/dialects/shared/number-source.js';
 import { runScriptAsync, type Row, type Script } from '../../lib/store/dialects/sql.js';
-import type { ClaimRequest, LimitedRequest } from '../../lib/store/store.js';
+import type { ClaimRequest, JobDraft, LimitedRequest } from '../../lib/store/store.js';
 import { heldRuns } from '../../lib/store/typeorm/history.store.js';
 import { ListScripts } from '../../lib/store/typeorm/list.script.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
@@ -67,6 +70,50 @@ const withLimits: LimitedRequest = {
   ]),
 };
 
+const behind = new PostgresInsertsBehind(
+  tables,
+  new PostgresInsertScript(tables, new NumberSource()),
+);
+
+/** A job that waits for the one that is ready. */
+function draftBehind(): JobDraft {
+  return {
+    id: undefined,
+    idempotencyKey: null,
+    requestHash: null,
+    limitKey: null,
+    params: '{}',
+    terms: {
+      tenantId: NIL_TENANT,
+      userId: null,
+      type: 'default:plain',
+      typeVersion: 1,
+      group: 'default',
+      queue: 'default',
+      channel: '',
+      priority: 0,
+      runAtMs: undefined,
+      delayMs: 0,
+      expiresAtMs: null,
+      timeoutSec: 0,
+      maxRetries: 0,
+      retryDelaySec: 0,
+      state: null,
+      tags: null,
+      meta: null,
+      upstreamJobId: null,
+    },
+    extras: {
+      dependsOn: [{ on: readyId, onFailure: 'fail' }],
+      uniqueClaim: null,
+      statusHook: null,
+      scheduleId: null,
+      isHeard: false,
+    },
+  };
+}
+
+let readyId: string;
 let writing: QueryRunner;
 let reading: QueryRunner;
 
@@ -92,6 +139,7 @@ beforeAll(async () => {
     lifetime: 'file',
   });
   const { id } = await app.jobs.enqueue(Plain);
+  readyId = id;
   await app.sql('ALTER TABLE jobs SET (autovacuum_enabled = false)');
   // As many of each: waiting for their time, ended, ready elsewhere, running; and one is ready here.
   const columns = (
@@ -219,6 +267,19 @@ describe.each(BELIEFS)('with statistics $from', ({ steps }) => {
     const plan = await planOf(reading, firstOf(script()));
     expect(waysToJobs(plan)).toEqual(ways);
     expect(blocks(plan)).toBeLessThan(FEW);
+  });
+
+  it('an enqueue of a job that waits for others finds them by their rows', async () => {
+    const plan = await planOf(writing, firstOf(behind.insert([draftBehind()], now)));
+    expect(waysToJobs(plan)).toEqual(['jobs_pkey']);
+    const stored = nodes(plan).filter((node) => node['Node Type'] === 'ModifyTable');
+    expect(stored.map((node) => node['Relation Name'] ?? '').toSorted()).toEqual([
+      'job_dependencies',
+      'job_extras',
+      'jobs',
+      'jobs',
+    ]);
+    expect(blocks(plan)).toBeLessThan(2 * FEW);
   });
 
   it('the end of a batch and the next claim together go by both indexes, with no sort', async () => {

@@ -31,12 +31,7 @@ async function runAndStore(): Promise<{
   return {
     app,
     store,
-    run: {
-      jobId: id,
-      runId: row?.run_id ?? '',
-      over: new AbortController().signal,
-      leaseMs: 10_000,
-    },
+    run: { jobId: id, runId: row?.run_id ?? '', over: new AbortController().signal },
   };
 }
 

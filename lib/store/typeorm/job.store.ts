@@ -1,4 +1,5 @@
 import type { Session } from '../dialects/session.js';
+import type { InsertsBehind } from '../dialects/shared/insert-behind.js';
 import { quietly, type TimedScript } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type {
@@ -19,7 +20,6 @@ import type { CountScripts } from './count.scripts.js';
 import type { DutyScripts } from './duty.scripts.js';
 import type { Inserts } from './inserts.js';
 import type { JobScripts } from './job.scripts.js';
-import { leaseStore } from './lease.store.js';
 import { KeyLooks } from './key-looks.js';
 import type { ListScripts } from './list.script.js';
 import { lockScript } from './lock.script.js';
@@ -43,6 +43,8 @@ export interface JobStoreParts {
   readonly limited: LimitedClaims;
   readonly inserts: Inserts;
   readonly related: RelatedInserts;
+  /** Where messages count: the usual enqueue of jobs that wait for others in few. */
+  readonly behind?: InsertsBehind;
   readonly lists: ListScripts;
   readonly tallies: CountScripts;
   readonly duties: DutyScripts;
@@ -103,6 +105,17 @@ export function jobStore(parts: JobStoreParts): JobStore {
     maxItems: 200,
     isRepeatable: true,
     script: (drafts, now) => related.insert(drafts, now),
+  };
+  const behindKind: BatchKind<JobDraft, InsertResult | undefined> = {
+    name: 'insert behind others',
+    rank: 11,
+    maxItems: 200,
+    isRepeatable: true,
+    *script(drafts, now) {
+      return parts.behind === undefined
+        ? drafts.map(() => undefined)
+        : yield* parts.behind.insert(drafts, now);
+    },
   };
   const reportKind: BatchKind<RunReport, boolean> = {
     name: 'report',
@@ -184,13 +197,17 @@ export function jobStore(parts: JobStoreParts): JobStore {
     return isMore;
   };
   return {
-    ...leaseStore({ ...parts, aside }),
-    insert: (draft) =>
-      inserter(isKeyed(draft)).add(
-        draft.extras === null ? insertKind : relatedKind,
-        draft,
-        'caller',
-      ),
+    insert: (draft) => {
+      const to = inserter(isKeyed(draft));
+      if (draft.extras === null) {
+        return to.add(insertKind, draft, 'caller');
+      }
+      return parts.behind?.suits(draft) === true
+        ? to
+            .add(behindKind, draft, 'caller')
+            .then((stored) => stored ?? to.add(relatedKind, draft, 'caller'))
+        : to.add(relatedKind, draft, 'caller');
+    },
     insertAll: async (drafts, refuses) =>
       Promise.resolve(inserter(drafts.some(isKeyed))).then((to) =>
         to.add(insertAllKind, { drafts, refuses }, 'caller'),
@@ -247,6 +264,14 @@ export function jobStore(parts: JobStoreParts): JobStore {
       ),
     lock: async (id, runId, otherId) =>
       (await writer()).write((now) => lockScript(scripts, id, runId, otherId, now), 'engine'),
+    renew: async (workerId, leaseMs) =>
+      (await asideWriter()).write(
+        quietly((now) => scripts.renew(workerId, leaseMs, now)),
+        'engine',
+      ),
+    disturbed: (workerId, withinMs, held) =>
+      read((now) => scripts.disturbed(workerId, now - withinMs, held)),
+    expiredLeases: (limit) => read((now) => duties.expiredLeases(limit, now)),
     expire: async (limit) =>
       (await read((now) => duties.isAnyOverdue(now)))
         ? (await writer()).write((now) => duties.expire(limit, scripts, now), 'engine')

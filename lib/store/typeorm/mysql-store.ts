@@ -3,6 +3,7 @@ import { MysqlLimitedClaims } from '../dialects/mysql/limited-claim.script.js';
 import { MysqlClaimScript } from '../dialects/mysql/claim.script.js';
 import { MysqlConnection, MysqlExecutor } from '../dialects/mysql/connection.js';
 import { MysqlDutyScripts } from '../dialects/mysql/duty.scripts.js';
+import { MysqlInsertsBehind } from '../dialects/mysql/insert-behind.js';
 import { MysqlInsertScript } from '../dialects/mysql/insert.script.js';
 import { MysqlJobScripts } from '../dialects/mysql/job.scripts.js';
 import { classifyMysqlError, isMysqlAnswerLost } from '../dialects/mysql/mysql-errors.js';
@@ -33,7 +34,6 @@ import { catalogStore } from './catalog.store.js';
 import { CountScripts } from './count.scripts.js';
 import { historyStore } from './history.store.js';
 import { jobStore } from './job.store.js';
-import { keepLease } from './lease.scripts.js';
 import { ListScripts } from './list.script.js';
 import { prepareMysqlSchema } from './mysql-schema.js';
 import { placeOf, unreachable } from './server-place.js';
@@ -104,8 +104,7 @@ export class MysqlStore extends ServerStore {
     };
     this.handlers = new PoolTransactions(host, {
       runOn: (runner, script) => this.runOn(runner, script),
-      fence: (run, nowMs) => this.#joinedScripts.fence(run, nowMs),
-      keep: (run, nowMs) => keepLease(this.#tables, run, nowMs),
+      fence: (run) => this.#joinedScripts.fence(run),
       interrupt: async (connection) => {
         const { threadId } = connection as MysqlClient;
         if (threadId !== undefined) {
@@ -125,6 +124,7 @@ export class MysqlStore extends ServerStore {
       limited: new MysqlLimitedClaims(this.#tables, this.#scripts, claims),
       inserts: this.#inserts,
       related,
+      behind: new MysqlInsertsBehind(this.#tables, this.#inserts),
       lists: new ListScripts(this.#tables),
       tallies: new CountScripts(this.#tables),
       duties: new MysqlDutyScripts(this.#tables),

@@ -5,6 +5,7 @@ import { PostgresClaimScript } from '../dialects/postgres/claim.script.js';
 import { Connection, Executor } from '../dialects/postgres/connection.js';
 import { PostgresDutyScripts } from '../dialects/postgres/duty.scripts.js';
 import { fuse } from '../dialects/postgres/fuse.js';
+import { PostgresInsertsBehind } from '../dialects/postgres/insert-behind.js';
 import { PostgresInsertScript } from '../dialects/postgres/insert.script.js';
 import { PostgresJobScripts } from '../dialects/postgres/job.scripts.js';
 import { FrontLook } from '../dialects/postgres/front-look.js';
@@ -43,7 +44,6 @@ import { catalogStore } from './catalog.store.js';
 import { CountScripts } from './count.scripts.js';
 import { historyStore } from './history.store.js';
 import { jobStore } from './job.store.js';
-import { keepLease } from './lease.scripts.js';
 import { ListScripts } from './list.script.js';
 import { noting } from './ready-notes.js';
 import { relatedInserts } from './related-inserts.js';
@@ -124,7 +124,6 @@ export class PostgresStore extends ServerStore {
     this.handlers = new PoolTransactions(host, {
       runOn: (runner, script) => this.runOn(runner, script),
       fence: (run, nowMs) => this.#scripts.fence(run, nowMs),
-      keep: (run, nowMs) => keepLease(this.#tables, run, nowMs),
       interrupt: async (connection) => {
         const { processID } = connection as PgClient;
         // Behind a pooler the number names nobody, or somebody else.
@@ -153,6 +152,7 @@ export class PostgresStore extends ServerStore {
       limited: new PostgresLimitedClaims(this.#tables, this.#scripts, claims),
       inserts: this.#inserts,
       related,
+      behind: new PostgresInsertsBehind(this.#tables, this.#inserts),
       lists: new ListScripts(this.#tables),
       tallies: new CountScripts(this.#tables),
       duties: new PostgresDutyScripts(this.#tables),

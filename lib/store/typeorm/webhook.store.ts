@@ -7,14 +7,12 @@ import type { Writer } from '../writer.js';
 import { listDeliveries } from './delivery-lists.script.js';
 import { DeliveryScripts } from './delivery.scripts.js';
 import type { EventScripts } from './event.scripts.js';
-import { noteDeletedEndpoint } from './purge.script.js';
 import { readsOf } from './reads.js';
 import type { TableNames } from './table-names.js';
-import { recordTest } from './test-deliveries.script.js';
 import { WebhookScripts } from './webhook.scripts.js';
 
-/** Slices of a deleted endpoint's history that go at once. */
-const REMOVED_AT_ONCE = 2;
+/** Tests of endpoints are shown for so long. */
+const TESTS_KEPT_MS = 7 * 86_400_000;
 
 interface Taking {
   readonly wanted: Parameters<WebhookStore['take']>[0];
@@ -82,13 +80,9 @@ export function webhookStore(
         writer().write((now) => endpoints.declare(given, keptMs, now), 'engine'),
       ),
     async remove(id) {
-      await write(function* () {
-        yield* endpoints.remove(id);
-        yield* noteDeletedEndpoint(tables, id);
-      });
-      let slices = REMOVED_AT_ONCE;
-      while (slices > 0 && (await engineWrite(() => deliveries.removeOf(id)))) {
-        slices -= 1; // The rest is swept, so that nobody waits for a long history.
+      await write(() => endpoints.remove(id));
+      while (await engineWrite(() => deliveries.removeOf(id))) {
+        // In slices, so that nobody waits for long.
       }
     },
     giveUp: (end) =>
@@ -99,10 +93,9 @@ export function webhookStore(
     settle: async (end) => writer().add(settleKind, end, 'engine'),
     release: ({ id, answer, holder }) =>
       engineWrite((now) => deliveries.release(id, answer, holder, now)),
-    cutOff: ({ id, holder }) => engineWrite((now) => deliveries.cutOff(id, holder, now)),
     deliveries: (request) => read(() => listDeliveries(tables, request)),
     delivery: (id) => read(() => deliveries.find(id)),
-    record: (delivery) => write((now) => recordTest(tables, delivery, now)),
+    record: (delivery) => write((now) => deliveries.record(delivery, TESTS_KEPT_MS, now)),
     redeliver: (id) => write((now) => deliveries.redeliver(id, now)),
     sealed: (after, most) => read(() => endpoints.sealed(after, most)),
     reseal: (id, before, after) => engineWrite(() => endpoints.reseal(id, before, after)),

@@ -52,7 +52,12 @@ export class MysqlExecutor implements ServerExecutor {
     this.#deadlocked = deadlocked;
   }
 
-  readonly execute = async ({ sql, params, deferred }: Statement): Promise<readonly Row[]> => {
+  readonly execute = async ({
+    sql,
+    params,
+    deferred,
+    counts,
+  }: Statement): Promise<readonly Row[]> => {
     if (sql === CHANGES_SQL) {
       return [[this.#changes]];
     }
@@ -60,6 +65,9 @@ export class MysqlExecutor implements ServerExecutor {
     if (deferred === true && this.#typeCast === undefined) {
       this.#ahead.push(text);
       return [];
+    }
+    if (counts === true) {
+      return [await this.#count(text)];
     }
     const result = await this.#send(text);
     if (Array.isArray(result)) {
@@ -90,6 +98,18 @@ export class MysqlExecutor implements ServerExecutor {
     this.#ahead = [];
     const result = await this.#patience.wait(this.#query(texts.join(';\n')));
     return texts.length === 1 || !Array.isArray(result) ? result : result.at(-1);
+  }
+
+  /** How many rows each statement of a message has changed or met. */
+  async #count(last: string): Promise<readonly number[]> {
+    const texts = [...this.#ahead, last];
+    this.#ahead = [];
+    const result = await this.#patience.wait(this.#query(texts.join(';\n')));
+    const all = (Array.isArray(result) ? result : [result]) as readonly MysqlChanges[];
+    return all.map((changes, at) => {
+      refuseCutValues(texts[at] ?? '', changes);
+      return changes.affectedRows;
+    });
   }
 
   #query(sql: string): Promise<unknown> {

@@ -40,7 +40,18 @@ export class MysqlInsertScript extends ServerInserts {
     _isKeyed: boolean,
     isAlone: boolean,
   ): Script<number> {
-    // There is at least one.
+    const texts = this.textsOf(created, nowMs);
+    let stored = 0;
+    for (const sql of texts) {
+      yield isAlone && texts.length === 1 ? { sql, params: [], alone: true } : { sql, params: [] };
+      const changes = yield* query(CHANGES_SQL);
+      stored += Number(changes[0]?.[0]);
+    }
+    return stored;
+  }
+
+  /** The statements that store jobs of the same terms, of which there is at least one. */
+  textsOf(created: readonly CreatedJob[], nowMs: number): readonly string[] {
     const first = (created[0] as CreatedJob).draft;
     const { terms } = first;
     const columns = first.limitKey === null ? COLUMNS : [...COLUMNS, 'limit_key'];
@@ -53,14 +64,8 @@ export class MysqlInsertScript extends ServerInserts {
       ({ draft, seq, id, scheduledAtMs }) =>
         `(${common},${seq},${literal(id)},${literal(draft.params)},${scheduledAtMs},${scheduledAtMs},${startMs ?? Math.min(scheduledAtMs, nowMs)},${literal(draft.idempotencyKey)},${literal(draft.requestHash)}${draft.limitKey === null ? '' : `,${literal(draft.limitKey)}`})`,
     );
-    const parts = chunks(rows, MOST_ROWS, (row) => row.length);
-    let stored = 0;
-    for (const part of parts) {
-      const sql = `INSERT IGNORE INTO ${this.#jobs} (${columns.join(', ')}) VALUES ${part.join(',')}`;
-      yield isAlone && parts.length === 1 ? { sql, params: [], alone: true } : { sql, params: [] };
-      const changes = yield* query(CHANGES_SQL);
-      stored += Number(changes[0]?.[0]);
-    }
-    return stored;
+    return chunks(rows, MOST_ROWS, (row) => row.length).map(
+      (part) => `INSERT IGNORE INTO ${this.#jobs} (${columns.join(', ')}) VALUES ${part.join(',')}`,
+    );
   }
 }

@@ -4,17 +4,22 @@ import type {
   ChangeResult,
   Completion,
   Decide,
+  HeldRun,
   JobChange,
-  Renewal,
   RunLines,
   RunReport,
   TransactionRun,
 } from '../../store.js';
 import { readBeside } from '../../typeorm/beside.script.js';
 import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from '../../typeorm/job.columns.js';
-import { ACTIVE, bySeq, endsAlone, JobScripts, withDerived } from '../../typeorm/job.scripts.js';
-import { heldOfRow, missedOf } from '../../typeorm/held.rows.js';
-import { halfLease, keepLease } from '../../typeorm/lease.scripts.js';
+import {
+  ACTIVE,
+  bySeq,
+  endsAlone,
+  heldOfRow,
+  JobScripts,
+  withDerived,
+} from '../../typeorm/job.scripts.js';
 import type { News } from '../../typeorm/news.js';
 import { removeDeleted } from '../../typeorm/purge.script.js';
 import { READY } from '../../typeorm/ready.js';
@@ -161,9 +166,9 @@ export class MysqlJobScripts extends JobScripts {
   }
 
   /** A job that a transaction of the application holds must not keep the others from living on. */
-  override *renew(workerId: string, leaseMs: number, nowMs: number): Script<Renewal> {
+  override *renew(workerId: string, leaseMs: number, nowMs: number): Script<readonly HeldRun[]> {
     const rows = yield* query(
-      `SELECT job_id, run_id, status, locked_by, timeout_sec, seq, lease_until_ms
+      `SELECT job_id, run_id, status, locked_by, timeout_sec, seq
        FROM ${this.#t.jobs} FORCE INDEX (${this.#t.index('jobs_phase')})
        WHERE ${HELD} AND worker_id = ? AND status IN ${ACTIVE}`,
       [workerId],
@@ -179,9 +184,7 @@ export class MysqlJobScripts extends JobScripts {
         JSON.stringify(free),
       ]);
     }
-    const reached = new Set(free);
-    const others = rows.filter((row) => !reached.has(Number(row[5])));
-    return { held: rows.map(heldOfRow), missed: missedOf(others, 6, leaseMs, nowMs) };
+    return rows.map(heldOfRow);
   }
 
   override *promote(
@@ -208,14 +211,11 @@ export class MysqlJobScripts extends JobScripts {
   }
 
   /** The row of a run stays locked until the transaction ends, so nobody takes the job meanwhile. */
-  *fence(run: TransactionRun, nowMs: number): Script<boolean> {
+  *fence(run: TransactionRun): Script<boolean> {
     const rows = yield* query(
-      `SELECT lease_until_ms FROM ${this.#t.jobs} WHERE seq = ? AND job_id = ? AND run_id = ? AND status IN ${ACTIVE} FOR UPDATE`,
+      `SELECT 1 FROM ${this.#t.jobs} WHERE seq = ? AND job_id = ? AND run_id = ? AND status IN ${ACTIVE} FOR UPDATE`,
       [seqOfId(run.jobId) ?? -1, run.jobId, run.runId],
     );
-    if (rows.length === 1 && Number(rows[0]?.[0]) < halfLease(run, nowMs)[0]) {
-      yield* keepLease(this.#t, run, nowMs);
-    }
     return rows.length === 1;
   }
 

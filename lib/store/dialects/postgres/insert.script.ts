@@ -46,21 +46,8 @@ export class PostgresInsertScript extends ServerInserts {
     isKeyed: boolean,
     isAlone: boolean,
   ): Script<number> {
-    // There is at least one.
-    const { draft } = created[0] as CreatedJob;
-    const { terms } = draft;
-    const isLimited = draft.limitKey !== null;
-    const common = sharedOf(draft, isDue(terms, nowMs)).filter(
-      (_, at) => at !== KEY_AT && at !== HASH_AT,
-    );
-    const params: SqlValue[] = [
-      ...common,
-      startsNow(terms) ? null : startOf(terms, nowMs, nowMs),
-      nowMs,
-      numbers(created.map((each) => each.seq)),
-      joined(created.map((each) => each.id)),
-      joined(created.map((each) => each.draft.params)),
-    ];
+    const params = paramsOf(created, nowMs);
+    const isLimited = created[0]?.draft.limitKey !== null;
     if (isKeyed) {
       params.push(
         texts(created.map((each) => each.draft.idempotencyKey)),
@@ -77,7 +64,30 @@ export class PostgresInsertScript extends ServerInserts {
   }
 }
 
-function statement(tables: TableNames, isKeyed: boolean, isLimited: boolean): string {
+/** What {@link statement} binds for jobs of the same terms, of which there is at least one. */
+export function paramsOf(created: readonly CreatedJob[], nowMs: number): SqlValue[] {
+  const { draft } = created[0] as CreatedJob;
+  const { terms } = draft;
+  const common = sharedOf(draft, isDue(terms, nowMs)).filter(
+    (_, at) => at !== KEY_AT && at !== HASH_AT,
+  );
+  return [
+    ...common,
+    startsNow(terms) ? null : startOf(terms, nowMs, nowMs),
+    nowMs,
+    numbers(created.map((each) => each.seq)),
+    joined(created.map((each) => each.id)),
+    joined(created.map((each) => each.draft.params)),
+  ];
+}
+
+/** `where`: a condition for all of them. */
+export function statement(
+  tables: TableNames,
+  isKeyed: boolean,
+  isLimited: boolean,
+  where = '',
+): string {
   const keys = [
     ...(isKeyed ? ['idempotency_key', 'request_hash'] : []),
     ...(isLimited ? ['limit_key'] : []),
@@ -88,6 +98,6 @@ function statement(tables: TableNames, isKeyed: boolean, isLimited: boolean): st
   const enqueued = msOfSeqSql('seq');
   return `INSERT INTO ${tables.jobs} (${columns.join(', ')})
     SELECT ${common}, COALESCE(?::bigint, LEAST(${enqueued}, ?::bigint)), ${own.join(', ')}, ${enqueued}, ${enqueued}
-    FROM unnest(?::bigint[], ${JOINED}, ${JOINED}${keys.map(() => ', ?::text[]').join('')}) AS own (${own.join(', ')})
+    FROM unnest(?::bigint[], ${JOINED}, ${JOINED}${keys.map(() => ', ?::text[]').join('')}) AS own (${own.join(', ')}) ${where}
     ON CONFLICT DO NOTHING`;
 }

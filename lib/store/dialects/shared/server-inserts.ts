@@ -10,7 +10,7 @@ import type { NumberSource } from './number-source.js';
 import { idOfSeq, msOfSeq, seqOfId } from './row-numbers.js';
 
 /** A draft and where its result goes. */
-interface Placed {
+export interface Placed {
   readonly draft: JobDraft;
   readonly at: number;
 }
@@ -131,7 +131,10 @@ export abstract class ServerInserts implements Inserts {
   ): Script<void> {
     let left = group;
     while (left.length > 0) {
-      const created = this.#number(left, nowMs);
+      const created = this.number(
+        left.map(({ draft }) => draft),
+        nowMs,
+      );
       const isKeyed = left.some(({ draft }) => draft.idempotencyKey !== null);
       const stored = yield* this.store(created, nowMs, isKeyed, isAlone);
       if (stored === created.length) {
@@ -177,9 +180,10 @@ export abstract class ServerInserts implements Inserts {
     return again;
   }
 
-  #number(group: readonly Placed[], nowMs: number): CreatedJob[] {
-    let next = this.#source.take(group.length, nowMs);
-    return group.map(({ draft }) => {
+  /** Gives drafts their numbers, or the ones that they were tried under. */
+  number(drafts: readonly JobDraft[], nowMs: number): CreatedJob[] {
+    let next = this.#source.take(drafts.length, nowMs);
+    return drafts.map((draft) => {
       const { id, tried } = draft;
       const seq = tried?.seq ?? (id === undefined ? undefined : seqOfId(id)) ?? next++;
       const created = new CreatedJob(
@@ -243,7 +247,7 @@ function keyOf(of: JobDraft | JobEntity): string {
 }
 
 /** Drafts that share a statement, in their order. */
-function groupByTerms(drafts: readonly JobDraft[]): readonly (readonly Placed[])[] {
+export function groupByTerms(drafts: readonly JobDraft[]): readonly (readonly Placed[])[] {
   const groups: { readonly first: JobDraft; readonly placed: Placed[] }[] = [];
   for (const [at, draft] of drafts.entries()) {
     const last = groups.at(-1);
