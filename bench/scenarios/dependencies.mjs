@@ -1,10 +1,8 @@
 /** What dependencies cost an enqueue: jobs that wait for three others each, against jobs that wait for none. */
-import { rateOf } from './metrics.mjs';
+import { inTurns, rateOf } from './metrics.mjs';
 
 const CALLERS = 10;
 const WAYS = { without: 0, with: 3 };
-
-let rounds = 0;
 
 async function enqueue({ start }, adapter, count, parents) {
   const producer = await start(adapter, { producer: true });
@@ -34,14 +32,5 @@ export const S12 = {
     postgres: ['nestjs-jobs-postgres'],
     mariadb: ['nestjs-jobs-mariadb'],
   },
-  async run(context, adapter) {
-    const measured = {};
-    const ways = Object.entries(WAYS);
-    for (const [name, parents] of rounds++ % 2 === 0 ? ways : ways.reverse()) {
-      const one = await context.part((part) => enqueue(part, adapter, context.size, parents));
-      measured[name] = one.rate;
-      measured[`${name}Cpu`] = one.cpuUs;
-    }
-    return measured;
-  },
+  run: inTurns(WAYS, enqueue),
 };

@@ -3,7 +3,7 @@
  * without a limit for each tenant, in turns of order within a round. It is measured while every tenant has
  * jobs in line: once the noisy one is alone, its limit decides how fast it goes.
  */
-import { rateOf } from './metrics.mjs';
+import { inTurns, rateOf } from './metrics.mjs';
 
 const TENANTS = 1_000;
 /** The noisy tenant's part of the backlog, and the part of it all that is measured. */
@@ -12,8 +12,6 @@ const MEASURED = 0.6;
 const LIMIT = { limit: 100, by: 'tenant' };
 const WARM_UP = 4_000;
 const WAYS = { without: undefined, with: LIMIT };
-
-let rounds = 0;
 
 async function drain({ start, dir, database }, adapter, count, concurrency) {
   const worker = await start(adapter, { dir, paused: true, concurrency });
@@ -49,15 +47,5 @@ export const S9 = {
     postgres: ['nestjs-jobs-postgres'],
     mariadb: ['nestjs-jobs-mariadb'],
   },
-  async run(context, adapter) {
-    const measured = {};
-    const ways = Object.entries(WAYS);
-    for (const [name, limit] of rounds++ % 2 === 0 ? ways : ways.reverse()) {
-      const one = await context.part((part) => drain(part, adapter, context.size, limit));
-      measured[name] = one.rate;
-      measured[`${name}Cpu`] = one.cpuUs;
-      if (one.serverUs !== undefined) measured[`${name}Server`] = one.serverUs;
-    }
-    return measured;
-  },
+  run: inTurns(WAYS, drain),
 };

@@ -22,3 +22,19 @@ export function rateOf(count, { ms, cpuUs, serverUs = 0 }) {
     ...(serverUs > 0 ? { serverUs: serverUs / count } : {}),
   };
 }
+
+/** A run that measures several ways of the same, one after the other, in each round the other way round. */
+export function inTurns(ways, measure) {
+  let rounds = 0;
+  return async (context, adapter) => {
+    const measured = {};
+    const order = Object.entries(ways);
+    for (const [name, way] of rounds++ % 2 === 0 ? order : order.reverse()) {
+      const one = await context.part((part) => measure(part, adapter, context.size, way));
+      measured[name] = one.rate;
+      measured[`${name}Cpu`] = one.cpuUs;
+      if (one.serverUs !== undefined) measured[`${name}Server`] = one.serverUs;
+    }
+    return measured;
+  };
+}

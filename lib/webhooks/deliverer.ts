@@ -1,5 +1,6 @@
 import { newId } from '../model/id.js';
 import type { DeliveryEnd, DueLane, TakenDelivery, WebhookStore } from '../store/webhooks.js';
+import { Counts } from './counts.js';
 import { bodyOf } from './event-body.js';
 import { DECLARED_PREFIX } from './options.js';
 import { waitAfter } from './retry-schedule.js';
@@ -47,7 +48,7 @@ export class Deliverer {
   /** Lanes that this process cannot sign for, until when. */
   readonly #unreadable = new Map<string, number>();
   readonly #sent = new Set<Promise<void>>();
-  readonly #bytes = new Map<string, number>();
+  readonly #bytes = new Counts();
   /** Behind which lane the next look begins. */
   #after = '';
   /** When the first delivery is due of the lanes that were looked at since the first of them. */
@@ -74,7 +75,7 @@ export class Deliverer {
     const lanes = found.filter(({ lane }) => this.#serves(lane));
     const nowMs = this.#parts.nowMs();
     const due = lanes.filter(
-      (each) => each.dueAtMs <= nowMs && (this.#bytes.get(whoOf(each)) ?? 0) < MOST_BYTES,
+      (each) => each.dueAtMs <= nowMs && this.#bytes.of(whoOf(each)) < MOST_BYTES,
     );
     const wanted = slots.share(
       shuffled(due, random).map((each) => ({ lane: each.lane, who: whoOf(each) })),
@@ -130,7 +131,7 @@ export class Deliverer {
     const place = { lane, who: whoOf(taken) };
     const bytes = taken.happened?.job?.length ?? 0;
     slots.enter(place);
-    this.#weigh(place.who, bytes);
+    this.#bytes.add(place.who, bytes);
     const sent = this.#deliver(taken, until)
       .catch((error: unknown) =>
         this.#parts.warn(
@@ -140,22 +141,13 @@ export class Deliverer {
       .finally(() => {
         this.#sent.delete(sent);
         slots.leave(place);
-        this.#weigh(place.who, -bytes);
+        this.#bytes.add(place.who, -bytes);
         // Fewer and larger takes: a lane that is still half full waits.
         if (!this.#isStopped && slots.isHalfEmpty(lane)) {
           this.#wake();
         }
       });
     this.#sent.add(sent);
-  }
-
-  #weigh(who: string, bytes: number): void {
-    const sum = (this.#bytes.get(who) ?? 0) + bytes;
-    if (sum === 0) {
-      this.#bytes.delete(who);
-    } else {
-      this.#bytes.set(who, sum);
-    }
   }
 
   async #deliver(taken: TakenDelivery, until: number): Promise<void> {

@@ -1,3 +1,5 @@
+import { Counts } from './counts.js';
+
 interface Waiting {
   readonly key: string;
   readonly begin: () => void;
@@ -14,7 +16,7 @@ export interface RoomLimits {
 /** Room for some at once, in all and for each that shares it. Who waits has its turn, and does not wait for ever. */
 export class Room {
   readonly #limits: RoomLimits;
-  readonly #atWork = new Map<string, number>();
+  readonly #atWork = new Counts();
   #total = 0;
   /** In the order in which they came. */
   readonly #waiting = new Set<Waiting>();
@@ -39,12 +41,12 @@ export class Room {
 
   #hasRoom(key: string): boolean {
     const { inAll, ofOne } = this.#limits;
-    return this.#total < inAll && (this.#atWork.get(key) ?? 0) < ofOne;
+    return this.#total < inAll && this.#atWork.of(key) < ofOne;
   }
 
   #enter(key: string): void {
     this.#total += 1;
-    this.#atWork.set(key, (this.#atWork.get(key) ?? 0) + 1);
+    this.#atWork.add(key, 1);
   }
 
   #turn(key: string, late: () => Error): Promise<void> {
@@ -68,12 +70,7 @@ export class Room {
 
   #leave(key: string): void {
     this.#total -= 1;
-    const left = (this.#atWork.get(key) ?? 1) - 1;
-    if (left === 0) {
-      this.#atWork.delete(key);
-    } else {
-      this.#atWork.set(key, left);
-    }
+    this.#atWork.add(key, -1);
     for (const waiting of this.#waiting) {
       if (this.#hasRoom(waiting.key)) {
         waiting.begin();

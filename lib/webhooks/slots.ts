@@ -1,3 +1,5 @@
+import { Counts } from './counts.js';
+
 /** Requests under way at once in all, to one receiver, and to one that did not take the last one. */
 const MOST = 256;
 const MOST_OF_ONE = 32;
@@ -19,8 +21,8 @@ export interface SharedLane {
  */
 export class Slots {
   #total = 0;
-  readonly #ofLane = new Map<string, number>();
-  readonly #ofWho = new Map<string, number>();
+  readonly #ofLane = new Counts();
+  readonly #ofWho = new Counts();
   readonly #ailing = new Set<string>();
 
   get isFull(): boolean {
@@ -29,12 +31,12 @@ export class Slots {
 
   /** Whether a lane that was busy may take a larger part again. */
   isHalfEmpty(lane: string): boolean {
-    return (this.#ofLane.get(lane) ?? 0) <= MOST_OF_ONE / 2;
+    return this.#ofLane.of(lane) <= MOST_OF_ONE / 2;
   }
 
   /** Takes a place if there is one, of `most` that the lane has. */
   tryEnter(shared: SharedLane, most: number): boolean {
-    const hasRoom = (this.#ofLane.get(shared.lane) ?? 0) < most && this.#roomFor(shared.who) > 0;
+    const hasRoom = this.#ofLane.of(shared.lane) < most && this.#roomFor(shared.who) > 0;
     if (hasRoom) {
       this.enter(shared);
     }
@@ -43,14 +45,14 @@ export class Slots {
 
   enter({ lane, who }: SharedLane): void {
     this.#total += 1;
-    add(this.#ofLane, lane, 1);
-    add(this.#ofWho, who, 1);
+    this.#ofLane.add(lane, 1);
+    this.#ofWho.add(who, 1);
   }
 
   leave({ lane, who }: SharedLane): void {
     this.#total -= 1;
-    add(this.#ofLane, lane, -1);
-    add(this.#ofWho, who, -1);
+    this.#ofLane.add(lane, -1);
+    this.#ofWho.add(who, -1);
   }
 
   /** One that fails is asked little, so that it does not take what those who answer could use. */
@@ -83,7 +85,7 @@ export class Slots {
     while (turns.length > 0) {
       turns = turns.filter(({ who, wants }) => {
         const share = shares.get(who) ?? 0;
-        const isGiven = share < wants && (this.#ofWho.get(who) ?? 0) + share < free;
+        const isGiven = share < wants && this.#ofWho.of(who) + share < free;
         if (isGiven) {
           shares.set(who, share + 1);
           free -= 1;
@@ -99,27 +101,27 @@ export class Slots {
     lanes: readonly string[],
     share: number,
   ): readonly { readonly lane: string; readonly most: number }[] {
-    const given = new Map<string, number>();
+    const given = new Counts();
     const queue = [...lanes];
     let left = share;
     for (let lane = queue.shift(); lane !== undefined && left > 0; lane = queue.shift()) {
-      const part = Math.min(PORTION, left, this.#roomOf(lane) - (given.get(lane) ?? 0));
+      const part = Math.min(PORTION, left, this.#roomOf(lane) - given.of(lane));
       if (part > 0) {
-        add(given, lane, part);
+        given.add(lane, part);
         left -= part;
         queue.push(lane);
       }
     }
-    return [...given].map(([lane, most]) => ({ lane, most }));
+    return [...given.entries()].map(([lane, most]) => ({ lane, most }));
   }
 
   #roomFor(who: string): number {
-    return MOST - this.#total - (this.#ofWho.get(who) ?? 0);
+    return MOST - this.#total - this.#ofWho.of(who);
   }
 
   #roomOf(lane: string): number {
     const most = this.#ailing.has(lane) ? MOST_OF_AILING : MOST_OF_ONE;
-    return most - (this.#ofLane.get(lane) ?? 0);
+    return most - this.#ofLane.of(lane);
   }
 }
 
@@ -131,14 +133,4 @@ function grouped(lanes: readonly SharedLane[]): ReadonlyMap<string, string[]> {
     groups.set(who, group);
   }
   return groups;
-}
-
-/** Keys whose count is nothing are forgotten. */
-function add(counts: Map<string, number>, key: string, by: number): void {
-  const count = (counts.get(key) ?? 0) + by;
-  if (count <= 0) {
-    counts.delete(key);
-  } else {
-    counts.set(key, count);
-  }
 }
