@@ -54,7 +54,7 @@ export abstract class JobsController {
         },
       ],
     ],
-    errors: [409, 413, 503],
+    errors: [409, 413, 423, 503],
   })
   async create(call: Call<CreateJobBody>): Promise<WireJob> {
     const body = withIdempotencyKey(call.body, call.singleHeader('Idempotency-Key'));
@@ -69,7 +69,7 @@ export abstract class JobsController {
     summary: 'Enqueue many jobs',
     body: CREATE_JOBS,
     answers: [[202, component('JobBatchResult', 'an outcome for each job, in their order')]],
-    errors: [409, 413, 503],
+    errors: [409, 413, 423, 503],
   })
   async createMany(call: Call<CreateJobsBody>): Promise<object> {
     refuseIdempotencyKey(call.singleHeader('Idempotency-Key'));
@@ -91,7 +91,7 @@ export abstract class JobsController {
     body: CREATE_FLOW,
     reads: flowBody,
     answers: [[202, component('JobFlow', 'the jobs by their keys')]],
-    errors: [409, 413, 503],
+    errors: [409, 413, 423, 503],
   })
   async createFlow(call: Call<CreateFlowBody>): Promise<object> {
     refuseIdempotencyKey(call.singleHeader('Idempotency-Key'));

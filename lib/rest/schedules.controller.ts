@@ -58,7 +58,7 @@ export abstract class SchedulesController {
       [201, { ...component('JobSchedule', 'made'), headers: LOCATION }],
       [200, { ...component('JobSchedule', 'replaced'), headers: LOCATION }],
     ],
-    errors: [413, 503],
+    errors: [413, 423, 503],
   })
   async create(call: Call<ScheduleBody>): Promise<object> {
     const schedule = await this.schedules.upsert(scheduleInput(call.body, undefined), owner(call));
@@ -89,7 +89,7 @@ export abstract class SchedulesController {
       [200, { ...component('JobSchedule', 'replaced'), headers: LOCATION }],
       [201, { ...component('JobSchedule', 'made'), headers: LOCATION }],
     ],
-    errors: [413, 503],
+    errors: [413, 423, 503],
   })
   async put(call: Call<ScheduleBody>): Promise<object> {
     const input = scheduleInput(call.body, call.param('name'));

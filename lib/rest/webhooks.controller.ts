@@ -56,7 +56,7 @@ export abstract class WebhooksController {
       'It hears of the jobs of the caller’s tenant. A secret that is made is shown once.',
     body: CREATE_WEBHOOK,
     answers: [[201, CHANGED]],
-    errors: [503],
+    errors: [423, 503],
   })
   async create(call: Call<CreateWebhookBody>): Promise<object> {
     const webhook = await this.webhooks.create(webhookInput(call.body), call.scope);
@@ -84,7 +84,7 @@ export abstract class WebhooksController {
     params: WEBHOOK_ID,
     body: UPDATE_WEBHOOK,
     answers: [[200, CHANGED]],
-    errors: [404, 503],
+    errors: [404, 423, 503],
   })
   async update(call: Call<UpdateWebhookBody>): Promise<object> {
     if (call.body.secret !== undefined && call.body.rotate_secret === true) {

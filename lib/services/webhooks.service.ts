@@ -53,7 +53,8 @@ export class WebhooksService {
    * Adds an endpoint, which hears of the jobs of one tenant from then on. A secret that is made is in
    * the answer, this one time.
    *
-   * @throws JobsError `invalid_request` that names the field
+   * @throws JobsError `invalid_request` that names the field, `forbidden` where the tenant has enough of them,
+   *   `try_later` where the options' functions for keys or hosts do not answer
    */
   async create(input: WebhookInput, scope: Scope = {}): Promise<WebhookWithSecret> {
     checkOptions(input, INPUT_KEYS, 'input');
@@ -63,7 +64,8 @@ export class WebhooksService {
   /**
    * Changes an endpoint. Of those that the options declare only `isEnabled` can be.
    *
-   * @throws JobsError `not_found`, `invalid_request`, `forbidden`
+   * @throws JobsError `not_found`, `invalid_request`, `forbidden`; `try_later` as above, and where the old secret,
+   *   which is to sign for a while yet, cannot be read
    */
   async update(id: string, patch: WebhookPatch, scope: Scope = {}): Promise<WebhookWithSecret> {
     checkOptions(patch, PATCH_KEYS, 'patch');
@@ -78,7 +80,7 @@ export class WebhooksService {
     await (await this.#opened(scope)).delete(checkedId(id, 'webhook'), scope.tenantId);
   }
 
-  /** Sends a `webhook.test` now, and says what came back. @throws JobsError `not_found` */
+  /** Sends a `webhook.test` now, and says what came back. @throws JobsError `not_found`, `try_later` */
   async test(id: string, scope: Scope = {}): Promise<WebhookDelivery> {
     return (await this.#opened(scope)).test(checkedId(id, 'webhook'), scope.tenantId);
   }

@@ -91,7 +91,8 @@ export interface GivenUp {
 export interface WebhookChange {
   readonly url?: string;
   readonly events?: string | null;
-  readonly secrets?: string;
+  /** Sealed texts: nothing is changed at all where another one than `before` is stored. */
+  readonly secrets?: { readonly before: string; readonly after: string };
   readonly isEnabled?: boolean;
 }
 
@@ -121,9 +122,9 @@ export interface WebhookStore {
   /** Endpoints of a tenant, or all; oldest first. */
   list(tenantId: string | undefined): Promise<readonly JobWebhookEntity[]>;
   find(id: string): Promise<JobWebhookEntity | undefined>;
-  /** Stores a new endpoint, unless its tenant has so many; its times are set here. */
+  /** Stores a new endpoint, unless its tenant has so many, whoever adds others meanwhile; its times are set here. */
   add(endpoint: JobWebhookEntity, most: number): Promise<JobWebhookEntity | undefined>;
-  /** Changes that of an endpoint, as it is by then; undefined when it is gone. */
+  /** Changes that of an endpoint; gives it as it is then, with the secrets of somebody else who was quicker; undefined when it is gone. */
   change(id: string, change: WebhookChange): Promise<JobWebhookEntity | undefined>;
   /**
    * Says that the options of this process declare these, and disables those that no process has declared

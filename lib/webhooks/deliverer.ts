@@ -1,3 +1,4 @@
+import { isJobsError } from '../model/errors.js';
 import { newId } from '../model/id.js';
 import type { DeliveryEnd, DueLane, TakenDelivery, WebhookStore } from '../store/webhooks.js';
 import { Counts } from './counts.js';
@@ -14,10 +15,12 @@ const LEASE_MS = 30_000;
 /** While there is something on its way, looks for what others have stored. */
 const LOOK_MS = 1000;
 const STOP_MS = 2000;
-/** A process that cannot sign for a receiver leaves what is for it to others, for so long. */
-const UNREADABLE_MS = 60_000;
+/** A process that cannot send to a receiver leaves what is for it to others, for so long. */
+const LEFT_MS = 60_000;
 const UNREADABLE =
-  'its secret cannot be read, so nothing was sent: the former key has to be given beside the new one in webhooks.encryptionKey, or the endpoint a new secret (rotate_secret)';
+  'its secret cannot be read, so nothing was sent: the former key has to be given beside the new one in webhooks.encryptionKey, or the endpoint be disabled and given a new secret (rotate_secret)';
+const UNASKED =
+  'it is not known which hosts its tenant may name (webhooks.allowHosts), so nothing was sent';
 
 /** What a deliverer is made of. */
 export interface DelivererParts {
@@ -45,8 +48,8 @@ export interface DelivererParts {
  */
 export class Deliverer {
   readonly #parts: DelivererParts;
-  /** Lanes that this process cannot sign for, until when. */
-  readonly #unreadable = new Map<string, number>();
+  /** Lanes that this process leaves to others, until when. */
+  readonly #left = new Map<string, number>();
   readonly #sent = new Set<Promise<void>>();
   readonly #bytes = new Counts();
   /** Behind which lane the next look begins. */
@@ -116,11 +119,11 @@ export class Deliverer {
   }
 
   #serves(lane: string): boolean {
-    const untilMs = this.#unreadable.get(lane);
+    const untilMs = this.#left.get(lane);
     if (untilMs !== undefined && untilMs > performance.now()) {
       return false;
     }
-    this.#unreadable.delete(lane);
+    this.#left.delete(lane);
     return this.#parts.serves(lane);
   }
 
@@ -168,29 +171,37 @@ export class Deliverer {
       return;
     }
     if (secrets === undefined || secrets.length === 0) {
-      this.#unreadable.set(taken.lane, performance.now() + UNREADABLE_MS);
-      const { store, hideAnswers } = this.#parts;
-      const { answer } = gone(UNREADABLE);
-      const { id, holder } = taken;
-      await store.release({ id, holder, answer: answerText(answer, hideAnswers) });
+      await this.#leave(taken, UNREADABLE);
       return;
     }
     if (this.#isStopped || performance.now() > until) {
       return; // While this process was held up somebody else may have sent it, and newer ones.
     }
-    const answer = await this.#parts.sender.send({
+    const message = {
       id: taken.id,
       url,
       tenantId: taken.isDeclared ? undefined : taken.tenantId,
       body: bodyOf(event, happened),
       secrets,
       timestampSec: Math.floor(this.#parts.nowMs() / 1000),
-    });
+    };
+    const answer = await this.#parts.sender.send(message).catch(unlessUnasked);
+    if (answer === undefined) {
+      await this.#leave(taken, UNASKED);
+      return;
+    }
     if (!answer.isAcknowledged && this.#isStopped && answer.status === undefined) {
       return; // Broken off by the stop of this process: nobody's fault.
     }
     this.#parts.slots.told(taken.lane, answer.isAcknowledged);
     await this.#settle(taken, { answer, isLast: answer.status === 410 });
+  }
+
+  /** This process cannot send it, and says why; another one may, or this one after a while. */
+  async #leave({ id, holder, lane }: TakenDelivery, why: string): Promise<void> {
+    this.#left.set(lane, performance.now() + LEFT_MS);
+    const { store, hideAnswers } = this.#parts;
+    await store.release({ id, holder, answer: answerText(gone(why).answer, hideAnswers) });
   }
 
   async #settle(
@@ -252,6 +263,12 @@ function endOf({ attempts }: TakenDelivery, answer: Answer): string {
   return answer.status === 410
     ? 'it answered 410 (gone)'
     : `a delivery failed ${attempts} times, the last time because ${reasonOf(answer)}`;
+}
+
+function unlessUnasked(error: unknown): undefined {
+  if (!isJobsError(error) || error.code !== 'try_later') {
+    throw error;
+  }
 }
 
 /** What a try without a request ends with. */

@@ -30,7 +30,7 @@ export class EndpointSecrets {
     this.#parts = parts;
   }
 
-  /** Those that sign now, the newest first; undefined where they cannot be read, which is said once. */
+  /** Those that sign now, the newest first; undefined where they cannot be read, which the log says once. */
   async of(id: string, sealed: string): Promise<readonly string[] | undefined> {
     const opened = await this.#opened(id, sealed);
     if (opened === undefined) {
@@ -76,16 +76,12 @@ export class EndpointSecrets {
       if (opened === undefined) {
         this.#complain(
           id,
-          `The secret of webhook endpoint ${id} cannot be read: it was encrypted with a key that this process does not have. Put that key behind the new one in webhooks.encryptionKey (where that is not given: the former webhooks.secret behind the new one), or give the endpoint a new secret (PUT /webhooks/${id} with {"rotate_secret": true}). What is for it waits until then.`,
+          `The secret of webhook endpoint ${id} cannot be read: it was encrypted with a key that this process does not have. Put that key behind the new one in webhooks.encryptionKey (where that is not given: the former webhooks.secret behind the new one), or disable the endpoint and give it a new secret (PUT /webhooks/${id} with {"enabled": false, "rotate_secret": true}). What is for it waits until then.`,
         );
       }
       return opened;
-    } catch (error) {
-      this.#isKeyless = true;
-      this.#complain(
-        id,
-        `The secret of webhook endpoint ${id} cannot be read, as webhooks.encryptionKey gave no key: ${String(error)}. What is for it waits until it does.`,
-      );
+    } catch {
+      this.#isKeyless = true; // The box has said so.
       return undefined;
     }
   }

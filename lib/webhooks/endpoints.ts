@@ -7,7 +7,6 @@ import { NIL_TENANT } from '../model/tenant.js';
 import {
   WEBHOOK_EVENTS,
   type Webhook,
-  type WebhookAnswer,
   type WebhookDelivery,
   type WebhookEvent,
   type WebhookInput,
@@ -21,9 +20,15 @@ import type { Sender } from './sender.js';
 import { checkedSecret, newSecret } from './signing.js';
 import type { Slots } from './slots.js';
 import { checkedUrl, type UrlRules } from './url-rules.js';
+import { deliveryOf, webhookOf } from './views.js';
 
 /** Tests of one endpoint under way. */
 const TESTS_AT_ONCE = 2;
+/** So often a change of a secret is tried where others change it at the same time. */
+const MOST_ROTATIONS = 10;
+/** After how many seconds it makes sense to ask again: others are quick, keys are not. */
+const BUSY_SEC = 5;
+const UNREADABLE_SEC = 60;
 
 /** What the administration of endpoints is made of. */
 export interface EndpointsParts {
@@ -96,22 +101,42 @@ export class Endpoints {
     patch: WebhookPatch,
     tenantId: string | undefined,
   ): Promise<WebhookWithSecret> {
+    for (let tries = 0; tries < MOST_ROTATIONS; tries += 1) {
+      const changed = await this.#changed(await this.#find(id, tenantId), patch);
+      if (changed !== undefined) {
+        await this.#parts.refresh();
+        this.#parts.wake();
+        return changed;
+      }
+    }
+    throw new JobsError(
+      'try_later',
+      `The secret of webhook "${id}" is being changed by others. Ask again in a moment.`,
+      { retryAfterSec: BUSY_SEC },
+    );
+  }
+
+  /** Undefined where somebody else has changed the secrets meanwhile, which are to sign as well. */
+  async #changed(
+    endpoint: JobWebhookEntity,
+    patch: WebhookPatch,
+  ): Promise<WebhookWithSecret | undefined> {
     const { rules, store } = this.#parts;
-    const endpoint = await this.#find(id, tenantId);
+    const { id, isDeclared, tenantId } = endpoint;
     if (
-      endpoint.isDeclared === 1 &&
+      isDeclared === 1 &&
       (patch.url !== undefined || patch.events !== undefined || patch.rotateSecret !== undefined)
     ) {
       throw declared(id);
     }
-    const owner = endpoint.tenantId ?? undefined;
+    const owner = tenantId ?? undefined;
     const url =
       patch.url === undefined ? undefined : checkedUrl(patch.url, 'url', rules, owner).href;
     const events = patch.events === undefined ? undefined : eventsText(patch.events);
     const rotated =
       patch.rotateSecret === undefined
         ? undefined
-        : await this.#rotated(endpoint, patch.rotateSecret);
+        : await this.#rotated(endpoint, patch.rotateSecret, patch.isEnabled ?? true);
     const stored = await store.change(id, {
       ...(url === undefined ? {} : { url }),
       ...(events === undefined ? {} : { events }),
@@ -121,8 +146,9 @@ export class Endpoints {
     if (stored === undefined) {
       throw notFound('webhook', id);
     }
-    await this.#parts.refresh();
-    this.#parts.wake();
+    if (rotated !== undefined && stored.secrets !== rotated.secrets.after) {
+      return undefined;
+    }
     const made = rotated?.made;
     return { ...webhookOf(stored), ...(made === undefined ? {} : { secret: made }) };
   }
@@ -145,7 +171,7 @@ export class Endpoints {
       throw new JobsError(
         'try_later',
         `This process cannot sign for webhook "${id}": its secret is in the options of others, or was encrypted with another key.`,
-        { retryAfterSec: 60 },
+        { retryAfterSec: UNREADABLE_SEC },
       );
     }
     const delivery = new Delivery();
@@ -159,7 +185,7 @@ export class Endpoints {
       throw new JobsError(
         'try_later',
         `Webhook "${id}" is being tested, or too much is on its way for its tenant. Ask again in a moment.`,
-        { retryAfterSec: 5 },
+        { retryAfterSec: BUSY_SEC },
       );
     }
     const message = {
@@ -240,24 +266,38 @@ export class Endpoints {
     return deliveryOf(sent);
   }
 
-  /** The secrets with a new one, which is told if it was made here. */
+  /**
+   * The secrets with a new one, which is told if it was made here. Those that this process cannot read would
+   * sign no more at once: only where nothing is sent meanwhile.
+   */
   async #rotated(
-    endpoint: JobWebhookEntity,
+    { id, secrets, isEnabled }: JobWebhookEntity,
     wanted: true | string,
-  ): Promise<{ readonly secrets: string; readonly made: string | undefined }> {
+    isToBeEnabled: boolean,
+  ): Promise<{
+    readonly secrets: { readonly before: string; readonly after: string };
+    readonly made: string | undefined;
+  }> {
     const { box, overlapMs } = this.#parts;
     const made = wanted === true ? newSecret() : undefined;
     const secret = made ?? checkedSecret(wanted, 'secret');
     const nowMs = this.#parts.nowMs();
-    const kept =
-      endpoint.secrets === null ? [] : ((await box.open(endpoint.secrets))?.secrets ?? []);
-    const secrets = await box.seal([
+    const before = secrets ?? '';
+    const opened = await box.open(before);
+    if (opened === undefined && isEnabled === 1 && isToBeEnabled) {
+      throw new JobsError(
+        'try_later',
+        `The secret of webhook "${id}" was encrypted with a key that this process does not have, so the old one could not sign beside the new one for a while. Put that key behind the new one in webhooks.encryptionKey; or, to do without the old secret, disable the endpoint with the same change ({"enabled": false}) and enable it when the receiver has the new one.`,
+        { retryAfterSec: UNREADABLE_SEC },
+      );
+    }
+    const after = await box.seal([
       { secret, untilMs: null },
-      ...kept
+      ...(opened?.secrets ?? [])
         .filter((each) => each.secret !== secret && (each.untilMs ?? Infinity) > nowMs)
         .map((each) => ({ ...each, untilMs: each.untilMs ?? nowMs + overlapMs })),
     ]);
-    return { secrets, made };
+    return { secrets: { before, after }, made };
   }
 
   async #findDelivery(id: string, tenantId: string | undefined): Promise<JobDeliveryEntity> {
@@ -303,54 +343,4 @@ function declared(id: string): JobsError {
     'forbidden',
     `Webhook "${id}" is declared in the option webhooks.endpoints: change it there. Here it can be tested, enabled and disabled.`,
   );
-}
-
-function webhookOf(stored: JobWebhookEntity): Webhook {
-  return {
-    id: stored.id,
-    tenantId: stored.tenantId,
-    url: stored.url,
-    events: stored.events === null ? null : (JSON.parse(stored.events) as WebhookEvent[]),
-    isEnabled: stored.isEnabled === 1,
-    disabledAt: stored.disabledAtMs === null ? null : new Date(stored.disabledAtMs),
-    disabledReason: stored.disabledReason,
-    isDeclared: stored.isDeclared === 1,
-    createdAt: new Date(stored.createdAtMs),
-    updatedAt: new Date(stored.updatedAtMs),
-  };
-}
-
-function deliveryOf(stored: JobDeliveryEntity): WebhookDelivery {
-  return {
-    id: stored.id,
-    webhookId: stored.target === STATUS_HOOK ? null : stored.target,
-    jobId: stored.jobId ?? null,
-    sequence: stored.sequence,
-    event: stored.event,
-    status: stored.status,
-    attempts: stored.attempts,
-    nextAttemptAt:
-      stored.status !== 'pending' || stored.dueAtMs === null ? null : new Date(stored.dueAtMs),
-    createdAt: new Date(stored.createdAtMs),
-    updatedAt: new Date(stored.updatedAtMs),
-    answer: answerOf(stored.answer ?? null),
-  };
-}
-
-function answerOf(text: string | null): WebhookAnswer | null {
-  if (text === null) {
-    return null;
-  }
-  const answer = JSON.parse(text) as {
-    status: number | null;
-    duration_ms: number;
-    text: string | null;
-    error: string | null;
-  };
-  return {
-    status: answer.status,
-    durationMs: answer.duration_ms,
-    text: answer.text,
-    error: answer.error,
-  };
 }

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
-import { JobsError } from '../model/errors.js';
+import { isJobsError, JobsError } from '../model/errors.js';
 
 const VERSION = 'v1';
 const IV_BYTES = 12;
@@ -27,18 +27,25 @@ const MOST_REMEMBERED = 1000;
 const ASK_AGAIN_MS = 60_000;
 /** Less than the lease of a delivery that waits for it. */
 const ASKED_MS = 10_000;
+/** After so long somebody whose secret could not be encrypted may ask again. */
+const AWAY_SEC = 30;
 
 /** Encrypts the secrets of endpoints for the database, with AES-256-GCM. */
 export class SecretBox {
   readonly #source: KeySource;
+  readonly #onAway: (error: unknown) => void;
   #keys: Promise<readonly Buffer[]> | undefined;
   #askedAt = 0;
+  #isAway = false;
   readonly #opened = new Map<string, Opened>();
 
-  constructor(source: KeySource) {
+  /** `onAway` hears why the source gave no key, once until it gives one again. */
+  constructor(source: KeySource, onAway: (error: unknown) => void = () => undefined) {
     this.#source = source;
+    this.#onAway = onAway;
   }
 
+  /** @throws JobsError `try_later` where the source gives no key */
   async seal(secrets: readonly KeptSecret[]): Promise<string> {
     const [key] = await this.#loaded();
     if (key === undefined) {
@@ -50,7 +57,7 @@ export class SecretBox {
     return `${VERSION}:${Buffer.concat([iv, cipher.getAuthTag(), sealed]).toString('base64')}`;
   }
 
-  /** Undefined where no key fits: the host has changed its key. @throws what the source of keys throws */
+  /** Undefined where no key fits: the host has changed its key. @throws JobsError `try_later` as above */
   async open(text: string): Promise<Opened | undefined> {
     const keys = this.#loaded();
     const known = this.#opened.get(text) ?? this.#openWith(await keys, text);
@@ -84,14 +91,33 @@ export class SecretBox {
     if (this.#keys === undefined) {
       this.#askedAt = performance.now();
       this.#keys = inTime(this.#source()).then(
-        (keys) => keys.map(derived),
+        (keys) => {
+          this.#isAway = false;
+          return keys.map(derived);
+        },
         (error: unknown) => {
           this.#keys = undefined;
-          throw error;
+          throw this.#away(error);
         },
       );
     }
     return this.#keys;
+  }
+
+  /** What tenants are told of it; why it is so stands in the log. */
+  #away(error: unknown): unknown {
+    if (isJobsError(error) && error.status === 503) {
+      return error; // The database's: one key is kept there.
+    }
+    if (!this.#isAway) {
+      this.#isAway = true;
+      this.#onAway(error);
+    }
+    return new JobsError(
+      'try_later',
+      'The key that encrypts the secrets of webhook endpoints (webhooks.encryptionKey) is not to be had now, so nothing was changed. Ask again shortly.',
+      { cause: error, retryAfterSec: AWAY_SEC },
+    );
   }
 }
 
@@ -115,15 +141,15 @@ function derived(key: string): Buffer {
 
 function openWith(key: Buffer, text: string): readonly KeptSecret[] | undefined {
   const bytes = Buffer.from(text.slice(VERSION.length + 1), 'base64');
-  const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES));
-  decipher.setAuthTag(bytes.subarray(IV_BYTES, IV_BYTES + TAG_BYTES));
   try {
+    const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES));
+    decipher.setAuthTag(bytes.subarray(IV_BYTES, IV_BYTES + TAG_BYTES));
     const opened = Buffer.concat([
       decipher.update(bytes.subarray(IV_BYTES + TAG_BYTES)),
       decipher.final(),
     ]);
     return JSON.parse(opened.toString('utf8')) as readonly KeptSecret[];
   } catch {
-    return undefined; // Sealed with another key.
+    return undefined; // Sealed with another key, or not by us.
   }
 }

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { isJobsError } from '../model/errors.js';
 import { Connections, RefusedAddress } from './connections.js';
 import type { Resolve } from './names.js';
 import { askedWait } from './retry-schedule.js';
@@ -71,7 +72,11 @@ export class Sender {
     this.#userAgent = userAgent;
   }
 
-  /** Never rejects: whatever goes wrong is an answer without a status. */
+  /**
+   * Whatever goes wrong on the way is an answer without a status.
+   *
+   * @throws JobsError `try_later` where it is not known whether it may be sent there, so that nothing was
+   */
   async send(message: Message): Promise<Answer> {
     const began = performance.now();
     const answered = (answer: Partial<Answer>): Answer => ({
@@ -97,6 +102,9 @@ export class Sender {
         askedMs: askedWait(response.headers['retry-after'], Date.now()),
       });
     } catch (error) {
+      if (isJobsError(error) && error.code === 'try_later') {
+        throw error;
+      }
       return answered({ error: reasonOf(error) });
     }
   }

@@ -19,7 +19,8 @@ export interface UrlRules {
  * A URL that webhooks may be sent to. Its host is judged as parsed, never as written: `127.1` is
  * `127.0.0.1`. What a name leads to is judged when it is connected to. Without a tenant it is the options' own.
  *
- * @throws JobsError `invalid_request` that names the field and says what to write instead
+ * @throws JobsError `invalid_request` that names the field and says what to write instead; `try_later` where
+ * webhooks.allowHosts does not say what may be named
  */
 export function checkedUrl(text: unknown, field: string, rules: UrlRules, tenantId?: string): URL {
   const problem = (message: string): JobsError =>

@@ -12,6 +12,7 @@ import { AddressRules } from './address-rules.js';
 import { Deliverer } from './deliverer.js';
 import { EndpointSecrets } from './endpoint-secrets.js';
 import { Endpoints } from './endpoints.js';
+import { askedHosts } from './host-rules.js';
 import { DECLARED_PREFIX, type ResolvedWebhooks } from './options.js';
 import { SecretBox } from './secret-box.js';
 import { Sender } from './sender.js';
@@ -58,9 +59,15 @@ export class Webhooks implements HookSender {
     this.#rules = {
       allowHttp: options.allowHttp,
       addresses: new AddressRules(options.allowAddresses),
-      hostsOf: options.hostsOf,
+      hostsOf: askedHosts(options.hostsOf, sources.warn),
     };
-    const box = new SecretBox(() => this.#keys());
+    const box = new SecretBox(
+      () => this.#keys(),
+      (error) =>
+        sources.warn(
+          `webhooks.encryptionKey gave no key: ${String(error)}. Until it does, secrets of webhook endpoints can be neither made nor read, and what is for those endpoints waits.`,
+        ),
+    );
     this.#sender = new Sender({
       rules: this.#rules,
       userAgent: `nestjs-jobs/${version}`,

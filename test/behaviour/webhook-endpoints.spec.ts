@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { Webhook as Verifier } from 'standardwebhooks';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
   JobType,
@@ -6,6 +7,7 @@ import {
   type JobHandler,
   type Webhook,
   type WebhookDelivery,
+  type WebhookWithSecret,
 } from '../../lib/index.js';
 import { PausedQueues } from '../../lib/engine/paused-queues.js';
 import { newId } from '../../lib/model/id.js';
@@ -238,15 +240,16 @@ describe('a try', () => {
 
 describe('a change of an endpoint', () => {
   /** A change that has read the endpoint and does not go on before it is let. */
-  async function changing(): Promise<{
+  async function changing(url = 'http://127.0.0.1:9/'): Promise<{
     readonly app: BootedJobs;
     readonly id: string;
-    readonly change: Promise<unknown>;
+    readonly secret: string;
+    readonly change: Promise<WebhookWithSecret>;
     go(): void;
   }> {
     const encryptionKey = 'k'.repeat(32);
     const app = await boot({ encryptionKey });
-    const { id } = await app.webhooks.create({ url: 'http://127.0.0.1:9/' });
+    const { id, secret = '' } = await app.webhooks.create({ url });
     let go = (): void => undefined;
     const key = new Promise<string>((resolve) => (go = () => resolve(encryptionKey)));
     const other = await boot({ encryptionKey: () => key }, { database: app.database });
@@ -259,7 +262,7 @@ describe('a change of an endpoint', () => {
     await until(() => reads.mock.calls.length > 0, 'the change to read it');
     // It has come to its key by the time that another look at the endpoint is over.
     await other.webhooks.get(id);
-    return { app, id, change, go };
+    return { app, id, secret, change, go };
   }
 
   it('that was deleted meanwhile does not bring it back', async () => {
@@ -276,6 +279,19 @@ describe('a change of an endpoint', () => {
     go();
     expect(await change).toMatchObject({ isEnabled: false, events: ['job.failed'] });
     expect(await app.webhooks.get(id)).toMatchObject({ isEnabled: false, events: ['job.failed'] });
+  });
+
+  it('of its secret takes no other new one away: both sign, and the old one for a while', async () => {
+    const receiver = await Receiver.open();
+    const { app, id, secret, change, go } = await changing(receiver.url);
+    const { secret: first = '' } = await app.webhooks.update(id, { rotateSecret: true });
+    go();
+    const { secret: second = '' } = await change;
+    await app.webhooks.test(id);
+    const [hook] = await receiver.received(1);
+    for (const each of [secret, first, second]) {
+      new Verifier(each).verify(hook?.body ?? '', hook?.headers as Record<string, string>);
+    }
   });
 });
 

@@ -4,9 +4,14 @@ import { JobType, type JobHandler, type WebhookDelivery } from '../../lib/index.
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import type { TestDatabase } from '../support/databases.js';
 import { LOOPBACK, Receiver } from '../support/receiver.js';
+import { refusal } from '../support/refusals.js';
 import { until } from '../support/waiting.js';
 
-const [ONE, TWO, THREE] = ['1', '2', '3'].map((digit) => digit.repeat(32));
+const [ONE, TWO, THREE] = ['1', '2', '3'].map((digit) => digit.repeat(32)) as [
+  string,
+  string,
+  string,
+];
 const secretOf = (byte: number): string => `whsec_${Buffer.alloc(24, byte).toString('base64')}`;
 
 @JobType({ name: 'quick' })
@@ -126,5 +131,50 @@ describe('secrets of endpoints', () => {
     expect(away.log.texts().filter((text) => text.includes('the service is away'))).toHaveLength(1);
     const deliveries = await away.webhooks.deliveries(id);
     expect(deliveries.map(({ attempts }) => attempts)).toEqual([0, 0, 0]);
+  });
+
+  it('are neither made nor changed while a key service is away, and callers hear nothing of it', async () => {
+    let isAway = false;
+    const service = async (): Promise<string> => {
+      if (isAway) {
+        throw new Error('no route to 10.1.2.3');
+      }
+      return ONE;
+    };
+    const first = await boot({ encryptionKey: service });
+    const { id } = await first.webhooks.create({ url: 'https://example.com/' });
+    await first.close();
+    isAway = true;
+    const away = await boot({ encryptionKey: service }, first.database);
+    for (const refused of [
+      away.webhooks.create({ url: 'https://example.com/other' }),
+      away.webhooks.update(id, { rotateSecret: true, isEnabled: false }),
+    ]) {
+      const error = await refusal(refused);
+      expect(error).toMatchObject({ code: 'try_later', retryAfterSec: 30 });
+      expect(error.message).toContain('webhooks.encryptionKey');
+      expect(error.message).not.toContain('10.1.2.3');
+    }
+    expect(away.log.texts().filter((text) => text.includes('10.1.2.3'))).toHaveLength(1);
+    expect(await away.webhooks.list()).toMatchObject([{ id, isEnabled: true }]);
+    isAway = false;
+    expect((await away.webhooks.update(id, { rotateSecret: true })).secret).toMatch(/^whsec_/);
+  });
+
+  it('that cannot be read are not replaced while the endpoint is sent to', async () => {
+    const receiver = await Receiver.open();
+    const first = await boot({ encryptionKey: ONE });
+    const { id } = await first.webhooks.create({ url: receiver.url });
+    const before = await sealed(first);
+    await first.close();
+    const blind = await boot({ encryptionKey: TWO }, first.database);
+    const error = await refusal(blind.webhooks.update(id, { rotateSecret: true }));
+    expect(error.code).toBe('try_later');
+    expect(error.message).toMatch(/webhooks.encryptionKey.*"enabled": false/);
+    expect(await sealed(blind)).toBe(before);
+    const change = { rotateSecret: true, isEnabled: false } as const;
+    const { secret = '' } = await blind.webhooks.update(id, change);
+    await blind.webhooks.update(id, { isEnabled: true });
+    await isSigned(blind, receiver, secret);
   });
 });

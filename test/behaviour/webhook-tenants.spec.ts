@@ -89,10 +89,14 @@ describe('a tenant', () => {
   });
 
   it('has so many endpoints and no more, also when they are added at once', async () => {
-    const { webhooks } = await boot({ maxEndpoints: 3 });
-    const add = (tenantId: string) =>
-      webhooks.create({ url: 'https://example.com/' }, { tenantId });
-    const results = await Promise.allSettled(Array.from({ length: 8 }, () => add('ann')));
+    const { webhooks, database } = await boot({ maxEndpoints: 3 });
+    const others = [await boot({ maxEndpoints: 3 }, { database })];
+    others.push(await boot({ maxEndpoints: 3 }, { database }));
+    const add = (tenantId: string, by = webhooks) =>
+      by.create({ url: 'https://example.com/' }, { tenantId });
+    const adders = [webhooks, ...others.map((other) => other.webhooks)];
+    const adds = adders.flatMap((by) => Array.from({ length: 4 }, () => add('ann', by)));
+    const results = await Promise.allSettled(adds);
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(3);
     const error = await refusal(add('ann'));
     expect(error.code).toBe('forbidden');
@@ -127,6 +131,46 @@ describe('a tenant', () => {
     const stricter = await boot({ allowHosts: ['*.example.com'] }, { database: app.database });
     expect((await stricter.webhooks.test(id)).answer?.error).toContain('webhooks.allowHosts');
     expect(receiver.hooks).toHaveLength(1);
+  });
+
+  it('whose hosts are not known now costs no try, and hears nothing of why', async () => {
+    const receiver = await Receiver.open();
+    let isKnown = true;
+    const allowHosts = (): undefined => {
+      if (!isKnown) {
+        throw new Error('no route to 10.1.2.3');
+      }
+    };
+    const app = await boot({ allowHosts });
+    const endpoint = { url: receiver.url, events: ['job.completed'] as const };
+    const { id } = await app.webhooks.create(endpoint);
+    isKnown = false;
+    for (const refused of [
+      app.webhooks.create(endpoint),
+      app.webhooks.test(id),
+      app.jobs.enqueue(Quick, {}, { statusHook: receiver.url }),
+    ]) {
+      const error = await refusal(refused);
+      expect(error.code).toBe('try_later');
+      expect(error.message).toMatch(/webhooks.allowHosts/);
+      expect(error.message).not.toContain('10.1.2.3');
+    }
+    await app.run(Quick);
+    const [delivery] = await until(async () => {
+      const found = await app.webhooks.deliveries(id);
+      return found[0] !== undefined && found[0].answer !== null && found;
+    }, 'the reason to be noted');
+    expect(delivery).toMatchObject({ status: 'pending', attempts: 0 });
+    expect(delivery?.answer?.error).toMatch(/webhooks.allowHosts/);
+    expect(delivery?.answer?.error).not.toContain('10.1.2.3');
+    expect(app.log.texts().filter((text) => text.includes('10.1.2.3'))).toHaveLength(1);
+    const other = await boot({}, { database: app.database });
+    await until(
+      async () => (await other.webhooks.deliveries(id))[0]?.status === 'delivered',
+      'somebody else to send it',
+    );
+    expect(receiver.hooks).toHaveLength(1);
+    expect((await other.webhooks.deliveries(id))[0]?.attempts).toBe(1);
   });
 
   it('may be named a host by a schedule of the code, which belongs to the tenant of all', async () => {

@@ -130,7 +130,7 @@ describe.each(SERVERS)('the OpenAPI document on %s', (server) => {
     const common = [400, 401, 403, 500];
     const job = [...common, 404, 503];
     const operation = [...job, 409, 423];
-    const create = [...common, 409, 413, 503];
+    const create = [...common, 409, 413, 423, 503];
     const expected: Record<string, number[]> = {
       'POST /jobs': [202, 200, ...create],
       'POST /jobs/batch': [202, ...create],
@@ -161,9 +161,9 @@ describe.each(SERVERS)('the OpenAPI document on %s', (server) => {
       'POST /queues/{name}/resume': [202, ...job],
       'POST /queues/{name}/cancel-waiting': [202, ...job],
       'GET /schedules': [200, ...common, 503],
-      'POST /schedules': [200, 201, ...common, 413, 503],
+      'POST /schedules': [200, 201, ...common, 413, 423, 503],
       'GET /schedules/{name}': [200, ...job],
-      'PUT /schedules/{name}': [200, 201, ...common, 413, 503],
+      'PUT /schedules/{name}': [200, 201, ...common, 413, 423, 503],
       'DELETE /schedules/{name}': [204, ...job],
       'POST /schedules/{name}/pause': [202, ...job],
       'POST /schedules/{name}/resume': [202, ...job],
@@ -171,9 +171,9 @@ describe.each(SERVERS)('the OpenAPI document on %s', (server) => {
       'GET /schedules/{name}/preview': [200, ...job],
       'GET /schedules/{name}/jobs': [200, ...job],
       'GET /webhooks': [200, ...common, 503],
-      'POST /webhooks': [201, ...common, 503],
+      'POST /webhooks': [201, ...common, 423, 503],
       'GET /webhooks/{id}': [200, ...job],
-      'PUT /webhooks/{id}': [200, ...job],
+      'PUT /webhooks/{id}': [200, ...job, 423],
       'DELETE /webhooks/{id}': [204, ...job],
       'POST /webhooks/{id}/test': [200, ...job, 423],
       'GET /webhooks/{id}/deliveries': [200, ...job],

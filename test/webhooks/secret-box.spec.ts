@@ -38,7 +38,10 @@ it('gives up a source of keys that does not answer, and asks it again', async ()
   const box = new SecretBox(source);
   const opened = box.open('v1:AAAA').catch((error: unknown) => error);
   await vi.advanceTimersByTimeAsync(10_001);
-  expect(await opened).toMatchObject({ message: 'no answer within 10 s' });
+  expect(await opened).toMatchObject({
+    code: 'try_later',
+    cause: { message: 'no answer within 10 s' },
+  });
   source.mockImplementation(async () => [ONE]);
   await expect(box.seal(KEPT)).resolves.toMatch(/^v1:/);
 });

@@ -21,6 +21,8 @@ const COLUMNS = [
 /** Two changes are told apart, also within a millisecond. */
 const CHANGED = 'updated_at_ms = CASE WHEN updated_at_ms >= ? THEN updated_at_ms + 1 ELSE ? END';
 const ON_REQUEST = 'disabled on request';
+/** The key whose row is locked by whoever adds an endpoint. */
+const ADDING = 'webhook endpoints';
 
 /** Endpoints, and who hears what. */
 export class WebhookScripts {
@@ -58,8 +60,13 @@ export class WebhookScripts {
     return rows.map(endpointOfRow)[0];
   }
 
-  /** Unless its tenant has that many. */
+  /** Unless its tenant has that many. One at a time: two that count at once would both find room. */
   *add(given: JobWebhookEntity, most: number, nowMs: number): Script<JobWebhookEntity | undefined> {
+    yield* query(
+      `INSERT INTO ${this.#t.keys} (name, value) VALUES (?, '')
+       ${this.#t.words.replacing('name', ['value'])}`,
+      [ADDING],
+    );
     const [has] = yield* query(`SELECT COUNT(*) FROM ${this.#t.webhooks} WHERE tenant_id = ?`, [
       given.tenantId,
     ]);
@@ -90,13 +97,17 @@ export class WebhookScripts {
     return endpoint;
   }
 
-  /** Only what is named: what others have changed meanwhile stays, and who is gone stays gone. */
+  /**
+   * Only what is named: what others have changed meanwhile stays, and who is gone stays gone. Secrets take the
+   * place of those that were read, or nothing is changed.
+   */
   *change(
     id: string,
-    { isEnabled, ...columns }: WebhookChange,
+    { isEnabled, secrets, ...columns }: WebhookChange,
     nowMs: number,
   ): Script<JobWebhookEntity | undefined> {
-    const given = Object.entries(columns).filter(([, value]) => value !== undefined);
+    const texts = secrets === undefined ? columns : { ...columns, secrets: secrets.after };
+    const given = Object.entries(texts).filter(([, value]) => value !== undefined);
     const sets = given.map(([name]) => `${name} = ?`);
     const values: SqlValue[] = given.map(([, value]) => value);
     if (isEnabled === true) {
@@ -110,12 +121,11 @@ export class WebhookScripts {
       );
       values.push(nowMs, ON_REQUEST);
     }
-    yield* query(`UPDATE ${this.#t.webhooks} SET ${[...sets, CHANGED].join(', ')} WHERE id = ?`, [
-      ...values,
-      nowMs,
-      nowMs,
-      id,
-    ]);
+    const asRead = secrets === undefined ? '' : ' AND secrets = ?';
+    yield* query(
+      `UPDATE ${this.#t.webhooks} SET ${[...sets, CHANGED].join(', ')} WHERE id = ?${asRead}`,
+      [...values, nowMs, nowMs, id, ...(secrets === undefined ? [] : [secrets.before])],
+    );
     return yield* this.find(id);
   }
 
