@@ -306,6 +306,7 @@ export class Engine {
   async #drain(): Promise<void> {
     this.#opening.stop();
     if (!this.#isWorking) {
+      await this.#hookSending.stop();
       return;
     }
     void this.scheduling.scheduler.stop();

@@ -155,6 +155,8 @@ export interface WebhookStore {
   settle(end: DeliveryEnd): Promise<void>;
   /** Gives back what was taken and not tried; it says why. */
   release(delivery: Pick<DeliveryEnd, 'id' | 'answer' | 'holder'>): Promise<void>;
+  /** Gives back what this process was sending when it ended: perhaps it has arrived. */
+  cutOff(delivery: Pick<DeliveryEnd, 'id' | 'holder'>): Promise<void>;
   deliveries(query: DeliveryQuery): Promise<readonly JobDeliveryEntity[]>;
   delivery(id: string): Promise<JobDeliveryEntity | undefined>;
   /** Writes down a delivery of no job. */

@@ -3,7 +3,7 @@ import * as https from 'node:https';
 import { isIP, type LookupFunction, type Socket } from 'node:net';
 import { type AddressRules, unbracketed } from './address-rules.js';
 import { nameService, type Resolve, type ResolveFor } from './names.js';
-import { tunnelAgents } from './tunnel.js';
+import { Tunnels } from './tunnel.js';
 import { PORTS, portOf } from './url-rules.js';
 
 const CONNECT_MS = 5000;
@@ -47,32 +47,38 @@ interface Agents {
 export class Connections {
   readonly #rules: AddressRules;
   readonly #resolve: ResolveFor;
-  readonly #isTunnelled: boolean;
+  readonly #tunnels: Tunnels | undefined;
   readonly #kept: Agents;
   readonly #fresh: Agents;
+  readonly #open = new Set<http.ClientRequest>();
+  #isClosed = false;
 
   constructor({ rules, proxy, resolve }: ConnectionsParts) {
     this.#rules = rules;
     this.#resolve = nameService(resolve, resolve);
-    this.#isTunnelled = proxy !== undefined;
+    this.#tunnels = proxy === undefined ? undefined : new Tunnels(proxy);
     const agents = (options: http.AgentOptions): Agents =>
-      proxy === undefined
-        ? { http: new http.Agent(options), https: new https.Agent(options) }
-        : tunnelAgents(proxy, options);
+      this.#tunnels?.agents(options) ?? {
+        http: new http.Agent(options),
+        https: new https.Agent(options),
+      };
     this.#kept = agents({ keepAlive: true, maxFreeSockets: IDLE_OF_ONE, timeout: IDLE_MS });
     this.#fresh = agents({ keepAlive: false });
   }
 
   /**
    * A request that has not been written yet; nothing of it leaves before the address was judged.
-   * @throws RefusedAddress
+   * @throws RefusedAddress, and Error after {@link close}
    */
   request(url: URL, options: https.RequestOptions, { who, isFresh }: Route): http.ClientRequest {
+    if (this.#isClosed) {
+      throw new Error('the process that sends it ends');
+    }
     const host = unbracketed(url.hostname);
     // Nobody looks a literal address up, so the lookup below does not see it.
     if (isIP(host) !== 0) {
       this.#judge(host, url);
-    } else if (this.#isTunnelled) {
+    } else if (this.#tunnels !== undefined) {
       judgePort(url);
     }
     const agents = isFresh ? this.#fresh : this.#kept;
@@ -83,13 +89,19 @@ export class Connections {
       agent: isSecure ? agents.https : agents.http,
     };
     const request = isSecure ? https.request(url, full) : http.request(url, full);
-    if (!this.#isTunnelled) {
+    if (this.#tunnels === undefined) {
       request.once('socket', (socket) => this.#watch(socket, url, request));
     }
+    this.#open.add(request);
+    request.once('close', () => this.#open.delete(request));
     return request;
   }
 
+  /** Nothing is under way any more, and nothing begins: an agent that is destroyed still connects. */
   close(): void {
+    this.#isClosed = true;
+    this.#open.forEach((request) => request.destroy());
+    this.#tunnels?.close();
     for (const { http: plain, https: secure } of [this.#kept, this.#fresh]) {
       plain.destroy();
       secure.destroy();

@@ -50,7 +50,9 @@ export class Deliverer {
   readonly #parts: DelivererParts;
   /** Lanes that this process leaves to others, until when. */
   readonly #left = new Map<string, number>();
-  readonly #sent = new Set<Promise<void>>();
+  /** What this process sends now; of what a stop has cut off nothing is written down. */
+  readonly #sent = new Map<TakenDelivery, Promise<void>>();
+  readonly #cutOff: TakenDelivery[] = [];
   readonly #bytes = new Counts();
   /** Behind which lane the next look begins. */
   #after = '';
@@ -107,14 +109,22 @@ export class Deliverer {
     return waitMs === Infinity ? undefined : Math.max(1, Math.min(waitMs, LOOK_MS));
   }
 
-  /** Waits a little for what is under way; the rest is sent again when its lease is over. */
+  /** Waits a little for what is under way. The rest is cut off, and given back to be sent by others at once. */
   async stop(): Promise<void> {
     this.#isStopped = true;
+    await this.#inTime(this.#sent.values());
+    this.#parts.sender.close();
+    const cutOff = [...this.#cutOff.splice(0), ...this.#sent.keys()];
+    // A database that does not answer keeps no process from ending: there are leases.
+    await this.#inTime(cutOff.map((each) => this.#parts.store.cutOff(each)));
+  }
+
+  async #inTime(work: Iterable<Promise<unknown>>): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, STOP_MS);
     });
-    await Promise.race([Promise.all(this.#sent), patience]);
+    await Promise.race([Promise.allSettled(work), patience]);
     clearTimeout(timer);
   }
 
@@ -142,7 +152,7 @@ export class Deliverer {
         ),
       )
       .finally(() => {
-        this.#sent.delete(sent);
+        this.#sent.delete(taken);
         slots.leave(place);
         this.#bytes.add(place.who, -bytes);
         // Fewer and larger takes: a lane that is still half full waits.
@@ -150,7 +160,7 @@ export class Deliverer {
           this.#wake();
         }
       });
-    this.#sent.add(sent);
+    this.#sent.set(taken, sent);
   }
 
   async #deliver(taken: TakenDelivery, until: number): Promise<void> {
@@ -174,8 +184,12 @@ export class Deliverer {
       await this.#leave(taken, UNREADABLE);
       return;
     }
-    if (this.#isStopped || performance.now() > until) {
+    if (performance.now() > until) {
       return; // While this process was held up somebody else may have sent it, and newer ones.
+    }
+    if (this.#isStopped) {
+      this.#cutOff.push(taken);
+      return;
     }
     const message = {
       id: taken.id,
@@ -191,7 +205,8 @@ export class Deliverer {
       return;
     }
     if (!answer.isAcknowledged && this.#isStopped && answer.status === undefined) {
-      return; // Broken off by the stop of this process: nobody's fault.
+      this.#cutOff.push(taken); // Nobody's fault.
+      return;
     }
     this.#parts.slots.told(taken.lane, answer.isAcknowledged);
     await this.#settle(taken, { answer, isLast: answer.status === 410 });

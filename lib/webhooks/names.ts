@@ -25,6 +25,10 @@ const THREADS = { inAll: 2, ofOne: 1, patienceMs: PATIENCE_MS };
 /** What says that there is no such name, or nobody to ask; not that an answer takes its time. */
 const UNKNOWN: readonly unknown[] = ['ENOTFOUND', 'ENODATA', 'ECONNREFUSED'];
 
+/** What says that no name server has answered; after so many such questions it may have moved. */
+const SILENT: readonly unknown[] = ['ETIMEOUT', 'ECONNREFUSED'];
+const MOST_IN_VAIN = 5;
+
 /**
  * Looks names up so that a name whose servers are slow holds up nobody but whoever has named it: by
  * questions to name servers, which need no thread. The operating system, whose lookups do, is asked for
@@ -34,14 +38,14 @@ export function nameService(
   questions: Resolve = askServers(),
   system: Resolve = askSystem,
 ): ResolveFor {
-  const servers = new Room(QUESTIONS);
+  const room = new Room(QUESTIONS);
   const threads = new Room(THREADS);
   const late = (): Error =>
     Object.assign(new Error('too many names are looked up'), { code: 'EAI_AGAIN' });
   return async (host, who) => {
     if (host.includes('.')) {
       try {
-        return await servers.do(who, () => questions(host), late);
+        return await room.do(who, () => questions(host), late);
       } catch (error) {
         if (!isUnknown(error)) {
           throw error;
@@ -56,25 +60,68 @@ function isUnknown(error: unknown): boolean {
   return error instanceof Error && 'code' in error && UNKNOWN.includes(error.code);
 }
 
-function askServers(): Resolve {
-  const resolver = new Resolver({ timeout: QUESTION_MS, tries: 2 });
-  // Those that the host may have set for its process, which a name that is imported would not see.
-  resolver.setServers(dns.getServers());
+/** A resolver of Node's, as far as it is used here. */
+export interface NameServers {
+  resolve4(host: string): Promise<string[]>;
+  resolve6(host: string): Promise<string[]>;
+  getServers(): string[];
+  setServers(servers: readonly string[]): void;
+}
+
+const newServers = (): NameServers => new Resolver({ timeout: QUESTION_MS, tries: 2 });
+
+/**
+ * Questions to the name servers that the host has set for its process (`dns.setServers`), else to those of
+ * the machine. They may change: after some questions in a row that nobody answered, the machine is asked
+ * anew which they are.
+ */
+export function askServers(make: () => NameServers = newServers): Resolve {
+  let servers = make();
+  const ofMachine = servers.getServers().join();
+  // What differs from the beginning is the host's.
+  let ofHost = dns.getServers();
+  let isHosts = ofHost.join() !== ofMachine;
+  let inVain = 0;
+  const renew = (): void => {
+    inVain = 0;
+    servers = make();
+    if (isHosts) {
+      servers.setServers(ofHost);
+    }
+  };
+  if (isHosts) {
+    servers.setServers(ofHost);
+  }
   return async (host) => {
+    const now = dns.getServers();
+    if (now.join() !== ofHost.join()) {
+      [ofHost, isHosts] = [now, true];
+      renew();
+    } else if (inVain >= MOST_IN_VAIN) {
+      renew();
+    }
+    const asked = servers;
     const answers = await Promise.allSettled([
-      resolver.resolve4(host).then((found) => found.map((address) => ({ address, family: 4 }))),
-      resolver.resolve6(host).then((found) => found.map((address) => ({ address, family: 6 }))),
+      asked.resolve4(host).then((found) => found.map((address) => ({ address, family: 4 }))),
+      asked.resolve6(host).then((found) => found.map((address) => ({ address, family: 6 }))),
     ]);
     const found = answers.flatMap((each) => (each.status === 'fulfilled' ? each.value : []));
     const failures = answers.flatMap((each): unknown[] =>
       each.status === 'rejected' ? [each.reason] : [],
     );
+    if (asked === servers) {
+      inVain = failures.length === answers.length && failures.every(isSilence) ? inVain + 1 : 0;
+    }
     if (found.length === 0 && failures.length > 0) {
       // The graver one: that one family has no address says little.
       throw failures.find((failure) => !isUnknown(failure)) ?? failures[0];
     }
     return found;
   };
+}
+
+function isSilence(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && SILENT.includes(error.code);
 }
 
 async function askSystem(host: string): Promise<readonly Resolved[]> {

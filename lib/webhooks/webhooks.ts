@@ -159,7 +159,6 @@ export class Webhooks implements HookSender {
   async stop(): Promise<void> {
     this.#secrets.stop();
     await this.#deliverer.stop();
-    this.#sender.close();
   }
 
   /**

@@ -191,6 +191,28 @@ describe('a try', () => {
     expect((await app.webhooks.get(id)).isEnabled).toBe(true);
   });
 
+  it('that a stop cuts off is given back at once, and is no try', async () => {
+    const { receiver, answer } = await slowReceiver();
+    const app = await boot({ retry: [] });
+    const { id } = await app.webhooks.create({ url: receiver.url, events: ['job.waiting'] });
+    await app.jobs.enqueue(Held, {}, { delay: '1h' });
+    await receiver.received(1);
+    await app.close();
+    const producer = await boot(
+      {},
+      { database: app.database, options: { role: 'producer', webhooks: LOOPBACK } },
+    );
+    expect(
+      await producer.sql('SELECT status, holder, lease_until_ms, attempts FROM job_deliveries'),
+    ).toMatchObject([{ status: 'pending', holder: null, lease_until_ms: null }]);
+    expect(await producer.webhooks.deliveries(id)).toMatchObject([{ attempts: 0 }]);
+    await boot({}, { database: app.database });
+    await receiver.received(2);
+    answer(500);
+    answer(204);
+    expect(await settled(producer, id)).toMatchObject({ status: 'delivered', attempts: 1 });
+  });
+
   it('at which processes vanish again and again is one at last, and is not sent for ever', async () => {
     const { receiver } = await slowReceiver();
     const app = await boot({ retry: [] });

@@ -1,6 +1,13 @@
-import { expect, it, vi } from 'vitest';
-import { nameService, type Resolved } from '../../lib/webhooks/names.js';
+import dns from 'node:dns';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import {
+  askServers,
+  nameService,
+  type NameServers,
+  type Resolved,
+} from '../../lib/webhooks/names.js';
 import { until } from '../support/waiting.js';
+import { nameServer } from './name-server.js';
 
 const HERE: readonly Resolved[] = [{ address: '127.0.0.1', family: 4 }];
 const unknown = (): Promise<never> =>
@@ -63,4 +70,72 @@ it('lets others ask however many names of one are slow, and takes turns', async 
   answers.forEach((answer) => answer());
   await Promise.all(slow);
   expect(asked.slice(0, 3)).toEqual(['0.slow.test', '1.slow.test', '2.slow.test']);
+});
+
+function restoreServersLater(): void {
+  const servers = dns.getServers();
+  onTestFinished(() => dns.setServers(servers));
+}
+
+it('asks the name servers that the host has set by then', async () => {
+  restoreServersLater();
+  const first = await nameServer(() => ['127.0.0.1']);
+  const second = await nameServer(() => ['127.0.0.2']);
+  dns.setServers([first.address]);
+  const ask = askServers();
+  expect(await ask('a.test')).toEqual(HERE);
+  dns.setServers([second.address]);
+  expect(await ask('a.test')).toEqual([{ address: '127.0.0.2', family: 4 }]);
+});
+
+/** Name servers of a machine: each time it is asked others, which say that, or nothing. */
+function machines(answers: readonly (string | undefined)[]): {
+  readonly make: () => NameServers;
+  readonly made: NameServers[];
+} {
+  const made: NameServers[] = [];
+  const answer = async (nth: number): Promise<string[]> => {
+    const said = answers[nth];
+    if (said === undefined) {
+      throw Object.assign(new Error('late'), { code: 'ETIMEOUT' });
+    }
+    return [said];
+  };
+  const make = (): NameServers => {
+    const nth = made.length;
+    const servers = {
+      resolve4: vi.fn(() => answer(nth)),
+      resolve6: vi.fn(() => answer(nth).then(() => [])),
+      getServers: () => dns.getServers(),
+      setServers: vi.fn(),
+    };
+    made.push(servers);
+    return servers;
+  };
+  return { make, made };
+}
+
+it('asks the machine anew which its name servers are when those that it had do not answer', async () => {
+  const { make, made } = machines([undefined, '127.0.0.1']);
+  const ask = askServers(make);
+  for (let nth = 0; nth < 5; nth += 1) {
+    expect(made).toHaveLength(1);
+    await expect(ask('a.test')).rejects.toThrow('late');
+  }
+  expect(await ask('a.test')).toEqual(HERE);
+  expect(await ask('a.test')).toEqual(HERE);
+  expect(made).toHaveLength(2);
+  expect(made[1]?.setServers).not.toHaveBeenCalled();
+});
+
+it('asks no others than those that the host has set, however silent they are', async () => {
+  restoreServersLater();
+  const { make, made } = machines([]);
+  const ask = askServers(make);
+  dns.setServers(['127.0.0.9']);
+  for (let nth = 0; nth < 6; nth += 1) {
+    await expect(ask('a.test')).rejects.toThrow('late');
+  }
+  expect(made).toHaveLength(3);
+  expect(made[2]?.setServers).toHaveBeenCalledWith(['127.0.0.9']);
 });

@@ -1,10 +1,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { createServer as createTcpServer, type AddressInfo } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { Webhook } from 'standardwebhooks';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { AddressRules } from '../../lib/webhooks/address-rules.js';
-import type { Resolve } from '../../lib/webhooks/names.js';
+import type { Resolve, Resolved } from '../../lib/webhooks/names.js';
 import { Sender, type Message } from '../../lib/webhooks/sender.js';
 import { newSecret } from '../../lib/webhooks/signing.js';
 import { nameServer } from './name-server.js';
@@ -229,6 +229,75 @@ it('gives up a receiver that accepts and says nothing', async () => {
   await vi.waitFor(() => expect(there.requests).toHaveLength(1), { timeout: 10_000 });
   vi.advanceTimersByTime(15_001);
   expect(await sent).toMatchObject({ isAcknowledged: false, error: 'no answer within 15 s' });
+});
+
+it('waits 5 s for a connection, also for one that is there and never becomes secure', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const sockets: Socket[] = [];
+  const server = createTcpServer((socket) => void sockets.push(socket.resume()));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    sockets.forEach((socket) => socket.destroy());
+    server.close();
+  });
+  const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const sent = sender().send(message(url));
+  await vi.waitFor(() => expect(sockets).toHaveLength(1), { timeout: 10_000 });
+  vi.advanceTimersByTime(5001);
+  expect(await sent).toMatchObject({
+    isAcknowledged: false,
+    error: 'no connection within 5 s',
+  });
+});
+
+it('has nothing under way when it is closed, and begins nothing after that', async () => {
+  const there = await receiver(() => undefined);
+  let found: (addresses: Resolved[]) => void = () => undefined;
+  const names = new Promise<Resolved[]>((resolve) => (found = resolve));
+  const one = sender(['127.0.0.1'], () => names);
+  const answered = one.send(message(there.url));
+  const named = one.send(message(`http://late.test:${there.port}/`));
+  await vi.waitFor(() => expect(there.requests).toHaveLength(1), { timeout: 10_000 });
+  one.close();
+  expect(await answered).toMatchObject({ isAcknowledged: false, status: undefined });
+  expect(await named).toMatchObject({ isAcknowledged: false, status: undefined });
+  found([{ address: '127.0.0.1', family: 4 }]);
+  expect((await one.send(message(there.url))).error).toBe('the process that sends it ends');
+  // Another one's request is the last to arrive.
+  const other = sender();
+  void other.send(message(there.url));
+  await vi.waitFor(() => expect(there.requests).toHaveLength(2), { timeout: 10_000 });
+  expect(there.requests.map(({ headers }) => headers.host)).toEqual(
+    there.requests.map(() => `127.0.0.1:${there.port}`),
+  );
+});
+
+it('leaves no CONNECT to a proxy under way when it is closed', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const asked: Socket[] = [];
+  const proxy = createServer();
+  proxy.on('connect', (_request, socket: Socket) => asked.push(socket));
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    asked.forEach((socket) => socket.destroy());
+    proxy.close();
+  });
+  const { port } = proxy.address() as AddressInfo;
+  const one = new Sender({
+    rules: { allowHttp: true, addresses: new AddressRules() },
+    userAgent: 'nestjs-jobs/test',
+    proxy: new URL(`http://127.0.0.1:${port}`),
+  });
+  const sent = one.send(message('https://example.com/'));
+  await vi.waitFor(() => expect(asked).toHaveLength(1), { timeout: 10_000 });
+  const isClosed = new Promise((resolve) =>
+    asked[0]?.once('end', resolve).once('error', resolve).resume(),
+  );
+  one.close();
+  expect(await sent).toMatchObject({ isAcknowledged: false, status: undefined });
+  await isClosed;
 });
 
 it('says in words what else went wrong', async () => {

@@ -180,6 +180,20 @@ export class DeliveryScripts {
     );
   }
 
+  /**
+   * Whoever sent it has ended. That was no try, unless it happens again and again, as with those who are not
+   * heard of again. MySQL sees the new value of a column that is set before.
+   */
+  *cutOff(id: string, holder: string, nowMs: number): Script<void> {
+    yield* query(
+      `UPDATE ${this.#t.deliveries}
+       SET attempts = attempts - CASE WHEN lost >= ${MOST_LOST} THEN 0 ELSE 1 END, lost = lost + 1,
+         holder = NULL, lease_until_ms = NULL, updated_at_ms = ?
+       WHERE id = ? AND holder = ?`,
+      [nowMs, id, holder],
+    );
+  }
+
   /** The last try of a delivery has failed: its receiver is told nothing any more. */
   *giveUp(end: LastEnd, nowMs: number): Script<GivenUp> {
     const held = yield* query(`SELECT 1 FROM ${this.#t.deliveries} WHERE id = ? AND holder = ?`, [

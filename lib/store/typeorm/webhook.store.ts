@@ -93,6 +93,7 @@ export function webhookStore(
     settle: async (end) => writer().add(settleKind, end, 'engine'),
     release: ({ id, answer, holder }) =>
       engineWrite((now) => deliveries.release(id, answer, holder, now)),
+    cutOff: ({ id, holder }) => engineWrite((now) => deliveries.cutOff(id, holder, now)),
     deliveries: (request) => read(() => listDeliveries(tables, request)),
     delivery: (id) => read(() => deliveries.find(id)),
     record: (delivery) => write((now) => deliveries.record(delivery, TESTS_KEPT_MS, now)),
