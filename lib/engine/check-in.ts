@@ -18,10 +18,15 @@ export async function checkIn(
 ): Promise<void> {
   const { parts, job, runId } = run;
   const message = checkedMessage(given, parts.options.limits.logLine);
-  const decide: Decide = (stored) =>
+  const { durationMs } = parts.options.lease;
+  const decide: Decide = (stored, nowMs) =>
     stored.runId === runId && isActive(stored.status)
       ? {
           set: {
+            // Check-ins without a pause keep renewals from the row.
+            ...((stored.leaseUntilMs ?? 0) < nowMs + durationMs / 2
+              ? { leaseUntilMs: nowMs + durationMs }
+              : {}),
             sequence: stored.sequence + 1,
             extras: (stored.extras ?? 0) | EXTRA.checkedIn | EXTRA.events,
           },

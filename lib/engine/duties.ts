@@ -1,9 +1,13 @@
 import { decideOutcome } from '../model/outcome.js';
 import { resolveBackoff } from '../model/retry-policy.js';
+import type { Decide } from '../store/store.js';
 import type { EngineParts } from './engine-parts.js';
 import type { Duty } from './loop.js';
 
 const BATCH = 100;
+/** So long a row is waited for that somebody else has; in one pass so often, when it was in vain. */
+const ROW_PATIENCE_MS = 200;
+const WAITS_IN_VAIN = 5;
 const PROMOTE_BATCH = 500;
 const EXPIRE_BATCH = 500;
 const PURGE_EVERY_MS = 60_000;
@@ -18,14 +22,27 @@ const ANY_RULES = { backoff: resolveBackoff('fixed', 'backoff'), retryOnTimeout:
 /** Takes jobs back from workers that are not heard any more. */
 export function reaper(parts: EngineParts): Duty {
   const { store, options, random } = parts;
+  /** Jobs whose rows others had, and when that was seen last. */
+  const locked = new Map<string, number>();
   return {
     name: 'reaper',
     everyMs: options.lease.sweepMs,
     async runOnce() {
-      const ids = await store.jobs.expiredLeases(BATCH);
+      for (const [id, seenAt] of locked) {
+        if (performance.now() - seenAt > options.lease.durationMs) {
+          locked.delete(id);
+        }
+      }
+      const limit = BATCH + locked.size;
+      const ids = await store.jobs.expiredLeases(limit);
+      let isMore = false;
+      let inVain = 0;
       for (const id of ids) {
-        const result = await store.jobs.settle(id, (job, nowMs) => {
-          if (job.leaseUntilMs === null || job.leaseUntilMs >= nowMs) {
+        // Its worker could not extend the lease either: it has as long for that as a lease lasts.
+        const isSpared = locked.has(id);
+        const waitMs = isSpared || inVain === WAITS_IN_VAIN ? 0 : ROW_PATIENCE_MS;
+        const decide: Decide = (job, nowMs) => {
+          if (isSpared || job.leaseUntilMs === null || job.leaseUntilMs >= nowMs) {
             return undefined;
           }
           if (job.status === 'resuming') {
@@ -39,15 +56,21 @@ export function reaper(parts: EngineParts): Duty {
               ? { archiveRun: { outcome: run, error: runError } }
               : {}),
           };
-        });
-        if (result?.changed === true) {
+        };
+        const result = await store.jobs.takeBack(id, decide, waitMs);
+        if (result === 'locked') {
+          isMore ||= !isSpared;
+          inVain += waitMs > 0 ? 1 : 0;
+          locked.set(id, performance.now());
+        } else if (result?.changed === true) {
+          isMore = true;
           parts.logger.warn(
             `Job ${id} (${result.before.type}) was taken back: worker ${result.before.workerId ?? '?'} was not heard until its lease ended. It is ${result.after.status} now.`,
           );
           parts.stored(result);
         }
       }
-      return ids.length === BATCH ? 0 : undefined;
+      return isMore && ids.length === limit ? 0 : undefined;
     },
   };
 }

@@ -304,7 +304,7 @@ function failure(refused: Failure): JobsError {
   const more = refused.ids.length > 1 ? ` and ${refused.ids.length - 1} more` : '';
   return new JobsError(
     'unknown_dependency',
-    `There is no job ${first}${more} to depend on, so nothing was stored. Name jobs of the same tenant that are there; retention may have deleted it.`,
+    `There is no job ${first}${more} to depend on, so nothing was stored. Name jobs of the same tenant that are there, or in a flow its own keys; retention may have deleted it.`,
     {
       errors: refused.ids.map((id) => ({ field: 'depends_on', message: `there is no job ${id}` })),
     },

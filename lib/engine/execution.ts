@@ -88,6 +88,11 @@ export class Execution implements CalledRun, TimedRun, EndingRun, StallingRun {
     return performance.now() < this.heldUntil;
   }
 
+  /** Whether a transaction of its handler, which has the job's row, is open. */
+  get isInTransaction(): boolean {
+    return this.#call?.isInTransaction === true;
+  }
+
   get elapsedMs(): number {
     return this.#startedAt === undefined ? 0 : performance.now() - this.#startedAt;
   }
@@ -233,7 +238,7 @@ export class Execution implements CalledRun, TimedRun, EndingRun, StallingRun {
       ending.kind === 'completed' &&
       this.job.status === 'running' &&
       this.#abortReason === undefined &&
-      this.#call?.isInTransaction !== true;
+      !this.isInTransaction;
     this.#finish();
     if (isHot) {
       storeCompletion(this, ending.result);

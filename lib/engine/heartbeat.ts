@@ -3,6 +3,7 @@ import type { HeldRun } from '../store/store.js';
 import { resolveBackoff } from '../model/retry-policy.js';
 import type { EngineParts } from './engine-parts.js';
 import type { Duty } from './loop.js';
+import { MissedLeases, type Renewed } from './missed-leases.js';
 import type { QueueRunner } from './queue-runner.js';
 import { changeOfEnding } from './run-end.js';
 
@@ -17,11 +18,13 @@ export class Heartbeat {
   readonly #parts: EngineParts;
   readonly #runners: ReadonlyMap<string, QueueRunner>;
   readonly #version: string;
+  readonly #missed: MissedLeases;
   #strangers = new Set<string>();
   #timeoutsAt = -Infinity;
 
   constructor(parts: EngineParts, runners: ReadonlyMap<string, QueueRunner>, version: string) {
     this.#parts = parts;
+    this.#missed = new MissedLeases(parts);
     this.#runners = runners;
     this.#version = version;
   }
@@ -34,11 +37,16 @@ export class Heartbeat {
   renewal(): Duty {
     const { durationMs } = this.#parts.options.lease;
     let lastMs = performance.now();
+    let dueAt = lastMs;
     return {
       name: 'lease renewal',
       everyMs: durationMs / 3,
       runOnce: async () => {
         const nowMs = performance.now();
+        if (this.#missed.isAny && nowMs < dueAt) {
+          this.#renewed(await this.#missed.retry());
+          return this.#missed.next(dueAt);
+        }
         if (nowMs - lastMs > (durationMs * 2) / 3) {
           this.#parts.logger.warn(
             `Leases were renewed ${Math.round(nowMs - lastMs)} ms after the time before, of ${durationMs} ms that they last: the database was locked for that long, or something blocks the event loop. Keep transactions short, move heavy work to a worker thread, or raise lease.duration.`,
@@ -46,7 +54,8 @@ export class Heartbeat {
         }
         lastMs = nowMs;
         await this.#renew();
-        return undefined;
+        dueAt = nowMs + durationMs / 3;
+        return this.#missed.next(dueAt);
       },
     };
   }
@@ -95,10 +104,16 @@ export class Heartbeat {
     const before = new Set(this.#queues.flatMap((queue) => queue.heldRunIds()));
     const { durationMs } = options.lease;
     const heldUntil = performance.now() + durationMs;
-    const held = await store.jobs.renew(workerId, durationMs);
+    const { held, missed } = await store.jobs.renew(workerId, durationMs);
     const stored = new Set(held.map((run) => run.runId));
+    // What a handler's own transaction has locked is safe until that ends, and then extended with it.
+    this.#missed.set(
+      missed.filter(({ runId }) => before.has(runId) && !this.#isInTransaction(runId)),
+    );
+    const unreached = new Set(missed.map((run) => run.runId));
+    const runIds = new Set([...before].filter((runId) => !unreached.has(runId)));
+    this.#renewed({ heldUntil, runIds });
     for (const queue of this.#queues) {
-      queue.renewed(heldUntil, before);
       for (const runId of queue.heldRunIds()) {
         if (before.has(runId) && !stored.has(runId)) {
           // Buffered: its handler was not called, and somebody else has the job.
@@ -109,6 +124,16 @@ export class Heartbeat {
     }
     this.#pass(held);
     await this.#letGo(held, before);
+  }
+
+  #renewed({ heldUntil, runIds }: Renewed): void {
+    for (const queue of this.#queues) {
+      queue.renewed(heldUntil, runIds);
+    }
+  }
+
+  #isInTransaction(runId: string): boolean {
+    return this.#queues.some((queue) => queue.execution(runId)?.isInTransaction === true);
   }
 
   /** A run in this worker's name that it does not know twice in a row was lost on the way here. */

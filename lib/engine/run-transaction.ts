@@ -75,7 +75,7 @@ export class RunTransaction {
       // Lines cannot be written beside it, and must be there when it completes the job.
       await this.#openLog()?.hold();
       const result = await parts.store.transaction(
-        { jobId: job.id, runId, over },
+        { jobId: job.id, runId, over, leaseMs: parts.options.lease.durationMs },
         async (manager, joined) => {
           this.#joined = joined;
           this.#run.progress.join(joined);

@@ -231,10 +231,13 @@ function digestOf(draft: Omit<ScheduleDraft, 'tenantId'>): string {
 }
 
 function neverDue({ cron, endAtMs }: ScheduleDraft): Error {
-  return badField(
-    cron === null ? 'end_at' : 'cron',
-    `would never be due${endAtMs === null ? '' : ` before end_at, ${new Date(endAtMs).toISOString()}`}: give times that are still to come`,
-  );
+  const end = endAtMs === null ? '' : new Date(endAtMs).toISOString();
+  return cron === null
+    ? badField('end_at', `is ${end}, so it would never be due: give a time that is still to come`)
+    : badField(
+        'cron',
+        `would never be due${end === '' ? '' : ` before end_at, ${end}`}: give times that are still to come`,
+      );
 }
 
 function oneOf<T extends string>(value: unknown, known: readonly T[], field: string): T {

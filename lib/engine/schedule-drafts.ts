@@ -1,7 +1,9 @@
+import { isJobsError } from '../model/errors.js';
 import type { JsonValue } from '../model/json.js';
 import type { ScheduleJobOptions } from '../model/schedule.js';
 import type { DraftDependency, StoredSchedule } from '../store/store.js';
 import { Drafts, type DraftsParts, type Prepared } from './drafts.js';
+import { badField } from './enqueue-checks.js';
 import type { RegisteredType } from './handlers.js';
 
 /** Makes drafts of the jobs of schedules. */
@@ -27,12 +29,16 @@ export class ScheduleDrafts {
     options: string,
     tenantId: string,
   ): Promise<void> {
-    await this.#drafts.prepare(
-      type,
-      JSON.parse(params),
-      { ...(JSON.parse(options) as ScheduleJobOptions), tenantId },
-      { isTrial: true },
-    );
+    try {
+      await this.#drafts.prepare(
+        type,
+        JSON.parse(params),
+        { ...(JSON.parse(options) as ScheduleJobOptions), tenantId },
+        { isTrial: true },
+      );
+    } catch (error) {
+      throw ofOptions(error);
+    }
   }
 
   /** A job of the schedule, which perhaps waits for another one to end. */
@@ -54,4 +60,15 @@ export class ScheduleDrafts {
       { scheduleId: definition.id, among },
     );
   }
+}
+
+/** What a job would be refused for, under the name that it has in a schedule. */
+function ofOptions(error: unknown): unknown {
+  if (!isJobsError(error) || error.code !== 'invalid_request') {
+    return error;
+  }
+  const [first] = error.errors ?? [];
+  return first === undefined || first.field.startsWith('params')
+    ? error
+    : badField(`options.${first.field}`, first.message);
 }

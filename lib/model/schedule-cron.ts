@@ -8,6 +8,17 @@ export const LONGEST_CRON = 256;
 const HOW =
   "give five fields (minute hour day month weekday) such as '0 3 * * 1-5', or six with seconds first such as '*/10 * * * * *'";
 
+/** What stands for five fields. */
+const NAMES: ReadonlySet<string> = new Set([
+  '@yearly',
+  '@annually',
+  '@monthly',
+  '@weekly',
+  '@daily',
+  '@midnight',
+  '@hourly',
+]);
+
 /** The longest months; February has 29 days in some years. */
 const LONGEST_MONTHS = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 const LONGEST_DAYS = Array.from({ length: 31 });
@@ -56,6 +67,11 @@ export function cronTimes(text: unknown, field = 'cron'): CronTimes {
 
 function parse(text: string, field: string): CronTimes {
   const options = { mode: '5-or-6-parts', sloppyRanges: true } as const;
+  const fields = text.trim().split(/\s+/).filter(Boolean);
+  const isName = fields.length === 1 && NAMES.has((fields[0] ?? '').toLowerCase());
+  if (!isName && fields.length !== 5 && fields.length !== 6) {
+    throw bad(field, `has ${fields.length} field${fields.length === 1 ? '' : 's'}`, HOW);
+  }
   let cron: Cron;
   try {
     // Looked at first: the search for a day that never comes takes longer than a request should.
@@ -92,6 +108,11 @@ function reasonOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return `cannot be read (${message
     .replace(/^CronPattern: /, '')
+    // The parser counts days and months from 0.
+    .replace(
+      /^Invalid value for (day|month): (-?\d+)/,
+      (_, part: string, value: string) => `Invalid value for ${part}: ${Number(value) + 1}`,
+    )
     .replace(/\.$/, '')
     .slice(0, 160)})`;
 }

@@ -32,7 +32,6 @@ export function flowBody(body: unknown): unknown {
   const isWrapped =
     typeof jobs === 'object' &&
     jobs !== null &&
-    !Array.isArray(jobs) &&
     typeof (jobs as { readonly type?: unknown }).type !== 'string' &&
     Object.keys(others).length === 0;
   return isWrapped ? body : { jobs: body };

@@ -48,21 +48,25 @@ export class EventStreams {
       return;
     }
     const subscription = new Subscription();
-    const end = (): void => subscription.unsubscribe();
     const outflow = new Outflow(raw);
-    const timer = setInterval(outflow.keepAlive, KEEP_ALIVE_MS);
-    timer.unref();
-    subscription.add(() => {
-      clearInterval(timer);
-      signal.removeEventListener('abort', end);
-      raw.end();
-      if (signal.aborted && outflow.whenReady() !== undefined) {
-        // The application does not wait for those who do not read.
+    const end = (): void => {
+      subscription.unsubscribe();
+      // The application does not wait for those who do not read.
+      const isLeft = signal.aborted && outflow.isWaiting;
+      outflow.end();
+      if (isLeft) {
         raw.destroy();
       }
-    });
+    };
+    const timer = setInterval(outflow.keepAlive, KEEP_ALIVE_MS);
+    timer.unref();
     signal.addEventListener('abort', end);
-    raw.once('close', end);
+    // What has ended is watched until the client has taken it.
+    raw.once('close', () => {
+      clearInterval(timer);
+      signal.removeEventListener('abort', end);
+      end();
+    });
     subscription.add(
       stream.open(outflow.whenReady).subscribe({
         next: (event) => outflow.write(encode(event)),
@@ -80,18 +84,27 @@ class Outflow {
   #drained: Promise<void> | undefined;
   #release: () => void = () => undefined;
   #silent = 0;
+  /** Bytes that waited when the client was looked at last. */
+  #left = 0;
+  #isEnded = false;
 
   constructor(raw: ServerResponse) {
     this.#raw = raw;
     const go = (): void => {
       this.#drained = undefined;
       this.#silent = 0;
+      this.#left = 0;
       this.#release();
     };
     raw.on('drain', go).once('close', go);
   }
 
   readonly whenReady: WhenReady = () => this.#drained;
+
+  /** Whether something waits for a client that does not keep up. */
+  get isWaiting(): boolean {
+    return this.#drained !== undefined || (this.#isEnded && this.#raw.writableLength > 0);
+  }
 
   write(text: string): void {
     if (!this.#raw.write(text)) {
@@ -104,12 +117,20 @@ class Outflow {
     }
   }
 
+  /** No more is written; what waits stays for the client. */
+  end(): void {
+    this.#isEnded = true;
+    this.#raw.end();
+  }
+
   readonly keepAlive = (): void => {
-    if (this.#drained === undefined) {
+    if (!this.#isEnded && this.#drained === undefined) {
       this.write(': keep-alive\n\n');
       return;
     }
-    this.#silent += 1;
+    const left = this.#raw.writableLength;
+    this.#silent = left < this.#left ? 0 : this.#silent + 1;
+    this.#left = left;
     if (this.#silent >= MOST_SILENT) {
       this.#raw.destroy();
     }

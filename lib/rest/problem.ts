@@ -1,5 +1,10 @@
 import { HttpException } from '@nestjs/common';
-import { isJobsError, type FieldError, type JobsError } from '../model/errors.js';
+import {
+  isJobsError,
+  type FieldError,
+  type JobsError,
+  type JobsErrorCode,
+} from '../model/errors.js';
 import type { JsonValue } from '../model/json.js';
 import { Unidentified } from './identity.js';
 import { InvalidRequest } from './invalid.js';
@@ -97,10 +102,14 @@ function document(code: string, status: number, detail: string): Problem {
   };
 }
 
-const TITLES: Readonly<Record<string, string>> = {
+/** One for each code that is sent. */
+const TITLES: Readonly<
+  Record<Exclude<JobsErrorCode, 'not_finished' | 'invalid_options' | 'schema_mismatch'>, string>
+> = {
   invalid_request: 'The request is not valid',
   invalid_params: 'The params do not fit the job type',
   unknown_type: 'No such job type',
+  unknown_dependency: 'There is no such job to depend on',
   init_failed: 'The job type refused the job',
   unauthorized: 'Who is asking is not known',
   forbidden: 'Not allowed',
@@ -113,9 +122,11 @@ const TITLES: Readonly<Record<string, string>> = {
   resume_failed: 'The job could not be resumed',
   already_ended: 'The job has ended',
   lock_circle: 'The jobs would wait for each other',
+  has_dependents: 'Other jobs wait for the job',
   type_not_here: 'This process does not have the job type',
   lease_lost: 'The run is no longer held',
   too_large: 'Too large',
+  invalid_progress: 'The progress is not valid',
   try_later: 'Try again later',
   job_active: 'The job is at work',
   database_busy: 'The database is busy',
@@ -124,7 +135,7 @@ const TITLES: Readonly<Record<string, string>> = {
 };
 
 function titleOf(code: string, status: number): string {
-  return TITLES[code] ?? `HTTP ${status}`;
+  return Object.hasOwn(TITLES, code) ? TITLES[code as keyof typeof TITLES] : `HTTP ${status}`;
 }
 
 function fieldsOf(error: JobsError, errors: readonly FieldError[]): readonly FieldError[] {

@@ -27,7 +27,7 @@ export class ValidationLoader implements OnModuleInit {
 
 async function createCompiler(): Promise<Ajv> {
   const { Ajv } = await import('ajv');
-  const ajv = new Ajv({ allErrors: true, strict: false, ownProperties: true });
+  const ajv = new Ajv({ allErrors: true, strict: false, ownProperties: true, verbose: true });
   ajv.addFormat('uuid', { type: 'string', validate: isUuid });
   ajv.addFormat(STORABLE_TEXT, { type: 'string', validate: (value) => !UNSTORABLE.test(value) });
   return ajv;
@@ -117,7 +117,7 @@ function messageOf(error: ErrorObject): string {
     case 'additionalProperties':
       return 'is not known here';
     case 'anyOf':
-      return 'has none of the forms that are taken here';
+      return `must be ${formsOf(error)}`;
     case 'enum':
       return `must be one of ${allowed(error.params)}`;
     case 'format':
@@ -127,6 +127,12 @@ function messageOf(error: ErrorObject): string {
     default:
       return error.message ?? 'is not valid';
   }
+}
+
+/** What may stand there, by the descriptions of its forms. */
+function formsOf({ schema }: ErrorObject): string {
+  const forms = (Array.isArray(schema) ? schema : []) as readonly JsonSchema[];
+  return forms.map((form) => String(form['description'] ?? form['type'])).join(', or ');
 }
 
 function allowed(params: Record<string, unknown>): string {

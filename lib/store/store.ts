@@ -84,6 +84,13 @@ export interface HeldRun {
   readonly timeoutSec: number;
 }
 
+/** What a renewal of leases has come to. */
+export interface Renewal {
+  readonly held: readonly HeldRun[];
+  /** Those of them that it passed over, since others had their rows: their leases are as old as before. */
+  readonly missed: readonly HeldRun[];
+}
+
 /** Why a lock was refused. */
 export type LockRefusal = 'unknown' | 'circle' | 'lost';
 
@@ -162,8 +169,21 @@ export interface JobStore {
   settle(id: string, decide: Decide): Promise<ChangeResult | undefined>;
   /** `running` → `locked` by another job, unless that closes a circle. */
   lock(id: string, runId: string, otherId: string): Promise<LockRefusal | ChangeResult>;
-  /** Extends the leases of all runs of a worker and tells how they stand. */
-  renew(workerId: string, leaseMs: number): Promise<readonly HeldRun[]>;
+  /**
+   * Extends the leases of all runs of a worker and tells how they stand. It waits for no row that
+   * somebody else has, or all others would wait with it.
+   */
+  renew(workerId: string, leaseMs: number): Promise<Renewal>;
+  /**
+   * Tries again what renewals have missed: all of it without waiting, then the first by waiting so long
+   * for its row. Gives the runs that it has reached, and what is still missed, with that one at its end;
+   * what has lost its lease is in neither.
+   */
+  renewMissed(
+    missed: readonly HeldRun[],
+    leaseMs: number,
+    waitMs: number,
+  ): Promise<{ readonly renewed: readonly string[]; readonly missed: readonly HeldRun[] }>;
   /**
    * The runs of a worker that somebody wants to stop or unlock, and those with a timeout whose jobs
    * were written within that time: it may be another timeout. Perhaps only those of the given rows.
@@ -175,6 +195,15 @@ export interface JobStore {
   ): Promise<readonly HeldRun[]>;
   /** Ids of at most so many jobs whose lease is over. */
   expiredLeases(limit: number): Promise<readonly string[]>;
+  /**
+   * The same as `settle`, for a job whose worker is not heard. It waits for its row so long, and then
+   * says that it is `locked`: perhaps by that worker.
+   */
+  takeBack(
+    id: string,
+    decide: Decide,
+    waitMs: number,
+  ): Promise<ChangeResult | 'locked' | undefined>;
   /** Skips at most so many jobs that have not started by their `expires_at`. */
   expire(limit: number): Promise<{
     readonly jobs: readonly JobEntity[];

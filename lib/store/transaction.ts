@@ -10,6 +10,8 @@ export interface TransactionRun {
   readonly jobId: string;
   readonly runId: string;
   readonly over: AbortSignal;
+  /** Nobody else extends the lease meanwhile: it has half of this at the beginning, and all of it after long. */
+  readonly leaseMs: number;
 }
 
 /** Writes that join a transaction of somebody else. */

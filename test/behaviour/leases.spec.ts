@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { JobType, type JobContext, type JobHandler, type OnJobResume } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
+import { isFile } from '../support/databases.js';
 import { deferred, handlerGate } from '../support/gate.js';
+import { RollBack } from '../support/notes.js';
 import { codeOf } from '../support/refusals.js';
 import { until, waitForEnd, waitForStatus } from '../support/waiting.js';
 
@@ -25,7 +27,24 @@ class Quick implements JobHandler {
   }
 }
 
-const types = [Held, Quick];
+/** Waits inside a transaction of its own, and behind it. */
+@JobType({ name: 'transacting' })
+class Transacting implements JobHandler {
+  async execute(ctx: JobContext): Promise<unknown> {
+    await ctx.transaction(() => gate.hold(ctx));
+    return gate.hold(ctx);
+  }
+}
+
+/** The only one that some workers take. */
+@JobType({ name: 'decoy' })
+class Decoy implements JobHandler {
+  execute(ctx: JobContext): Promise<unknown> {
+    return gate.hold(ctx);
+  }
+}
+
+const types = [Held, Quick, Transacting];
 
 /** A worker that renews so seldom that a lease taken from it stays taken. */
 const slow = {
@@ -37,8 +56,10 @@ const sweeping = { lease: { duration: '1s', sweep: '200ms', maxLost: 1 }, queues
 
 /** The lease of a run is over by the database's clock, as if its process had died long ago. */
 async function expireLease(app: BootedJobs, id: string): Promise<void> {
+  // By its number: on MariaDB a search for the id would wait for every row that somebody has locked.
+  const [row] = await app.sql<{ seq: string }>(`SELECT seq FROM jobs WHERE job_id = '${id}'`);
   await app.sql(
-    `UPDATE jobs SET lease_until_ms = 1 WHERE job_id = '${id}' AND lease_until_ms IS NOT NULL`,
+    `UPDATE jobs SET lease_until_ms = 1 WHERE seq = ${row?.seq} AND lease_until_ms IS NOT NULL`,
   );
 }
 
@@ -174,6 +195,144 @@ describe('a lease', () => {
     expect(await resume).not.toBe('ok');
     expect((await second.jobs.get(id)).status).toBe('suspended');
   });
+});
+
+describe('a lease of a job whose row somebody keeps locked', () => {
+  /** A worker that renews every third of a second, and looks for no lost leases after its first look. */
+  const renewing = { ...sweeping, lease: { duration: '1s', sweep: '10m', maxLost: 1 } };
+
+  async function leaseOf(app: BootedJobs, id: string): Promise<number> {
+    const [row] = await app.sql<{ lease: string | number }>(
+      `SELECT lease_until_ms AS lease FROM jobs WHERE job_id = '${id}'`,
+    );
+    return Number(row?.lease);
+  }
+
+  /** An application that looks for lost leases all the time, and `sweep`: has it look at all there are. */
+  async function reaping(
+    beside: BootedJobs,
+  ): Promise<{ readonly other: BootedJobs; readonly sweep: () => Promise<void> }> {
+    const other = await bootJobs({
+      types: [Decoy],
+      options: { ...slow, lease: { duration: '10m', sweep: '200ms', maxLost: 1000 } },
+      database: beside.database,
+    });
+    const { id } = await other.jobs.enqueue(Decoy);
+    let runs = 1;
+    await gate.entry(id);
+    const sweep = async (): Promise<void> => {
+      // The sweep that takes it back the first time may have begun before it was asked for.
+      for (const end = runs + 2; runs < end;) {
+        await expireLease(other, id);
+        await gate.entry(id, (runs += 1));
+      }
+    };
+    return { other, sweep };
+  }
+
+  it('outlasts its own transaction, however long that is', async () => {
+    const app = await bootJobs({ types, options: renewing });
+    const { other, sweep } = await reaping(app);
+    const { id } = await app.jobs.enqueue(Transacting);
+    const inside = await gate.entry(id);
+    await until(async () => (await leaseOf(app, id)) < Date.now() - 100, 'the end of the lease');
+    if (!isFile) {
+      // On SQLite nobody else writes meanwhile.
+      await sweep();
+    }
+    inside.release();
+    const behind = await gate.entry(id, 2);
+    await sweep();
+    behind.release('kept');
+    expect(await waitForEnd(other.jobs, id)).toMatchObject({
+      status: 'completed',
+      result: 'kept',
+      lost: 0,
+      revision: 1,
+    });
+  });
+
+  it('is extended by a check-in, and by a transaction, when half of it is over', async () => {
+    const app = await bootJobs({ types, options: slow });
+    const { id } = await app.jobs.enqueue(Held);
+    const { ctx } = await gate.entry(id);
+    const extended = async (deed: () => Promise<unknown>): Promise<boolean> => {
+      const soon = Date.now() + 60_000;
+      await app.sql(`UPDATE jobs SET lease_until_ms = ${soon} WHERE job_id = '${id}'`);
+      await deed();
+      return (await leaseOf(app, id)) > soon;
+    };
+    expect(await extended(() => ctx.checkIn('far'))).toBe(true);
+    expect(await extended(() => ctx.transaction(async () => Promise.resolve()))).toBe(true);
+    const later = Date.now() + 590_000;
+    await app.sql(`UPDATE jobs SET lease_until_ms = ${later} WHERE job_id = '${id}'`);
+    await ctx.checkIn('farther');
+    await ctx.transaction(async () => Promise.resolve());
+    expect(await leaseOf(app, id)).toBe(later);
+  });
+
+  if (!isFile) {
+    it('is not lost while a transaction of the application has it, nor then', async () => {
+      const app = await bootJobs({ types, options: renewing });
+      const { other, sweep } = await reaping(app);
+      const { id } = await app.jobs.enqueue(Held);
+      const { ctx, release } = await gate.entry(id);
+      await other.dataSource.transaction(async (manager) => {
+        await other.jobs.enqueue(Decoy, undefined, { dependsOn: [id], manager });
+        await until(
+          () => other.log.texts('warn').some((text) => text.includes('could not be extended')),
+          'the warning',
+        );
+        expect(await leaseOf(app, id)).toBeLessThan(Date.now());
+        await sweep();
+      });
+      await until(async () => (await leaseOf(app, id)) > Date.now(), 'a longer lease');
+      await sweep();
+      expect(ctx.signal.aborted).toBe(false);
+      release('kept');
+      expect(await waitForEnd(app.jobs, id)).toMatchObject({
+        status: 'completed',
+        result: 'kept',
+        lost: 0,
+        revision: 1,
+      });
+    });
+
+    it('is extended by waiting in line, where one transaction after the other locks it', async () => {
+      const app = await bootJobs({ types, options: renewing });
+      const { id } = await app.jobs.enqueue(Held);
+      const { release } = await gate.entry(id);
+      let isOver = false;
+      const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 10));
+      /** The next one is in line for the row before the one before lets it go. */
+      const lockAgainAndAgain = async (): Promise<void> => {
+        while (!isOver) {
+          await app.dataSource
+            .transaction(async (manager) => {
+              await app.jobs.enqueue(Quick, undefined, { dependsOn: [id], manager });
+              await pause();
+              throw new RollBack();
+            })
+            .catch((error: unknown) => expect(error).toBeInstanceOf(RollBack));
+        }
+      };
+      const locking = [1, 2, 3].map(lockAgainAndAgain);
+      try {
+        let last = await leaseOf(app, id);
+        for (let extended = 0; extended < 4; extended += 1) {
+          last = await until(async () => {
+            const now = await leaseOf(app, id);
+            return now > last + 200 && now;
+          }, 'a longer lease');
+        }
+      } finally {
+        isOver = true;
+        await Promise.all(locking);
+      }
+      release('kept');
+      expect(await waitForEnd(app.jobs, id)).toMatchObject({ status: 'completed', lost: 0 });
+    });
+  }
 });
 
 describe('a restart', () => {

@@ -629,7 +629,7 @@ describe('a schedule that cannot be', () => {
     ['unknown option', { options: { runAt: new Date() } }, /runAt/],
     ['misspelt key', { evry: 1 }, /evry/],
     ['bad unique key', { options: { unique: { until: 'never' } } }, /started, final/],
-    ['bad job option', { options: { tags: 'x' } }, /tags/],
+    ['bad job option', { options: { tags: 'x' } }, /^options\.tags/],
     ['no name', { name: '' }, /1 to 255/],
     ['a name that is too long', { name: 'x'.repeat(256) }, /1 to 255/],
     ['paused is no boolean', { paused: 'yes' }, /true or false/],

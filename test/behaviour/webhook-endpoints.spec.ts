@@ -38,8 +38,6 @@ function boot(webhooks: object = {}, more: Boot = {}): Promise<BootedJobs> {
   return bootJobs({
     types: [Quick, Held],
     options: {
-      // Renewals pass over rows that are locked, as that of a job is by hundreds of check-ins in a row.
-      lease: { duration: '60s', sweep: '200ms' },
       webhooks: { ...LOOPBACK, retry: ['1s', '1s'], ...webhooks },
     },
     ...more,
@@ -171,6 +169,110 @@ describe('an endpoint that is disabled', () => {
     expect(await app.sql(`SELECT * FROM job_events ${left}`)).toEqual([]);
     expect(await app.sql(`SELECT * FROM job_deliveries ${left}`)).toEqual([]);
   }, 30_000);
+});
+
+it('keeps no job any more whose hook nobody has been able to sign for a week', async () => {
+  const receiver = await Receiver.open(() => 503);
+  const app = await boot({ secret: SECRET, retry: ['1h'] });
+  const hooked = { statusHook: receiver.url };
+  const [late, recent] = [await app.run(Quick, {}, hooked), await app.run(Quick, {}, hooked)];
+  await receiver.received(2);
+  await until(
+    async () =>
+      (await app.sql('SELECT 1 FROM job_deliveries WHERE holder IS NOT NULL')).length === 0,
+    'both tries to be noted',
+  );
+  await app.close();
+  const options = { retention: { completed: '1ms' }, webhooks: LOOPBACK };
+  const without = await boot({}, { database: app.database, options: { role: 'producer' } });
+  for (const [{ id }, days] of [
+    [late, 8],
+    [recent, 6],
+  ] as const) {
+    const dueAtMs = Date.now() - days * 86_400_000;
+    await without.sql(`UPDATE job_deliveries SET due_at_ms = ${dueAtMs} WHERE job_id = '${id}'`);
+  }
+  await boot({}, { database: app.database, options });
+  await until(async () => (await codeOf(without.jobs.get(late.id))) === 'not_found', 'retention');
+  expect((await without.jobs.get(recent.id)).status).toBe('completed');
+  const left = await without.sql<{ job_id: string }>('SELECT job_id FROM job_deliveries');
+  expect(new Set(left.map(({ job_id }) => job_id))).toEqual(new Set([recent.id]));
+}, 60_000);
+
+/** What was told an endpoint: many rows of one job, or none. */
+async function historyOf(app: BootedJobs, id: string, count: number, seq: number): Promise<void> {
+  for (let from = 1; from <= count; from += 500) {
+    const rows = Array.from(
+      { length: Math.min(500, count - from + 1) },
+      (_, n) =>
+        `('${newId()}', '${id}', NULL, NULL, ${seq}, ${from + n}, '', 'x', 'delivered', 1, 0, 0, 0)`,
+    );
+    await app.sql(
+      `INSERT INTO job_deliveries (id, target, lane, due_at_ms, job_seq, sequence, tenant_id, event,
+         status, attempts, lost, created_at_ms, updated_at_ms) VALUES ${rows.join(', ')}`,
+    );
+  }
+}
+
+describe('the history of an endpoint', () => {
+  const countOf = async (app: BootedJobs): Promise<number> => {
+    const rows = await app.sql<{ n: unknown }>('SELECT COUNT(*) AS n FROM job_deliveries');
+    return Number(rows[0]?.n);
+  };
+
+  it('has each test, also of those that are over at the same time', async () => {
+    const receiver = await Receiver.open();
+    const { webhooks } = await boot();
+    const { id } = await webhooks.create({ url: receiver.url });
+    const tests: string[] = [];
+    for (let round = 0; round < 20; round += 1) {
+      const two = await Promise.all([webhooks.test(id), webhooks.test(id)]);
+      tests.push(...two.map((each) => each.id));
+    }
+    const shown = await webhooks.deliveries(id, { limit: 1000 });
+    expect(new Set(shown.map((each) => each.id))).toEqual(new Set(tests));
+  });
+
+  it('has the last hundred tests', async () => {
+    const receiver = await Receiver.open();
+    const app = await boot();
+    const { id } = await app.webhooks.create({ url: receiver.url });
+    await historyOf(app, id, 150, 0);
+    // As if they had been made just now.
+    await app.sql(`UPDATE job_deliveries SET sequence = sequence + ${Date.now() - 1000}`);
+    const last = await app.webhooks.test(id);
+    const shown = await app.webhooks.deliveries(id, { limit: 1000 });
+    expect(shown).toHaveLength(100);
+    expect(shown.map((each) => each.id)).toContain(last.id);
+  });
+
+  it('has no test that is over when the endpoint is gone', async () => {
+    const { receiver, answer } = await slowReceiver();
+    const app = await boot();
+    const { id } = await app.webhooks.create({ url: receiver.url });
+    const test = app.webhooks.test(id);
+    await receiver.received(1);
+    await app.webhooks.delete(id);
+    answer(204);
+    expect((await test).status).toBe('delivered');
+    expect(await countOf(app)).toBe(0);
+  });
+
+  it('goes bit by bit when it is deleted, and keeps nobody waiting', async () => {
+    const producer = await boot({}, { options: { role: 'producer', webhooks: LOOPBACK } });
+    const [gone, kept] = [
+      await producer.webhooks.create({ url: 'http://127.0.0.1:9/gone' }),
+      await producer.webhooks.create({ url: 'http://127.0.0.1:9/kept' }),
+    ];
+    await historyOf(producer, gone.id, 5000, 7);
+    await historyOf(producer, kept.id, 10, 8);
+    await producer.webhooks.delete(gone.id);
+    expect(await countOf(producer)).toBeGreaterThan(2000);
+    expect(await codeOf(producer.webhooks.deliveries(gone.id))).toBe('not_found');
+    await boot({}, { database: producer.database });
+    await until(async () => (await countOf(producer)) === 10, 'the rest to go', 60_000);
+    expect(await producer.webhooks.deliveries(kept.id)).toHaveLength(10);
+  }, 90_000);
 });
 
 describe('a try', () => {

@@ -266,7 +266,7 @@ async function report(m: Model, r: Real, n: number): Promise<void> {
 }
 
 async function renew(m: Model, r: Real, at: number): Promise<void> {
-  const held = await node(r, at).engine.store.jobs.renew(`w${at}`, model.LEASE * 1000);
+  const { held } = await node(r, at).engine.store.jobs.renew(`w${at}`, model.LEASE * 1000);
   const own = [...m.jobs].filter(
     ([, job]) => job.worker === `w${at}` && job.leaseUntil !== undefined,
   );

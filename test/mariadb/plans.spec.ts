@@ -14,6 +14,7 @@ import type { MysqlClient } from '../../lib/store/dialects/mysql/mysql2.js';
 import { CHANGES_SQL, runScriptAsync, type Script } from '../../lib/store/dialects/sql.js';
 import type { ClaimRequest, LimitedRequest } from '../../lib/store/store.js';
 import { heldRuns } from '../../lib/store/typeorm/history.store.js';
+import { DeliveryScripts } from '../../lib/store/typeorm/delivery.scripts.js';
 import { ListScripts } from '../../lib/store/typeorm/list.script.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
@@ -31,6 +32,7 @@ const jobs = new MysqlJobScripts(tables, true);
 const claims = new MysqlClaimScript(tables);
 const limited = new MysqlLimitedClaims(tables, jobs, claims);
 const duties = new MysqlDutyScripts(tables);
+const deliveries = new DeliveryScripts(tables);
 const lists = new ListScripts(tables);
 const now = Date.now();
 const here: ClaimRequest = {
@@ -112,6 +114,17 @@ beforeAll(async () => {
     ready: '2',
     limit_key: `CASE WHEN ${i} <= ${ROWS - 30} THEN 'noisy' ELSE CONCAT('key ', ${i}) END`,
   });
+  // One job that has told its receiver much, and has one thing more to tell; one that has told nothing yet.
+  const told = (target: string, jobSeq: number, pending: string): Promise<unknown> =>
+    app.sql(
+      `INSERT INTO job_deliveries (id, target, lane, due_at_ms, job_seq, sequence, tenant_id, event,
+         status, attempts, lost, created_at_ms, updated_at_ms)
+       WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)
+       SELECT CONCAT('${target} ', i), '${target}', CASE WHEN ${pending} THEN '${target}' END, 0, ${jobSeq},
+         i, '', 'x', CASE WHEN ${pending} THEN 'pending' ELSE 'delivered' END, 0, 0, 0, 0 FROM n`,
+    );
+  await told('talkative', 1, 'i = 900');
+  await told('unheard', 2, 'true');
   runner = app.dataSource.createQueryRunner();
   closeLater(() => runner.release(), 'file');
 }, 60_000);
@@ -226,6 +239,14 @@ describe.each(BELIEFS)('with statistics %s', (_name, statement) => {
       expect(plan.reads).toBeLessThan(ROWS * 2.1);
     }
     expect((await planOf(heldRuns(tables, [newId()], 100))).ways).toEqual(['ix_jobs_phase']);
+  });
+
+  it('to take what is to be sent reads nothing of what was delivered', async () => {
+    const take = (lane: string): Script<unknown> =>
+      deliveries.take([{ lane, most: 8 }], newId(), 1000, now);
+    expect((await planOf(take('talkative'))).reads).toBeLessThan(60);
+    // Nor does each of those that wait read all that wait behind it.
+    expect((await planOf(take('unheard'))).reads).toBeLessThan(900 * 10);
   });
 
   it('retention goes by when jobs ended', async () => {

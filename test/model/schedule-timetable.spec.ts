@@ -225,7 +225,10 @@ describe('a timetable', () => {
 describe('cron text', () => {
   const refused: readonly (readonly [text: string, says: RegExp])[] = [
     ['', /five fields/],
-    ['* * * *', /five fields/],
+    ['* * * *', /has 4 fields.*five fields/],
+    ['@reboot', /has 1 field:/],
+    ['0 0 32 * *', /day: 32/],
+    ['0 0 * 0 *', /month: 0/],
     ['* * * * * * *', /five fields/],
     ['61 * * * *', /61/],
     ['*/0 * * * *', /five fields/],

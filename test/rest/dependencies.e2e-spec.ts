@@ -38,7 +38,17 @@ describe.each(SERVERS)('jobs that depend on others, on %s', (server) => {
     });
     expect(await host.post('/jobs', body, BOB)).toMatchObject({
       status: 400,
-      body: { code: 'unknown_dependency' },
+      body: { code: 'unknown_dependency', title: 'There is no such job to depend on' },
+    });
+    expect(
+      await host.post('/jobs', { type: 'default:step', depends_on: ['x'] }, ANN),
+    ).toMatchObject({
+      status: 400,
+      body: {
+        errors: [
+          { field: 'depends_on.0', message: expect.stringMatching(/the id of a job/) as string },
+        ],
+      },
     });
     const related = await host.get(`/jobs/${parent}/dependencies`, ANN);
     expect(related).toMatchObject({
@@ -95,7 +105,15 @@ describe.each(SERVERS)('jobs that depend on others, on %s', (server) => {
     });
     expect(await ask({ a: step, b: { ...step, depends_on: ['nobody'] } })).toMatchObject({
       status: 400,
-      body: { code: 'unknown_dependency', key: 'b' },
+      body: {
+        code: 'unknown_dependency',
+        key: 'b',
+        detail: expect.stringMatching(/in a flow its own keys/) as string,
+      },
+    });
+    expect(await ask({ jobs: [step] })).toMatchObject({
+      status: 400,
+      body: { errors: [{ field: 'jobs', message: 'must be object' }] },
     });
     expect(await ask({ a: step, b: { type: 'default:none' } })).toMatchObject({
       status: 400,

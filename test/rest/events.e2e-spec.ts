@@ -1,3 +1,5 @@
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { EMPTY, NEVER, Observable, of, Subject, throwError } from 'rxjs';
 import fc from 'fast-check';
@@ -238,10 +240,11 @@ describe.each(SERVERS)('event streams on %s', (server) => {
 
   /** Tells a client as much as it takes, for as long as it takes any. */
   function flooding() {
-    const state = { isWatched: false, isHeld: false };
+    const state = { isWatched: false, isHeld: false, end: (): void => undefined };
     const watch = (_id: string, { whenReady }: WatchOptions = {}): Observable<JobEvent> =>
       new Observable((subscriber) => {
         state.isWatched = true;
+        state.end = () => subscriber.complete();
         const message = 'x'.repeat(10_000);
         const go = (sequence: number): void => {
           const ready = whenReady?.();
@@ -282,6 +285,28 @@ describe.each(SERVERS)('event streams on %s', (server) => {
     stream.response.pause();
     await until(() => state.isHeld, 'the stream to be held back');
     await within(host.app.close(), 'the end of the application');
+    stream.close();
+  });
+
+  it('that has ended is still dropped when its client takes nothing for a minute', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    const { state, fakes } = flooding();
+    const host = await openFakes({ server, fakes });
+    const sockets = new Set<Socket>();
+    const http = host.app.getHttpServer() as Server;
+    http.on('connection', (socket: Socket) => {
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+    });
+    const stream = await host.listen(`/jobs/${ID}/events`);
+    stream.response.pause();
+    await until(() => state.isHeld, 'the stream to be held back');
+    state.end();
+    await until(() => !state.isWatched, 'the end of the subscription');
+    vi.advanceTimersByTime(50_000);
+    expect(sockets.size).toBe(1);
+    vi.advanceTimersByTime(10_000);
+    await until(() => sockets.size === 0, 'the end of the connection');
     stream.close();
   });
 

@@ -104,7 +104,7 @@ describe.each(SERVERS)('schedules over HTTP on %s', (server) => {
     const bad = { ...DAILY, name: 'bad', options: { status_hook: 'https://10.0.0.1/' } };
     expect(await api.post('/schedules', bad)).toMatchObject({
       status: 400,
-      body: { code: 'invalid_request', errors: [{ field: 'status_hook' }] },
+      body: { code: 'invalid_request', errors: [{ field: 'options.status_hook' }] },
     });
     expect(await api.get('/schedules')).toMatchObject({ body: { total: 1 } });
   });
@@ -172,6 +172,11 @@ describe.each(SERVERS)('schedules over HTTP on %s', (server) => {
     [{ ...DAILY, cron: '0 0 30 2 *' }, 'cron', /never be due/],
     [{ ...DAILY, cron: 'noon' }, 'cron', /five fields/],
     [{ ...DAILY, time_zone: 'Mars/Base' }, 'time_zone', /Europe\/Berlin/],
+    [
+      { name: 'x', type: 'default:tick', every_sec: 60, end_at: 1000 },
+      'end_at',
+      /^is 1970-.*still to come/,
+    ],
     [{ name: 'x', type: 'default:tick', every_sec: 0.5 }, 'every_sec', /one second/],
     [{ name: 'x', type: 'default:tick', after_sec: 0 }, 'after_sec', /one second/],
     [{ name: 'x', type: 'default:tick' }, 'cron', /one of them/],
@@ -182,7 +187,7 @@ describe.each(SERVERS)('schedules over HTTP on %s', (server) => {
     [{ ...DAILY, options: { unique: { until: 'x' } } }, 'options.unique.until', /started/],
     [
       { ...DAILY, options: { status_hook: 'https://a.example/' } },
-      'status_hook',
+      'options.status_hook',
       /webhooks\.secret/,
     ],
     [{ ...DAILY, name: '' }, 'name', /fewer than 1/],

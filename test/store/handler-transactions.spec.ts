@@ -31,7 +31,12 @@ async function runAndStore(): Promise<{
   return {
     app,
     store,
-    run: { jobId: id, runId: row?.run_id ?? '', over: new AbortController().signal },
+    run: {
+      jobId: id,
+      runId: row?.run_id ?? '',
+      over: new AbortController().signal,
+      leaseMs: 10_000,
+    },
   };
 }
 

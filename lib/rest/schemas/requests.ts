@@ -75,11 +75,19 @@ export const CREATE_JOB = objectOf(
     depends_on: {
       type: 'array',
       maxItems: 1000,
-      items: { anyOf: [UUID, DEPENDENCY] },
+      items: {
+        anyOf: [
+          described(UUID, 'the id of a job'),
+          described(DEPENDENCY, 'an object of `id` and `on_failure`'),
+        ],
+      },
       description: 'jobs of the same tenant that it waits for until all are final',
     },
     unique: {
-      anyOf: [{ type: 'boolean', enum: [true] }, UNIQUE],
+      anyOf: [
+        described({ type: 'boolean', enum: [true] }, 'true'),
+        described(UNIQUE, 'an object of `key`, `until`, `within_sec` and `on_conflict`'),
+      ],
       description: 'one job at a time with this key, or with the same type and params',
     },
     status_hook: described(text(1, 2048), 'a URL that is told each status and check-in, signed'),
@@ -112,10 +120,13 @@ const FLOW_JOB = objectOf(
       maxItems: 1000,
       items: {
         anyOf: [
-          text(1, 255),
-          objectOf({ id: text(1, 255), on_failure: DEPENDENCY.properties['on_failure'] ?? {} }, [
-            'id',
-          ]),
+          described(text(1, 255), 'a key of this flow or the id of a job'),
+          described(
+            objectOf({ id: text(1, 255), on_failure: DEPENDENCY.properties['on_failure'] ?? {} }, [
+              'id',
+            ]),
+            'an object of `id` and `on_failure`',
+          ),
         ],
       },
       description: 'keys of this flow, or ids of jobs that are there',

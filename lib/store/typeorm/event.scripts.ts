@@ -258,9 +258,12 @@ export class EventScripts {
       const columns = Object.keys(DELIVERY_COLUMNS);
       // What waits behind an older event of the same job is not due before it: it would be looked at
       // in vain as long as its receiver is away.
-      const due = `COALESCE((SELECT MAX(older.due_at_ms) FROM ${this.#t.deliveries} AS older
-        WHERE older.job_seq = given.job_seq AND older.target = given.target
-          AND older.lane IS NOT NULL AND older.due_at_ms > given.due_at_ms), given.due_at_ms)`;
+      const byOrder = words.using(this.#t.index('job_deliveries_order'));
+      const due = `COALESCE((SELECT CASE WHEN former.due_at_ms > given.due_at_ms THEN former.due_at_ms END
+        FROM ${this.#t.deliveries} AS former${byOrder}
+        WHERE former.job_seq = given.job_seq AND former.target = given.target
+          AND former.sequence < given.sequence
+        ORDER BY former.sequence DESC LIMIT 1), given.due_at_ms)`;
       const values = columns.map((name) => (name === 'due_at_ms' ? due : `given.${name}`));
       yield* query(
         words.insertNew(

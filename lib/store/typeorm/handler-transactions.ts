@@ -8,6 +8,7 @@ import { classifySqliteError } from '../dialects/sqlite/sqlite-errors.js';
 import { isInMemory, openHandlerDataSource, sqliteOptions } from './engine-connection.js';
 import type { TransactionRun } from '../store.js';
 import { runOn } from './joined-transaction.js';
+import { halfLease, isLong, keepLease, LEASE_KEPT } from './lease.scripts.js';
 import type { TableNames } from './table-names.js';
 
 const LONGEST_DELAY_MS = 25;
@@ -90,7 +91,11 @@ export class HandlerTransactions {
     const runner = dataSource.createQueryRunner();
     await this.#begin(runner, run, end);
     try {
+      const begunAt = performance.now();
       const result = await Promise.race([work(runner.manager), end.reached]);
+      if (isLong(run, begunAt)) {
+        await runOn(runner, this.#clock, (nowMs) => keepLease(this.#tables, run, nowMs));
+      }
       await runner.commitTransaction();
       return result;
     } catch (error) {
@@ -165,9 +170,9 @@ export class HandlerTransactions {
     const { rows: table } = this.#tables;
     return function* (nowMs) {
       const rows = yield* query(
-        `UPDATE ${table} SET updated_at_ms = ? WHERE seq = ? AND run_id = ?
+        `UPDATE ${table} SET updated_at_ms = ?, ${LEASE_KEPT} WHERE seq = ? AND run_id = ?
          AND status IN ('running', 'locked', 'suspending', 'canceling') RETURNING seq`,
-        [nowMs, seqOfId(run.jobId) ?? -1, run.runId],
+        [nowMs, ...halfLease(run, nowMs), seqOfId(run.jobId) ?? -1, run.runId],
       );
       return rows.length === 1;
     };

@@ -11,10 +11,12 @@ import type {
   HeldRun,
   JobChange,
   RelatedCompletion,
+  Renewal,
   RunReport,
 } from '../store.js';
 import { readBeside } from './beside.script.js';
 import { Consequences } from './consequences.js';
+import { heldOfRow } from './held.rows.js';
 import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import { News } from './news.js';
 import { removeDeleted } from './purge.script.js';
@@ -196,7 +198,7 @@ export class JobScripts {
   *oneLockAtATime(): Script<void> {}
 
   /** Extends every lease of a worker, which touches only rows of the lease index. */
-  *renew(workerId: string, leaseMs: number, nowMs: number): Script<readonly HeldRun[]> {
+  *renew(workerId: string, leaseMs: number, nowMs: number): Script<Renewal> {
     yield* query(
       `UPDATE ${this.#t.rows} SET lease_until_ms = ?
        WHERE lease_until_ms IS NOT NULL AND worker_id = ? AND status IN ${ACTIVE}`,
@@ -207,7 +209,7 @@ export class JobScripts {
        WHERE lease_until_ms IS NOT NULL AND worker_id = ? AND status IN ${ACTIVE}`,
       [workerId],
     );
-    return rows.map(heldOfRow);
+    return { held: rows.map(heldOfRow), missed: [] };
   }
 
   *disturbed(
@@ -370,15 +372,4 @@ export function withDerived(
             : 0;
   }
   return result;
-}
-
-/** A run by the columns that {@link JobScripts.renew} returns. */
-export function heldOfRow(row: readonly SqlValue[]): HeldRun {
-  return {
-    id: String(row[0]),
-    runId: String(row[1]),
-    status: row[2] as HeldRun['status'],
-    lockedBy: row[3] === null ? null : String(row[3]),
-    timeoutSec: Number(row[4]),
-  };
 }

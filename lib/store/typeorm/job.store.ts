@@ -20,6 +20,7 @@ import type { CountScripts } from './count.scripts.js';
 import type { DutyScripts } from './duty.scripts.js';
 import type { Inserts } from './inserts.js';
 import type { JobScripts } from './job.scripts.js';
+import { leaseStore } from './lease.store.js';
 import { KeyLooks } from './key-looks.js';
 import type { ListScripts } from './list.script.js';
 import { lockScript } from './lock.script.js';
@@ -197,6 +198,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
     return isMore;
   };
   return {
+    ...leaseStore({ ...parts, aside }),
     insert: (draft) => {
       const to = inserter(isKeyed(draft));
       if (draft.extras === null) {
@@ -264,14 +266,6 @@ export function jobStore(parts: JobStoreParts): JobStore {
       ),
     lock: async (id, runId, otherId) =>
       (await writer()).write((now) => lockScript(scripts, id, runId, otherId, now), 'engine'),
-    renew: async (workerId, leaseMs) =>
-      (await asideWriter()).write(
-        quietly((now) => scripts.renew(workerId, leaseMs, now)),
-        'engine',
-      ),
-    disturbed: (workerId, withinMs, held) =>
-      read((now) => scripts.disturbed(workerId, now - withinMs, held)),
-    expiredLeases: (limit) => read((now) => duties.expiredLeases(limit, now)),
     expire: async (limit) =>
       (await read((now) => duties.isAnyOverdue(now)))
         ? (await writer()).write((now) => duties.expire(limit, scripts, now), 'engine')

@@ -34,6 +34,7 @@ import { catalogStore } from './catalog.store.js';
 import { CountScripts } from './count.scripts.js';
 import { historyStore } from './history.store.js';
 import { jobStore } from './job.store.js';
+import { keepLease } from './lease.scripts.js';
 import { ListScripts } from './list.script.js';
 import { prepareMysqlSchema } from './mysql-schema.js';
 import { placeOf, unreachable } from './server-place.js';
@@ -104,7 +105,8 @@ export class MysqlStore extends ServerStore {
     };
     this.handlers = new PoolTransactions(host, {
       runOn: (runner, script) => this.runOn(runner, script),
-      fence: (run) => this.#joinedScripts.fence(run),
+      fence: (run, nowMs) => this.#joinedScripts.fence(run, nowMs),
+      keep: (run, nowMs) => keepLease(this.#tables, run, nowMs),
       interrupt: async (connection) => {
         const { threadId } = connection as MysqlClient;
         if (threadId !== undefined) {

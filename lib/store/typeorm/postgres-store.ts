@@ -44,6 +44,7 @@ import { catalogStore } from './catalog.store.js';
 import { CountScripts } from './count.scripts.js';
 import { historyStore } from './history.store.js';
 import { jobStore } from './job.store.js';
+import { keepLease } from './lease.scripts.js';
 import { ListScripts } from './list.script.js';
 import { noting } from './ready-notes.js';
 import { relatedInserts } from './related-inserts.js';
@@ -124,6 +125,7 @@ export class PostgresStore extends ServerStore {
     this.handlers = new PoolTransactions(host, {
       runOn: (runner, script) => this.runOn(runner, script),
       fence: (run, nowMs) => this.#scripts.fence(run, nowMs),
+      keep: (run, nowMs) => keepLease(this.#tables, run, nowMs),
       interrupt: async (connection) => {
         const { processID } = connection as PgClient;
         // Behind a pooler the number names nobody, or somebody else.

@@ -13,9 +13,12 @@ const JOB_ROWS = 5;
 
 /**
  * Stands in for the job id of a line that says, as its message, which deleted job's lines and runs
- * are still there. No job has it, so nobody is shown such a line.
+ * are still there, or which endpoint's deliveries. No job has it, so nobody is shown such a line.
  */
 const DELETED = '';
+const ENDPOINT = 'webhook ';
+/** What nobody could send for so long, as nobody has its secret, keeps its job no longer. */
+const UNSENT_MS = 7 * 86_400_000;
 
 /** The job that was looked at last: when it ended, and its row. Those before it are kept, or gone. */
 export interface PurgedTo {
@@ -74,7 +77,14 @@ function* endedAfter(
     const rows = yield* query(
       `${select} AND ${endedKey} = ? AND ${behind}
        ORDER BY ${[...ties, 'seq'].join(', ')} LIMIT ${purgedAtOnce}`,
-      [nowMs, status, beforeMs, at.endedAtMs, ...ties.flatMap(() => [at.tie, at.tie]), at.seq],
+      [
+        ...neededAt(nowMs),
+        status,
+        beforeMs,
+        at.endedAtMs,
+        ...ties.flatMap(() => [at.tie, at.tie]),
+        at.seq,
+      ],
     );
     if (rows.length > 0) {
       return rows;
@@ -82,7 +92,7 @@ function* endedAfter(
   }
   return yield* query(
     `${select} AND ${endedKey} > ? ORDER BY ${[endedKey, ...ties, 'seq'].join(', ')} LIMIT ${purgedAtOnce}`,
-    [nowMs, status, beforeMs, at.seq < 0 ? -1 : at.endedAtMs],
+    [...neededAt(nowMs), status, beforeMs, at.seq < 0 ? -1 : at.endedAtMs],
   );
 }
 
@@ -112,7 +122,7 @@ function* removeRows(
   // A statement of its own: it sees what was committed before the locks were there.
   const free = yield* query(
     `SELECT seq, job_id, extras FROM ${t.jobs} WHERE seq ${t.words.amongNumbers} AND ${isNotNeeded(t)}`,
-    [JSON.stringify(locked.map(([seq]) => Number(seq))), nowMs],
+    [JSON.stringify(locked.map(([seq]) => Number(seq))), ...neededAt(nowMs)],
   );
   if (free.length === 0) {
     return true;
@@ -132,7 +142,8 @@ function* removeRows(
 
 /**
  * No job that is not final depends on it, it does not hold its unique key for some more time, and nobody
- * is still to be told of it; an endpoint that is disabled does not count.
+ * is still to be told of it; an endpoint that is disabled does not count, nor does what nobody has looked at
+ * since it was due: each try moves that time.
  */
 function isNotNeeded(t: TableNames): string {
   return `(extras IS NULL OR ((extras & ${EXTRA.dependents} = 0 OR NOT EXISTS (
@@ -144,8 +155,12 @@ function isNotNeeded(t: TableNames): string {
     AND (extras & ${EXTRA.hook | EXTRA.events} = 0 OR NOT EXISTS (
       SELECT 1 FROM ${t.deliveries} AS delivery
       WHERE delivery.job_seq = ${t.jobs}.seq AND delivery.lane IS NOT NULL
+        AND delivery.due_at_ms > ?
         AND COALESCE((SELECT is_enabled FROM ${t.webhooks} AS hook WHERE hook.id = delivery.target), 1) = 1))))`;
 }
+
+/** What {@link isNotNeeded} binds. */
+const neededAt = (nowMs: number): readonly number[] => [nowMs, nowMs - UNSENT_MS];
 
 /** Deletes what stands beside the rows of jobs, but for what may be as much as their history. */
 export function* removeBeside(t: TableNames, seqs: readonly number[]): Script<void> {
@@ -185,28 +200,41 @@ export function* removeDeleted(
 ): Script<void> {
   const of = { ids: [id], seqs: extras === null ? [] : [seq] };
   if (!(yield* removeHistory(t, of, performance.now() + SLICE_MS))) {
-    yield* query(
-      `INSERT INTO ${t.logs} (job_id, run_id, at_ms, level, message) VALUES (?, '', 0, 0, ?)`,
-      [DELETED, id],
-    );
+    yield* noteDeleted(t, id);
   }
 }
 
-/** Whether history of deleted jobs is left. */
+/** That an endpoint has just been deleted: {@link sweep} deletes what was told it. */
+export function noteDeletedEndpoint(t: TableNames, id: string): Script<void> {
+  return noteDeleted(t, ENDPOINT + id);
+}
+
+function* noteDeleted(t: TableNames, what: string): Script<void> {
+  yield* query(
+    `INSERT INTO ${t.logs} (job_id, run_id, at_ms, level, message) VALUES (?, '', 0, 0, ?)`,
+    [DELETED, what],
+  );
+}
+
+/** Whether history of deleted jobs or endpoints is left. */
 export function* hasDeleted(t: TableNames): Script<boolean> {
   const rows = yield* query(`SELECT 1 FROM ${t.logs} WHERE job_id = ? LIMIT 1`, [DELETED]);
   return rows.length > 0;
 }
 
-/** Deletes what is left of deleted jobs; whether there is more. */
+/** Deletes what is left of deleted jobs and endpoints; whether there is more. */
 export function* sweep(t: TableNames): Script<boolean> {
   const rows = yield* query(
     `SELECT seq, message FROM ${t.logs} WHERE job_id = ? LIMIT ${JOB_ROWS} ${t.words.skipLocked}`,
     [DELETED],
   );
-  const ids = rows.map((row) => String(row[1]));
+  const notes = rows.map((row) => String(row[1]));
+  const ids = notes.filter((note) => !note.startsWith(ENDPOINT));
   const seqs = ids.flatMap((id) => seqOfId(id) ?? []);
-  if (!(yield* removeHistory(t, { ids, seqs }, performance.now() + SLICE_MS))) {
+  const targets = notes
+    .filter((note) => note.startsWith(ENDPOINT))
+    .map((note) => note.slice(ENDPOINT.length));
+  if (!(yield* removeHistory(t, { ids, seqs, targets }, performance.now() + SLICE_MS))) {
     return true;
   }
   yield* query(`DELETE FROM ${t.logs} WHERE seq ${t.words.amongNumbers}`, [
@@ -215,14 +243,20 @@ export function* sweep(t: TableNames): Script<boolean> {
   return rows.length === JOB_ROWS;
 }
 
-/** Jobs by their ids; those that may have more than lines and runs by their row numbers too. */
+/** Jobs by their ids; those that may have more than lines and runs by their row numbers too; endpoints. */
 interface Deleted {
   readonly ids: readonly string[];
   readonly seqs: readonly number[];
+  readonly targets?: readonly string[];
 }
 
 /** Deletes lines and runs of jobs, and what was told of them, until the time is over; whether all are gone. */
-function* removeHistory(t: TableNames, { ids, seqs }: Deleted, until: number): Script<boolean> {
+function* removeHistory(
+  t: TableNames,
+  { ids, seqs, targets = [] }: Deleted,
+  until: number,
+): Script<boolean> {
+  const ofTargets = { which: `target ${t.words.amongTexts}`, values: [JSON.stringify(targets)] };
   const ofIds = { which: `job_id ${t.words.amongTexts}`, values: [JSON.stringify(ids)] };
   const ofSeqs = { which: `job_seq ${t.words.amongNumbers}`, values: [JSON.stringify(seqs)] };
   for (const { table, key, which, values } of [
@@ -232,8 +266,13 @@ function* removeHistory(t: TableNames, { ids, seqs }: Deleted, until: number): S
           { table: t.deliveries, key: 'id', ...ofSeqs },
           { table: t.events, key: 'job_seq, sequence', ...ofSeqs },
         ]),
-    { table: t.logs, key: 'seq', ...ofIds },
-    { table: t.runs, key: 'run_id', ...ofIds },
+    ...(targets.length === 0 ? [] : [{ table: t.deliveries, key: 'id', ...ofTargets }]),
+    ...(ids.length === 0
+      ? []
+      : [
+          { table: t.logs, key: 'seq', ...ofIds },
+          { table: t.runs, key: 'run_id', ...ofIds },
+        ]),
   ]) {
     for (;;) {
       yield* query(t.words.deleteSome(table, key, which, t.words.linesPurgedAtOnce), values);

@@ -25,6 +25,8 @@ export interface SqlWords {
   readonly forUpdate: string;
   /** The same, and rows that somebody else changes are left out. */
   readonly skipLocked: string;
+  /** Statements that do what the given one does, which ends in FOR UPDATE: it waits at most so long. */
+  waiting(select: string, ms: number): readonly string[];
   /**
    * Whether rows are locked only by their key: elsewhere a lock by another index, whose entry whoever
    * writes the row locks last, does not close a circle.
@@ -135,6 +137,7 @@ export const COMMON_WORDS = {
   // SQLite has one writer, PostgreSQL words of its own.
   forUpdate: '',
   skipLocked: '',
+  waiting: (select) => [select],
   locksByKey: false,
   // From value to value by the index.
   eachWithLeast: ({ table, columns: [key, least], most }) =>

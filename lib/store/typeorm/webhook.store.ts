@@ -7,12 +7,14 @@ import type { Writer } from '../writer.js';
 import { listDeliveries } from './delivery-lists.script.js';
 import { DeliveryScripts } from './delivery.scripts.js';
 import type { EventScripts } from './event.scripts.js';
+import { noteDeletedEndpoint } from './purge.script.js';
 import { readsOf } from './reads.js';
 import type { TableNames } from './table-names.js';
+import { recordTest } from './test-deliveries.script.js';
 import { WebhookScripts } from './webhook.scripts.js';
 
-/** Tests of endpoints are shown for so long. */
-const TESTS_KEPT_MS = 7 * 86_400_000;
+/** Slices of a deleted endpoint's history that go at once. */
+const REMOVED_AT_ONCE = 2;
 
 interface Taking {
   readonly wanted: Parameters<WebhookStore['take']>[0];
@@ -80,9 +82,13 @@ export function webhookStore(
         writer().write((now) => endpoints.declare(given, keptMs, now), 'engine'),
       ),
     async remove(id) {
-      await write(() => endpoints.remove(id));
-      while (await engineWrite(() => deliveries.removeOf(id))) {
-        // In slices, so that nobody waits for long.
+      await write(function* () {
+        yield* endpoints.remove(id);
+        yield* noteDeletedEndpoint(tables, id);
+      });
+      let slices = REMOVED_AT_ONCE;
+      while (slices > 0 && (await engineWrite(() => deliveries.removeOf(id)))) {
+        slices -= 1; // The rest is swept, so that nobody waits for a long history.
       }
     },
     giveUp: (end) =>
@@ -96,7 +102,7 @@ export function webhookStore(
     cutOff: ({ id, holder }) => engineWrite((now) => deliveries.cutOff(id, holder, now)),
     deliveries: (request) => read(() => listDeliveries(tables, request)),
     delivery: (id) => read(() => deliveries.find(id)),
-    record: (delivery) => write((now) => deliveries.record(delivery, TESTS_KEPT_MS, now)),
+    record: (delivery) => write((now) => recordTest(tables, delivery, now)),
     redeliver: (id) => write((now) => deliveries.redeliver(id, now)),
     sealed: (after, most) => read(() => endpoints.sealed(after, most)),
     reseal: (id, before, after) => engineWrite(() => endpoints.reseal(id, before, after)),

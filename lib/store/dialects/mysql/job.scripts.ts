@@ -4,22 +4,17 @@ import type {
   ChangeResult,
   Completion,
   Decide,
-  HeldRun,
   JobChange,
+  Renewal,
   RunLines,
   RunReport,
   TransactionRun,
 } from '../../store.js';
 import { readBeside } from '../../typeorm/beside.script.js';
 import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from '../../typeorm/job.columns.js';
-import {
-  ACTIVE,
-  bySeq,
-  endsAlone,
-  heldOfRow,
-  JobScripts,
-  withDerived,
-} from '../../typeorm/job.scripts.js';
+import { ACTIVE, bySeq, endsAlone, JobScripts, withDerived } from '../../typeorm/job.scripts.js';
+import { heldOfRow, missedOf } from '../../typeorm/held.rows.js';
+import { halfLease, keepLease } from '../../typeorm/lease.scripts.js';
 import type { News } from '../../typeorm/news.js';
 import { removeDeleted } from '../../typeorm/purge.script.js';
 import { READY } from '../../typeorm/ready.js';
@@ -166,9 +161,9 @@ export class MysqlJobScripts extends JobScripts {
   }
 
   /** A job that a transaction of the application holds must not keep the others from living on. */
-  override *renew(workerId: string, leaseMs: number, nowMs: number): Script<readonly HeldRun[]> {
+  override *renew(workerId: string, leaseMs: number, nowMs: number): Script<Renewal> {
     const rows = yield* query(
-      `SELECT job_id, run_id, status, locked_by, timeout_sec, seq
+      `SELECT job_id, run_id, status, locked_by, timeout_sec, seq, lease_until_ms
        FROM ${this.#t.jobs} FORCE INDEX (${this.#t.index('jobs_phase')})
        WHERE ${HELD} AND worker_id = ? AND status IN ${ACTIVE}`,
       [workerId],
@@ -184,7 +179,9 @@ export class MysqlJobScripts extends JobScripts {
         JSON.stringify(free),
       ]);
     }
-    return rows.map(heldOfRow);
+    const reached = new Set(free);
+    const others = rows.filter((row) => !reached.has(Number(row[5])));
+    return { held: rows.map(heldOfRow), missed: missedOf(others, 6, leaseMs, nowMs) };
   }
 
   override *promote(
@@ -211,11 +208,14 @@ export class MysqlJobScripts extends JobScripts {
   }
 
   /** The row of a run stays locked until the transaction ends, so nobody takes the job meanwhile. */
-  *fence(run: TransactionRun): Script<boolean> {
+  *fence(run: TransactionRun, nowMs: number): Script<boolean> {
     const rows = yield* query(
-      `SELECT 1 FROM ${this.#t.jobs} WHERE seq = ? AND job_id = ? AND run_id = ? AND status IN ${ACTIVE} FOR UPDATE`,
+      `SELECT lease_until_ms FROM ${this.#t.jobs} WHERE seq = ? AND job_id = ? AND run_id = ? AND status IN ${ACTIVE} FOR UPDATE`,
       [seqOfId(run.jobId) ?? -1, run.jobId, run.runId],
     );
+    if (rows.length === 1 && Number(rows[0]?.[0]) < halfLease(run, nowMs)[0]) {
+      yield* keepLease(this.#t, run, nowMs);
+    }
     return rows.length === 1;
   }
 

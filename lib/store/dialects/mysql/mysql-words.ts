@@ -30,6 +30,12 @@ export const MYSQL_WORDS: SqlWords = {
   latest: 'LOCK IN SHARE MODE',
   forUpdate: 'FOR UPDATE',
   skipLocked: 'FOR UPDATE SKIP LOCKED',
+  // A lock's own patience is counted in seconds; each server reads the other's words as a comment.
+  waiting: (select, ms) => [
+    ms === 0
+      ? `${select} NOWAIT`
+      : `/*M! SET STATEMENT max_statement_time = ${ms / 1000} FOR */ ${select.replace('SELECT', `SELECT /*+ MAX_EXECUTION_TIME(${ms}) */`)}`,
+  ],
   locksByKey: true,
   // A loose scan; in a recursive query each step would read all rows above its value.
   eachWithLeast: ({ table, index, columns: [key, least], most }) =>

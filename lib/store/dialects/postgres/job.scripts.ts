@@ -1,7 +1,16 @@
 import { CONCERNS_OTHERS, SETTLED_ALONE } from '../../../model/extras.js';
-import type { Completion, HeldRun, RunLines, RunReport, TransactionRun } from '../../store.js';
-import { ACTIVE, bySeq, endsAlone, heldOfRow, JobScripts } from '../../typeorm/job.scripts.js';
+import type {
+  Completion,
+  HeldRun,
+  Renewal,
+  RunLines,
+  RunReport,
+  TransactionRun,
+} from '../../store.js';
+import { heldOfRow, missedOf } from '../../typeorm/held.rows.js';
+import { ACTIVE, bySeq, endsAlone, JobScripts } from '../../typeorm/job.scripts.js';
 import { READY } from '../../typeorm/ready.js';
+import { halfLease, LEASE_KEPT } from '../../typeorm/lease.scripts.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { seqOfId } from '../shared/row-numbers.js';
 import { CHANGES_SQL, query, queryAlone, type Script } from '../sql.js';
@@ -116,15 +125,15 @@ export class PostgresJobScripts extends JobScripts {
     ]);
   }
 
-  override *renew(workerId: string, leaseMs: number, nowMs: number): Script<readonly HeldRun[]> {
+  override *renew(workerId: string, leaseMs: number, nowMs: number): Script<Renewal> {
     // No transaction, here and below, that a process could hold open while its event loop is blocked.
     yield* queryAlone(this.#renewSql, [nowMs + leaseMs, workerId]);
     const rows = yield* query(
-      `SELECT job_id, run_id, status, locked_by, timeout_sec FROM ${this.#t.jobs}
+      `SELECT job_id, run_id, status, locked_by, timeout_sec, lease_until_ms FROM ${this.#t.jobs}
        WHERE lease_until_ms IS NOT NULL AND worker_id = ? AND status IN ${ACTIVE}`,
       [workerId],
     );
-    return rows.map(heldOfRow);
+    return { held: rows.map(heldOfRow), missed: missedOf(rows, 5, leaseMs, nowMs) };
   }
 
   /**
@@ -173,9 +182,9 @@ export class PostgresJobScripts extends JobScripts {
   /** The row of a run stays locked until the transaction ends, so nobody takes the job meanwhile. */
   *fence(run: TransactionRun, nowMs: number): Script<boolean> {
     const rows = yield* query(
-      `UPDATE ${this.#t.jobs} SET updated_at_ms = ? WHERE seq = ? AND job_id = ? AND run_id = ?
-       AND status IN ${ACTIVE} RETURNING seq`,
-      [nowMs, seqOfId(run.jobId) ?? -1, run.jobId, run.runId],
+      `UPDATE ${this.#t.jobs} SET updated_at_ms = ?, ${LEASE_KEPT}
+       WHERE seq = ? AND job_id = ? AND run_id = ? AND status IN ${ACTIVE} RETURNING seq`,
+      [nowMs, ...halfLease(run, nowMs), seqOfId(run.jobId) ?? -1, run.jobId, run.runId],
     );
     return rows.length === 1;
   }

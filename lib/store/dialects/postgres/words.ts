@@ -19,6 +19,9 @@ export const POSTGRES_WORDS: SqlWords = {
      ORDER BY ${a} DESC, ${b} DESC, ${last} DESC`,
   forUpdate: 'FOR UPDATE',
   skipLocked: 'FOR UPDATE SKIP LOCKED',
+  // Of 0 it would wait for ever.
+  waiting: (select, ms) =>
+    ms === 0 ? [`${select} NOWAIT`] : [`SET LOCAL lock_timeout = ${ms}`, select],
   // Not json, which would be read from its beginning for each column of each row.
   table: (name, columns) =>
     `(SELECT ${Object.entries(columns)

@@ -1,5 +1,6 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import type { TransactionRun } from '../../store.js';
+import { isLong } from '../../typeorm/lease.scripts.js';
 import { EndOfRun } from '../../typeorm/handler-transactions.js';
 import type { Script, TimedScript } from '../sql.js';
 
@@ -12,6 +13,8 @@ export interface PoolDialect {
   runOn<T>(runner: QueryRunner, script: TimedScript<T>): Promise<T>;
   /** Locks the row of a run that holds its job, until the transaction ends; whether it does. */
   fence(run: TransactionRun, nowMs: number): Script<boolean>;
+  /** Extends the lease of such a run. */
+  keep(run: TransactionRun, nowMs: number): Script<void>;
   /** Stops what the server is doing for a connection of the host's driver. */
   interrupt(connection: unknown): Promise<unknown>;
 }
@@ -55,7 +58,11 @@ export class PoolTransactions {
       end.check();
       await runner.startTransaction();
       await this.#fence(runner, run, end);
+      const begunAt = performance.now();
       const result = await Promise.race([work(runner.manager), end.reached]);
+      if (isLong(run, begunAt)) {
+        await this.#dialect.runOn(runner, (nowMs) => this.#dialect.keep(run, nowMs));
+      }
       await runner.commitTransaction();
       return result;
     } catch (error) {
