@@ -54,8 +54,9 @@ const layers: Readonly<Record<string, Rule>> = {
   'store/transaction.ts': { may: [], types: ['entities', ...words] },
   'store/job-of-draft.ts': { may: ['entities', 'model'], types: ['store/store.ts'] },
   'store/write-batch.ts': { may: ['store/dialects'] },
+  'store/held-work.ts': { may: ['node', 'store/write-batch.ts'] },
   'store/writer.ts': {
-    may: ['node', 'model', 'store/dialects', 'store/write-batch.ts'],
+    may: ['node', 'model', 'store/dialects', 'store/held-work.ts', 'store/write-batch.ts'],
     types: ['store/store.ts'],
   },
   'store/dialects': { may: [...sql, 'store/typeorm'] },

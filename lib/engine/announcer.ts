@@ -22,6 +22,8 @@ export interface Audience {
   isPaused(queue: string): boolean;
   /** A job of that queue may be claimed. */
   wakeQueue(queue: string): void;
+  /** Jobs may stand in line that a look has passed over, since others had their rows. */
+  lookAgain(): void;
   /** A job is held by no worker any more, so that limits may let others through. */
   slotBack(): void;
   /** A job waits for its time. */
@@ -82,6 +84,10 @@ export class Announcer {
     }
     if (this.#to.isWorking()) {
       this.#wakeFor(created.job);
+      if ((created.draft.blocked?.by ?? 0) > 0) {
+        // It had the rows of those that it waits for.
+        this.#to.lookAgain();
+      }
     }
     if (created.draft.extras !== null) {
       this.#wakeHookSender(created.job);

@@ -354,6 +354,7 @@ export class Engine {
       isWorking: () => this.#isWorking,
       isPaused: (queue) => this.#paused.has(queue),
       wakeQueue: (queue) => this.#queues.get(queue)?.wake(),
+      lookAgain: () => this.#queues.forEach((queue) => queue.hint()),
       wakePromoter: () => this.#promoter.wake(),
       wakeDependents: () => this.#dependents.wake(),
       scheduledJobChanged: () => this.scheduling.scheduler.jobChanged(),

@@ -141,8 +141,6 @@ export class Operations {
                     workerId: null,
                     leaseUntilMs: null,
                     ...policy,
-                    // Why it was suspended is over.
-                    details: null,
                     ...this.#details(options.reason),
                   }
                 : {
@@ -183,7 +181,6 @@ export class Operations {
         total: null,
         error: null,
         result: null,
-        details: null,
         startedAtMs: null,
         finishedAtMs: null,
         cancelRequestedAtMs: null,
@@ -356,8 +353,9 @@ export class Operations {
       : { ...noted, set: { ...noted.set, sequence: job.sequence + 1 } };
   }
 
-  #details(reason: string | undefined): { details?: string } {
-    return reason === undefined ? {} : { details: this.#errorText(reason) };
+  /** The reason, or none: that of an earlier operation is over. */
+  #details(reason: string | undefined): { details: string | null } {
+    return { details: reason === undefined ? null : this.#errorText(reason) };
   }
 
   #errorText(thrown: unknown): string {

@@ -7,11 +7,10 @@ import {
   unavailableError,
 } from './dialects/write-errors.js';
 import type { TimedScript } from './dialects/sql.js';
+import { HeldWork } from './held-work.js';
 import {
   alone,
   doubted,
-  isBehind,
-  orderOf,
   scriptOf,
   type BatchKind,
   type Patience,
@@ -30,8 +29,6 @@ const MOST_LOOKED_AT = 10_000; // What came later waits, so that a transaction i
 const UNAVAILABLE_DELAY_MS = 1000;
 /** A lost answer is asked for again so soon, as long as somebody waits for it. */
 const UNCERTAIN_DELAY_MS = 100;
-/** Work that somebody's lock holds up is tried again so often. */
-const HELD_DELAY_MS = 50;
 
 /**
  * The one writer of a process. Nothing is timed: an idle writer writes in the same turn of the
@@ -50,14 +47,19 @@ export class Writer {
   /** Whether the timer waits for a lock. */
   #isBusy = false;
   /** What waits alone for a lock of somebody else. */
-  #aside: Pending[] = [];
-  #asideTimer: NodeJS.Timeout | undefined;
+  readonly #aside: HeldWork;
+  /** When the last try began. */
+  #begunAt = 0;
   #closed = false;
   #drained: (() => void)[] = [];
 
   constructor(session: Session, random: () => number = Math.random) {
     this.#session = session;
     this.#random = random;
+    this.#aside = new HeldWork((items) => {
+      this.#queue.unshift(...items);
+      this.#schedule();
+    }, random);
   }
 
   /** Adds an item to the next transaction; resolves after its commit. */
@@ -102,7 +104,7 @@ export class Writer {
 
   /** For how long work has waited without a commit; 0 when nothing waits. */
   get stuckMs(): number {
-    const isWaiting = this.#writing || this.#queue.length > 0 || this.#aside.length > 0;
+    const isWaiting = this.#writing || !this.#isIdle;
     return isWaiting && this.#stuckSince !== undefined ? performance.now() - this.#stuckSince : 0;
   }
 
@@ -128,10 +130,8 @@ export class Writer {
       return;
     }
     clearTimeout(this.#timer);
-    clearTimeout(this.#asideTimer);
-    const left = [...this.#queue, ...this.#aside];
+    const left = [...this.#queue, ...this.#aside.clear()];
     this.#queue = [];
-    this.#aside = [];
     left.forEach((pending) => pending.reject(closedError()));
     this.#tellIdle();
   }
@@ -154,6 +154,7 @@ export class Writer {
     if (work.length === 0) {
       return;
     }
+    this.#begunAt = performance.now();
     let outcome: Promise<readonly unknown[]> | readonly unknown[];
     try {
       outcome = this.#session.transact(work.map((each) => each.script));
@@ -183,8 +184,8 @@ export class Writer {
   #take(): Work[] {
     const groups = new Map<BatchKind<unknown, unknown>, Pending[]>();
     const later: Pending[] = [];
-    if (this.#aside.length > 0) {
-      this.#keepOrder();
+    if (!this.#aside.isEmpty) {
+      this.#queue = this.#aside.keepOrder(this.#queue);
     }
     const rest = this.#queue.length > MOST_LOOKED_AT ? this.#queue.splice(MOST_LOOKED_AT) : [];
     for (const pending of this.#queue) {
@@ -218,6 +219,7 @@ export class Writer {
 
   #committed(work: readonly Work[], results: readonly unknown[]): void {
     this.#stuckSince = undefined;
+    this.#aside.committed();
     for (const [index, { items }] of work.entries()) {
       const outcomes = results[index] as readonly unknown[];
       for (let at = 0; at < items.length; at += 1) {
@@ -280,31 +282,16 @@ export class Writer {
       this.#putBack(work);
     } else if (guilty === undefined || guilty.items.length === 1) {
       this.#putBack(work.filter((each) => each !== guilty && guilty !== undefined));
-      this.#aside.push(...(guilty?.items ?? work.flatMap((each) => each.items)));
+      this.#aside.add(
+        guilty?.items ?? work.flatMap((each) => each.items),
+        performance.now() - this.#begunAt,
+      );
       this.#refuseLate(refusal);
-      this.#asideTimer ??= setTimeout(this.#retryAside, HELD_DELAY_MS * (1 + this.#random()));
     } else {
       this.#putBack(work.filter((each) => each !== guilty));
       this.#queue.unshift(...guilty.items.map(alone));
     }
     this.#next();
-  }
-
-  readonly #retryAside = (): void => {
-    this.#asideTimer = undefined;
-    this.#queue.unshift(...this.#aside);
-    this.#aside = [];
-    this.#schedule();
-  };
-
-  /** What belongs behind work that waits alone waits with it. */
-  #keepOrder(): void {
-    const held = new Set(this.#aside.map(orderOf));
-    const behind = this.#queue.filter((each) => isBehind(each, held));
-    if (behind.length > 0) {
-      this.#queue = this.#queue.filter((each) => !isBehind(each, held));
-      this.#aside.push(...behind);
-    }
   }
 
   #unavailable(work: readonly Work[], cause: unknown): void {
@@ -338,10 +325,10 @@ export class Writer {
   #refuseLate(refusal = (): Error => busyError(BUSY_DEADLINE_MS)): void {
     const latest = performance.now() - BUSY_DEADLINE_MS;
     const isLate = (each: Pending): boolean => each.patience === 'caller' && each.since < latest;
-    const late = [...this.#queue, ...this.#aside].filter(isLate);
+    const late = [...this.#queue, ...this.#aside.items].filter(isLate);
     if (late.length > 0) {
       this.#queue = this.#queue.filter((each) => !isLate(each));
-      this.#aside = this.#aside.filter((each) => !isLate(each));
+      this.#aside.remove(isLate);
       late.forEach((pending) => pending.reject(refusal()));
     }
   }
@@ -375,7 +362,7 @@ export class Writer {
   }
 
   get #isIdle(): boolean {
-    return this.#queue.length === 0 && this.#aside.length === 0;
+    return this.#queue.length === 0 && this.#aside.isEmpty;
   }
 
   #next(): void {
@@ -383,7 +370,7 @@ export class Writer {
       this.close();
     } else if (this.#queue.length > 0) {
       this.#schedule();
-    } else if (this.#aside.length === 0) {
+    } else if (this.#aside.isEmpty) {
       this.#tellIdle();
     }
   }

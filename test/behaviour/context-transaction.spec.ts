@@ -276,6 +276,18 @@ describe('ctx.transaction', () => {
     expect(performance.now() - asked).toBeLessThan(3000);
   });
 
+  it('warns of nothing when there are many at once', async () => {
+    const app = await boot({ queues: { default: 16 } });
+    const warnings: Error[] = [];
+    const warned = (warning: Error): void => void warnings.push(warning);
+    process.on('warning', warned);
+    body = (ctx) => ctx.transaction((manager) => manager.save(Note, { text: 'x' }));
+    const jobs = await app.jobs.enqueueMany(Array.from({ length: 32 }, () => ({ type: Chosen })));
+    await Promise.all(jobs.map(({ job }) => waitForEnd(app.jobs, job.id)));
+    process.off('warning', warned);
+    expect(warnings).toEqual([]);
+  });
+
   it('two at once take turns on a file, and none on a server', async () => {
     const app = await boot();
     const spans: [number, number][] = [];

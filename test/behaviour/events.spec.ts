@@ -191,6 +191,19 @@ describe('what an operator does', () => {
     expect(await codeOf(jobs.get(failed.id))).toBe('not_found');
   });
 
+  it('is not told with the reason of what was done before', async () => {
+    const { jobs, queues } = await boot();
+    await queues.pause('default');
+    const { id } = await jobs.enqueue(Held);
+    await jobs.fail(id, { actor: 'ada', reason: 'broken' });
+    await jobs.retry(id, { actor: 'ada', reason: 'again' });
+    expect(await jobs.cancel(id, { actor: 'bob' })).toMatchObject({ details: null });
+    expect((await told(jobs.watch(id, { after: 2 }))).map(line)).toEqual([
+      '3 status waiting again ada',
+      expect.stringMatching(/^4 status canceled +bob$/),
+    ]);
+  });
+
   it('writes nothing where nobody says who or why', async () => {
     const app = await boot();
     const { id } = await app.jobs.enqueue(Held);

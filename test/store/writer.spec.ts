@@ -22,19 +22,23 @@ function idleSession(transactions: number[]): Session {
 }
 
 /** A connection that somebody else's lock, or worse, keeps from writing until told otherwise. */
-function troubledSession(trouble: 'busy' | 'unavailable', silentMs = 0) {
+function troubledSession(trouble: 'busy' | 'held' | 'unavailable', silentMs = 0) {
   const state = { isTroubled: true, tries: 0 };
   const session: Session = {
     ...idleSession([]),
     classify: () => trouble,
     transact: (scripts) => {
       state.tries += 1;
-      if (state.isTroubled && trouble === 'busy') {
+      if (state.isTroubled && trouble !== 'unavailable' && silentMs === 0) {
         throw new Error('locked');
       }
       if (state.isTroubled) {
         return new Promise((_, reject) => {
-          setTimeout(() => reject(new AnswerLost(new Error('gone'))), silentMs);
+          const gone = new Error('gone');
+          setTimeout(
+            () => reject(trouble === 'unavailable' ? new AnswerLost(gone) : gone),
+            silentMs,
+          );
         });
       }
       return scripts.map((script) => runScript(script(0), () => []));
@@ -82,6 +86,41 @@ describe('a writer that cannot write', () => {
     const called = writer.add(kind, 'called', 'caller');
     await vi.advanceTimersByTimeAsync(0);
     expect(await Promise.all([own, called])).toEqual(['own', 'called']);
+    writer.close();
+  });
+
+  it('tries soon for what somebody holds for a moment, and then less and less often', async () => {
+    vi.useFakeTimers();
+    const { state, writer } = troubledSession('held');
+    const own = writer.add(kind, 'own', 'engine');
+    await vi.advanceTimersByTimeAsync(100);
+    const soon = state.tries;
+    expect(soon).toBeGreaterThanOrEqual(4);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(state.tries - soon).toBeLessThanOrEqual(10);
+    state.isTroubled = false;
+    await vi.advanceTimersByTimeAsync(110);
+    expect(await own).toBe('own');
+    // The next lock is another one.
+    state.isTroubled = true;
+    const other = writer.add(kind, 'other', 'engine');
+    await vi.advanceTimersByTimeAsync(0);
+    state.isTroubled = false;
+    await vi.advanceTimersByTimeAsync(10);
+    expect(await other).toBe('other');
+    writer.close();
+  });
+
+  it('leaves a connection to others after a try that has waited for a lock by itself', async () => {
+    vi.useFakeTimers();
+    const { state, writer } = troubledSession('held', 50);
+    const own = writer.add(kind, 'own', 'engine');
+    await vi.advanceTimersByTimeAsync(0);
+    await vi.advanceTimersByTimeAsync(50 + 98);
+    expect(state.tries).toBe(1);
+    state.isTroubled = false;
+    await vi.advanceTimersByTimeAsync(5);
+    expect(await own).toBe('own');
     writer.close();
   });
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { JobsError } from '../../model/errors.js';
 import type { Session } from '../dialects/session.js';
@@ -31,6 +32,8 @@ export class HandlerTransactions {
   readonly #closing = new AbortController();
 
   constructor(host: DataSource, tables: TableNames, clock: DatabaseClock, session: () => Session) {
+    // Each transaction that is open listens.
+    setMaxListeners(0, this.#closing.signal);
     this.#host = host;
     this.#tables = tables;
     this.#clock = clock;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import type { TransactionRun } from '../../store.js';
 import { isLong } from '../../typeorm/lease.scripts.js';
@@ -28,6 +29,8 @@ export class PoolTransactions {
   readonly #closing = new AbortController();
 
   constructor(host: DataSource, dialect: PoolDialect) {
+    // Each transaction that is open listens.
+    setMaxListeners(0, this.#closing.signal);
     this.#host = host;
     this.#dialect = dialect;
   }
