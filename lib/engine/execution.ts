@@ -173,6 +173,8 @@ export class Execution implements CalledRun, TimedRun, EndingRun, StallingRun {
     this.#finish();
     this.#signal('lease_lost');
     const error = new Error(`The run showed no progress for ${afterMs} ms.`);
+    // Where we are is of no use to who reads it.
+    error.stack = `${error.name}: ${error.message}`;
     void this.#call
       ?.meaningOf(error)
       .then((ending) =>

@@ -114,6 +114,9 @@ export function checkedScheduleName(name: unknown): string {
   if (!isPlainText(name, 1, 255)) {
     throw badField('name', 'must be a text of 1 to 255 characters');
   }
+  if (name === '.' || name === '..') {
+    throw badField('name', 'must not be "." or "..", which no URL can end with');
+  }
   return name;
 }
 

@@ -74,7 +74,7 @@ export interface RunEndColumns {
   progressDetails?: null;
   completed?: null;
   total?: null;
-  details?: string;
+  details?: string | null;
   error?: string | null;
   result?: string;
   state?: string;
@@ -133,6 +133,8 @@ function outcomeOf(
       return ended('completed', 'completed', nowMs, null, {
         progress: 1,
         error: null,
+        // Why it was to be suspended.
+        ...(job.status === 'suspending' ? { details: null } : {}),
         ...(ending.result === null ? {} : { result: ending.result }),
       });
     case 'skipped':

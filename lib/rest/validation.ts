@@ -172,7 +172,7 @@ function parameterOf(name: string, value: unknown, schema: JsonSchema): unknown 
     case 'integer':
       return /^-?\d{1,16}$/.test(value) ? Number(value) : value;
     case 'number':
-      return /^\d{1,16}(\.\d{1,9})?$/.test(value) ? Number(value) : value;
+      return /^-?\d{1,16}(\.\d{1,9})?$/.test(value) ? Number(value) : value;
     case 'array':
       return value.split(',');
     default:

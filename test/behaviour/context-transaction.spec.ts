@@ -282,8 +282,8 @@ describe('ctx.transaction', () => {
     const warned = (warning: Error): void => void warnings.push(warning);
     process.on('warning', warned);
     body = (ctx) => ctx.transaction((manager) => manager.save(Note, { text: 'x' }));
-    const jobs = await app.jobs.enqueueMany(Array.from({ length: 32 }, () => ({ type: Chosen })));
-    await Promise.all(jobs.map(({ job }) => waitForEnd(app.jobs, job.id)));
+    const jobs = await Promise.all(Array.from({ length: 32 }, () => app.jobs.enqueue(Chosen)));
+    await Promise.all(jobs.map(({ id }) => waitForEnd(app.jobs, id)));
     process.off('warning', warned);
     expect(warnings).toEqual([]);
   });

@@ -106,6 +106,10 @@ describe('what the end of a run makes of its job', () => {
   ])('%s', (_, state, ending, status, run) => {
     const outcome = decide(state, ending);
     expect(outcome.set.status).toBe(status);
+    if (state.status === 'suspending' && status === 'completed') {
+      // It was not suspended, whatever for.
+      expect(outcome.set.details).toBeNull();
+    }
     expect(outcome.run).toBe(run);
   });
 

@@ -58,6 +58,8 @@ describe.each(SERVERS)('GET /runs on %s', (server) => {
         body: { code: 'invalid_request' },
       });
     }
+    const errors = [{ field: 'older_than_sec', message: 'must be >= 0' }];
+    expect(await host.get('/runs?older_than_sec=-1', ANN)).toMatchObject({ body: { errors } });
     expect((await host.get('/runs')).status).toBe(401);
   });
 });

@@ -191,6 +191,7 @@ describe.each(SERVERS)('schedules over HTTP on %s', (server) => {
       /webhooks\.secret/,
     ],
     [{ ...DAILY, name: '' }, 'name', /fewer than 1/],
+    [{ ...DAILY, name: '..' }, 'name', /no URL/],
   ];
   it.each(refused)('%j is refused, which says what to write instead', async (body, name, says) => {
     const api = await open();
