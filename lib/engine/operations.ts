@@ -7,6 +7,7 @@ import { cutText, storableText } from '../model/text.js';
 import { withoutWait } from '../model/extras.js';
 import type { ChangeResult, JobChange } from '../store/store.js';
 import { sweepDeleted } from './duties.js';
+import { deleteAhead } from './cascade.js';
 import type { EngineParts } from './engine-parts.js';
 import { checkedInstant, checkedTags } from './enqueue-checks.js';
 import { messageOf, resumeHooks, suspendHook, typeHere } from './operation-hooks.js';
@@ -272,6 +273,14 @@ export class Operations {
     id: string,
     options: OperationOptions & { readonly cascade?: boolean },
   ): Promise<void> {
+    if (options.cascade === true) {
+      const job = await this.#find(id, options.tenantId);
+      const effect = effectOf('delete', job.status);
+      if (isRefused(effect)) {
+        throw refusal('delete', job, effect);
+      }
+      await deleteAhead(this.#parts.store, job, (gone) => this.#parts.bus.removed(gone));
+    }
     const {
       before,
       note,

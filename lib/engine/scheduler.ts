@@ -203,7 +203,7 @@ export class Scheduler {
     }
     try {
       if (act === 'cancel_older') {
-        await cancelOlder(operations, schedule);
+        await cancelOlder(operations, parts.store.schedules, schedule);
       }
       return await drafts.make(type, schedule, act === 'wait' ? schedule.open.at(-1) : undefined);
     } catch (error) {

@@ -5,7 +5,15 @@ import type { ScheduleInput } from '../model/schedule.js';
 import { firstSlot, nextSlot, timetableOf } from '../model/schedule-timetable.js';
 import { duplicateJob } from '../model/unique.js';
 import { NIL_TENANT } from '../model/tenant.js';
-import type { ClaimedSchedule, Created, ScheduleWrite, StoredSchedule } from '../store/store.js';
+import { MOST_OPEN_READ } from '../model/schedule-decision.js';
+import type {
+  ClaimedSchedule,
+  Created,
+  OpenJobs,
+  ScheduleStore,
+  ScheduleWrite,
+  StoredSchedule,
+} from '../store/store.js';
 import { checkedInstant } from './enqueue-checks.js';
 import type { EngineParts } from './engine-parts.js';
 import type { RegisteredType } from './handlers.js';
@@ -110,16 +118,19 @@ export class Schedules {
 
   /** Deletes a schedule; what it made stays, unless what still waits is to be canceled. */
   async remove(tenantId: string, name: string, cancelsWaiting: boolean): Promise<void> {
-    const open = await this.#to.parts.store.schedules.remove(tenantId, name);
-    if (open === undefined) {
+    const { schedules } = this.#to.parts.store;
+    const id = await schedules.remove(tenantId, name);
+    if (id === undefined) {
       throw notFound('schedule', name);
     }
     if (cancelsWaiting) {
-      for (const id of open) {
-        await this.#to.operations
-          .cancelWaiting(id, { reason: `The schedule "${name}" was deleted.` })
-          .catch(ignoreGone);
-      }
+      const reason = `The schedule "${name}" was deleted.`;
+      await forEachOpen(schedules, id, (job) =>
+        this.#to.operations.cancelWaiting(job, { reason }).catch(ignoreGone),
+      );
+    }
+    while (await schedules.forgetJobs(id)) {
+      // One slice a transaction.
     }
   }
 
@@ -192,7 +203,7 @@ export class Schedules {
       );
     }
     if (overlap === 'cancel') {
-      await cancelOlder(operations, schedule);
+      await cancelOlder(operations, parts.store.schedules, schedule);
     }
     const draft = await drafts.make(type, schedule, overlap === 'queue' ? open[0] : undefined);
     const [fired = 'lost'] = await parts.store.schedules.fire(
@@ -285,12 +296,33 @@ function editing(
 /** Cancels what has not ended; what ends meanwhile needs none. */
 export async function cancelOlder(
   operations: Operations,
+  schedules: ScheduleStore,
   { definition, open }: ClaimedSchedule,
 ): Promise<void> {
-  for (const id of open) {
-    await operations
-      .cancel(id, { reason: `The schedule "${definition.name}" was due again.` })
-      .catch(ignoreGone);
+  const reason = `The schedule "${definition.name}" was due again.`;
+  const cancel = (job: string): Promise<unknown> =>
+    operations.cancel(job, { reason }).catch(ignoreGone);
+  if (open.length < MOST_OPEN_READ) {
+    for (const job of open) {
+      await cancel(job);
+    }
+  } else {
+    await forEachOpen(schedules, definition.id, cancel);
+  }
+}
+
+/** Does something with each of a schedule's jobs that have not ended, page by page. */
+async function forEachOpen(
+  schedules: ScheduleStore,
+  id: string,
+  work: (job: string) => Promise<unknown>,
+): Promise<void> {
+  for (let after: number | undefined = 0; after !== undefined;) {
+    const page: OpenJobs = await schedules.openJobs(id, after);
+    for (const job of page.ids) {
+      await work(job);
+    }
+    after = page.next;
   }
 }
 

@@ -3,6 +3,8 @@ import { lastSlots, nextSlot, type Timetable } from './schedule-timetable.js';
 
 /** Of slots that were missed so many are caught up, the latest. */
 export const MOST_CAUGHT_UP = 100;
+/** No policy of overlaps tells more open jobs of a schedule apart than one less than so many. */
+export const MOST_OPEN_READ = 3;
 /** A slot is late up to so long; after it nobody can have been there. */
 export const LATE_MS = 60_000;
 

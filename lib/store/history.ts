@@ -59,6 +59,17 @@ export interface RelatedJobs {
   readonly dependents: readonly JobEntity[];
 }
 
+/** Some of the jobs that wait for others. */
+export interface WaitingPage {
+  readonly waiting: readonly {
+    readonly parent: number;
+    readonly seq: number;
+    readonly job: Pick<JobEntity, 'id' | 'type' | 'status'>;
+  }[];
+  /** Behind which pair there may be more. */
+  readonly next: readonly [parent: number, child: number] | undefined;
+}
+
 /** The history of runs, and logs. */
 export interface HistoryStore {
   /** Runs that ended and left their job not final, oldest first. */
@@ -73,6 +84,8 @@ export interface HistoryStore {
     readonly parents: ReadonlyMap<string, JobEntity>;
   }>;
   related(job: JobEntity): Promise<RelatedJobs>;
+  /** Jobs that have not ended and wait for these, by row, behind such a pair; some of them at a time. */
+  waitingFor(parents: readonly number[], after: readonly [number, number]): Promise<WaitingPage>;
   /** Stores lines, before the ends of runs that share the transaction. */
   log(batch: readonly RunLines[]): Promise<void>;
   lines(

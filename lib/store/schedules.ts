@@ -18,8 +18,15 @@ export interface StoredSchedule {
 
 /** One that is due, claimed by this process for a moment. */
 export interface ClaimedSchedule extends StoredSchedule {
-  /** Its jobs that have not ended, oldest first. */
+  /** Of its jobs that have not ended the oldest few (`MOST_OPEN_READ`); of one that lets them overlap perhaps none. */
   readonly open: readonly string[];
+}
+
+/** Some of the jobs of a schedule that have not ended. */
+export interface OpenJobs {
+  readonly ids: readonly string[];
+  /** Behind which row there may be more. */
+  readonly next: number | undefined;
 }
 
 /** What a schedule is to be from now on. */
@@ -28,7 +35,7 @@ export interface ScheduleWrite {
   readonly nextRunAtMs: number | null;
 }
 
-/** Decides from what is stored, if anything, and the jobs that have not ended; undefined = nothing. */
+/** Decides from what is stored, if anything, and some of the jobs that have not ended; undefined = nothing. */
 export type DecideSchedule = (
   stored: StoredSchedule | undefined,
   nowMs: number,
@@ -67,8 +74,12 @@ export interface ScheduleStore {
   find(tenantId: string, name: string): Promise<ClaimedSchedule | undefined>;
   /** By name; those of all tenants when none is named. */
   list(tenantId: string | undefined): Promise<readonly StoredSchedule[]>;
-  /** Deletes it; its jobs that have not ended. */
-  remove(tenantId: string, name: string): Promise<readonly string[] | undefined>;
+  /** Deletes it, except for its jobs; its id. */
+  remove(tenantId: string, name: string): Promise<string | undefined>;
+  /** Jobs of a schedule behind a row that have not ended, oldest first, also when it is deleted. */
+  openJobs(id: string, after: number): Promise<OpenJobs>;
+  /** Forgets some of the jobs that a deleted schedule has made; whether there are more. */
+  forgetJobs(id: string): Promise<boolean>;
   /**
    * Takes at most so many schedules of these types that are due, for so long: nobody else gets them
    * meanwhile. Also when the next one is due.

@@ -50,6 +50,7 @@ export type {
   RunLines,
   RunningQuery,
   RunningRuns,
+  WaitingPage,
 } from './history.js';
 export type {
   SentSignal,
@@ -68,6 +69,7 @@ export type {
   Fired,
   FiredSlot,
   Firing,
+  OpenJobs,
   ScheduleStore,
   ScheduleTimes,
   ScheduleWrite,

@@ -1,4 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import type { Engine } from '../../lib/engine/engine.js';
+import { JOBS_ENGINE } from '../../lib/jobs.tokens.js';
 import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { driverUnderTest } from '../support/databases.js';
@@ -331,6 +333,34 @@ describe('a job that others wait for', () => {
       expect(await app.sql(`SELECT * FROM ${table}`)).toEqual([]);
     }
   });
+
+  it('is deleted with hundreds of them, one behind the other and side by side, in many transactions', async () => {
+    const app = await bootJobs({ types: [Step], options: { role: 'producer' } });
+    const items: Record<string, { type: typeof Step; dependsOn: string[] }> = {
+      root: { type: Step, dependsOn: [] },
+    };
+    for (let n = 0; n < 400; n += 1) {
+      items[`chain${n}`] = { type: Step, dependsOn: [n === 0 ? 'root' : `chain${n - 1}`] };
+    }
+    for (let n = 0; n < 100; n += 1) {
+      items[`beside${n}`] = { type: Step, dependsOn: ['root', `chain${n % 7}`] };
+    }
+    const { root } = await app.jobs.enqueueFlow(items);
+    const { store } = app.get<Engine>(JOBS_ENGINE);
+    let taken = 0;
+    const change = store.jobs.change.bind(store.jobs);
+    const spy = vi.spyOn(store.jobs, 'change').mockImplementation(async (...args) => {
+      const result = await change(...args);
+      taken = Math.max(taken, result?.others?.length ?? 0);
+      return result;
+    });
+    await app.jobs.delete(root?.id ?? '', { cascade: true });
+    expect(spy.mock.calls.length).toBe(401);
+    expect(taken).toBeLessThanOrEqual(100);
+    for (const table of ['jobs', 'job_extras', 'job_dependencies']) {
+      expect(await app.sql(`SELECT * FROM ${table}`)).toEqual([]);
+    }
+  }, 60_000);
 
   it('is not deleted with one that is at work', async () => {
     const app = await bootJobs({ types: [Gated, Step] });

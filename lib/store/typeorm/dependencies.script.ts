@@ -1,4 +1,5 @@
 import type { JobEntity } from '../../entities/job.entity.js';
+import { isAtRest, stillActive, type WaitingJob } from '../../model/cascade.js';
 import { VERDICT } from '../../model/dependencies.js';
 import { JobsError } from '../../model/errors.js';
 import { EXTRA, hasExtra } from '../../model/extras.js';
@@ -19,6 +20,8 @@ const FREED_AT_ONCE = 5000;
 const PARENTS_AT_ONCE = 500;
 const UNTOLD_AT_ONCE = 20;
 const ENDED_AT_ONCE = 200;
+/** Of the jobs that keep another one from being deleted so many are counted. */
+const MOST_COUNTED = 1000;
 /** Jobs that one transaction tells of, one by one; the rest is told in the next. */
 const MOST_TOLD = 500;
 
@@ -142,21 +145,23 @@ export class Dependencies {
     if (!hasExtra(job.extras, EXTRA.dependents)) {
       return [];
     }
-    const waiting = (yield* this.dependents(job.seq)).filter(({ status }) => !isFinal(status));
+    const waiting = yield* this.#waitingFor(job.seq, cascades ? '' : `LIMIT ${MOST_COUNTED}`);
     const [first] = waiting;
     if (first === undefined) {
       return [];
     }
     if (!cascades) {
+      const others = waiting.length - 1;
+      const more = waiting.length === MOST_COUNTED ? `${others} or more others` : `${others} more`;
       throw new JobsError(
         'has_dependents',
-        `Job ${job.id} cannot be deleted: job ${first.id} (${first.type}), which is ${first.status}, depends on it${waiting.length > 1 ? `, and ${waiting.length - 1} more` : ''}. Wait until they have ended, or delete them with it (cascade).`,
+        `Job ${job.id} cannot be deleted: job ${first.id} (${first.type}), which is ${first.status}, depends on it${others > 0 ? `, and ${more}` : ''}. Wait until they have ended, or delete them with it (cascade).`,
         { members: { job_id: first.id } },
       );
     }
     const active = waiting.find(({ status }) => !isAtRest(status));
     if (active !== undefined) {
-      throw stillActive(job, active);
+      throw stillActive(job.id, active);
     }
     const removed: ChangeResult[] = [];
     for (const { id } of waiting) {
@@ -166,7 +171,7 @@ export class Dependencies {
         (stored) => {
           // A worker may have taken it since.
           if (!isAtRest(stored.status)) {
-            throw stillActive(job, stored);
+            throw stillActive(job.id, stored);
           }
           return { set: {}, remove: true, cascade: true };
         },
@@ -180,17 +185,19 @@ export class Dependencies {
     return removed;
   }
 
-  /** The jobs that wait, or have waited, for one. */
-  *dependents(seq: number): Script<readonly JobEntity[]> {
+  /** The jobs that wait for one, oldest first: what tells them apart, not what they were given. */
+  *#waitingFor(seq: number, limit: string): Script<readonly WaitingJob[]> {
     const rows = yield* query(
-      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs}
-       WHERE seq IN (SELECT child_seq FROM ${this.#t.dependencies} WHERE parent_seq = ?)`,
+      `SELECT child.job_id, child.type, child.status FROM ${this.#t.dependencies} AS edge
+       JOIN ${this.#t.jobs} AS child ON child.seq = edge.child_seq
+       WHERE edge.parent_seq = ? AND child.finished_at_ms IS NULL ORDER BY edge.child_seq ${limit}`,
       [seq],
     );
-    return yield* readBeside(
-      this.#t,
-      rows.map(jobOfRow).toSorted((a, b) => a.seq - b.seq),
-    );
+    return rows.map(([id, type, status]) => ({
+      id: String(id),
+      type: String(type),
+      status: status as JobStatus,
+    }));
   }
 
   /** Tells the dependents of jobs that have completed, of all of them at once. */
@@ -365,17 +372,4 @@ export class Dependencies {
       }
     }
   }
-}
-
-/** Whether no worker and no hook is at a job. */
-function isAtRest(status: JobStatus): boolean {
-  return status === 'waiting' || status === 'suspended' || isFinal(status);
-}
-
-function stillActive(job: JobEntity, active: JobEntity): JobsError {
-  return new JobsError(
-    'job_active',
-    `Job ${job.id} cannot be deleted with its dependents: job ${active.id} (${active.type}) is ${active.status}. Cancel it first, or try again when it has ended.`,
-    { retryAfterSec: 1, members: { job_id: active.id } },
-  );
 }

@@ -8,7 +8,7 @@ import type { Writer } from '../writer.js';
 import { runningRuns, runOfRow } from './interrupt.scripts.js';
 import { ACTIVE } from './job.scripts.js';
 import { readsOf } from './reads.js';
-import { besideAndParents, relatedJobs } from './related-jobs.js';
+import { besideAndParents, relatedJobs, waitingFor } from './related-jobs.js';
 import type { TableNames } from './table-names.js';
 
 /** Builds the history's part of the store. */
@@ -35,6 +35,7 @@ export function historyStore(
     heldRuns: (workerIds, most) => read(() => heldRuns(tables, workerIds, most), 'search'),
     running: (wanted) => read((nowMs) => runningRuns(tables, wanted, nowMs), 'search'),
     beside: (job) => read(() => besideAndParents(tables, job)),
+    waitingFor: (parents, after) => read(() => waitingFor(tables, parents, after), 'search'),
     related: (job) => read(() => relatedJobs(tables, job), 'search'),
     log: async (batch) => writer().add(logKind, batch, 'engine'),
     lines: (jobId, request) => read(() => lines(tables, jobId, request), 'search'),

@@ -137,6 +137,12 @@ function* removeRows(
   yield* query(`DELETE FROM ${t.rows} WHERE seq ${t.words.amongNumbers}`, [
     JSON.stringify(free.map(([seq]) => Number(seq))),
   ]);
+  // Not before: somebody may retry the job until then, and its handler relies on what it remembers.
+  if (!(yield* removeRemembered(t, related, until))) {
+    for (const id of ids) {
+      yield* noteDeleted(t, id);
+    }
+  }
   return true;
 }
 
@@ -185,11 +191,7 @@ export function* removeBeside(t: TableNames, seqs: readonly number[]): Script<vo
       [seq ?? null, JSON.stringify(parents.map(({ id }) => seqOfId(id) ?? -1))],
     );
   }
-  yield* query(`DELETE FROM ${t.dependencies} WHERE parent_seq ${t.words.amongNumbers}`, [those]);
   yield* query(`DELETE FROM ${t.untold} WHERE seq ${t.words.amongNumbers}`, [those]);
-  for (const table of [t.steps, t.signals]) {
-    yield* query(`DELETE FROM ${table} WHERE job_seq ${t.words.amongNumbers}`, [those]);
-  }
   yield* query(`DELETE FROM ${t.extras} WHERE seq ${t.words.amongNumbers}`, [those]);
 }
 
@@ -199,7 +201,8 @@ export function* removeDeleted(
   { id, seq, extras }: Pick<JobEntity, 'id' | 'seq' | 'extras'>,
 ): Script<void> {
   const of = { ids: [id], seqs: extras === null ? [] : [seq] };
-  if (!(yield* removeHistory(t, of, performance.now() + SLICE_MS))) {
+  const until = performance.now() + SLICE_MS;
+  if (!(yield* removeHistory(t, of, until)) || !(yield* removeRemembered(t, of.seqs, until))) {
     yield* noteDeleted(t, id);
   }
 }
@@ -234,7 +237,11 @@ export function* sweep(t: TableNames): Script<boolean> {
   const targets = notes
     .filter((note) => note.startsWith(ENDPOINT))
     .map((note) => note.slice(ENDPOINT.length));
-  if (!(yield* removeHistory(t, { ids, seqs, targets }, performance.now() + SLICE_MS))) {
+  const until = performance.now() + SLICE_MS;
+  if (
+    !(yield* removeHistory(t, { ids, seqs, targets }, until)) ||
+    !(yield* removeRemembered(t, seqs, until))
+  ) {
     return true;
   }
   yield* query(`DELETE FROM ${t.logs} WHERE seq ${t.words.amongNumbers}`, [
@@ -256,31 +263,53 @@ function* removeHistory(
   { ids, seqs, targets = [] }: Deleted,
   until: number,
 ): Script<boolean> {
-  const ofTargets = { which: `target ${t.words.amongTexts}`, values: [JSON.stringify(targets)] };
-  const ofIds = { which: `job_id ${t.words.amongTexts}`, values: [JSON.stringify(ids)] };
-  const ofSeqs = { which: `job_seq ${t.words.amongNumbers}`, values: [JSON.stringify(seqs)] };
-  for (const { table, key, which, values } of [
-    ...(seqs.length === 0
-      ? []
-      : [
-          { table: t.deliveries, key: 'id', ...ofSeqs },
-          { table: t.events, key: 'job_seq, sequence', ...ofSeqs },
-        ]),
-    ...(targets.length === 0 ? [] : [{ table: t.deliveries, key: 'id', ...ofTargets }]),
-    ...(ids.length === 0
-      ? []
-      : [
-          { table: t.logs, key: 'seq', ...ofIds },
-          { table: t.runs, key: 'run_id', ...ofIds },
-        ]),
-  ]) {
-    for (;;) {
-      yield* query(t.words.deleteSome(table, key, which, t.words.linesPurgedAtOnce), values);
+  const ofIds = { which: `job_id ${t.words.amongTexts}`, values: ids };
+  const ofSeqs = { which: `job_seq ${t.words.amongNumbers}`, values: seqs };
+  return yield* removeAll(t, until, [
+    { table: t.deliveries, key: 'id', ...ofSeqs },
+    { table: t.events, key: 'job_seq, sequence', ...ofSeqs },
+    {
+      table: t.deliveries,
+      key: 'id',
+      which: `target ${t.words.amongTexts}`,
+      values: targets,
+    },
+    { table: t.logs, key: 'seq', ...ofIds },
+    { table: t.runs, key: 'run_id', ...ofIds },
+  ]);
+}
+
+/** Deletes what jobs that are gone have remembered, and who has waited for them, likewise. */
+function* removeRemembered(t: TableNames, seqs: readonly number[], until: number): Script<boolean> {
+  const ofSeqs = { which: `job_seq ${t.words.amongNumbers}`, values: seqs };
+  return yield* removeAll(t, until, [
+    { table: t.steps, key: 'job_seq, kind, name, part', ...ofSeqs },
+    { table: t.signals, key: 'job_seq, place', ...ofSeqs },
+    {
+      table: t.dependencies,
+      key: 'parent_seq, child_seq',
+      which: `parent_seq ${t.words.amongNumbers}`,
+      values: seqs,
+    },
+  ]);
+}
+
+interface Removal {
+  readonly table: string;
+  readonly key: string;
+  readonly which: string;
+  readonly values: readonly (string | number)[];
+}
+
+function* removeAll(t: TableNames, until: number, removals: readonly Removal[]): Script<boolean> {
+  for (const { table, key, which, values } of removals) {
+    for (let isMore = values.length > 0; isMore;) {
+      yield* query(t.words.deleteSome(table, key, which, t.words.linesPurgedAtOnce), [
+        JSON.stringify(values),
+      ]);
       const [changes] = yield* query(CHANGES_SQL);
-      if (Number(changes?.[0]) < t.words.linesPurgedAtOnce) {
-        break;
-      }
-      if (performance.now() >= until) {
+      isMore = Number(changes?.[0]) >= t.words.linesPurgedAtOnce;
+      if (isMore && performance.now() >= until) {
         return false;
       }
     }

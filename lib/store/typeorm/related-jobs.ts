@@ -1,15 +1,16 @@
 import type { JobExtrasEntity } from '../../entities/job-extras.entity.js';
 import { JobEntity } from '../../entities/job.entity.js';
-import { isFinal } from '../../model/job-status.js';
+import { isFinal, type JobStatus } from '../../model/job-status.js';
 import { query, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
-import type { RelatedJobs } from '../store.js';
+import type { RelatedJobs, WaitingPage } from '../store.js';
 import { readBeside } from './beside.script.js';
 import { dependenciesOf, isDone } from './dependency-verdict.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import type { TableNames } from './table-names.js';
 
 const MOST = 1000;
+const WAITING_AT_ONCE = 1000;
 
 /** The jobs that some depend on, by id. */
 function* parentsOf(
@@ -64,4 +65,32 @@ export function* relatedJobs(t: TableNames, job: JobEntity): Script<RelatedJobs>
     rows.map(jobOfRow).toSorted((a, b) => a.seq - b.seq),
   );
   return { ancestors, dependents };
+}
+
+/** Jobs that have not ended and wait for these, in the order of rows. */
+export function* waitingFor(
+  t: TableNames,
+  parents: readonly number[],
+  [parent, child]: readonly [number, number],
+): Script<WaitingPage> {
+  const rows = yield* query(
+    `SELECT edge.parent_seq, edge.child_seq, child.job_id, child.type, child.status
+     FROM ${t.dependencies} AS edge JOIN ${t.jobs} AS child ON child.seq = edge.child_seq
+     WHERE edge.parent_seq ${t.words.amongNumbers} AND child.finished_at_ms IS NULL
+       AND (edge.parent_seq > ? OR (edge.parent_seq = ? AND edge.child_seq > ?))
+     ORDER BY edge.parent_seq, edge.child_seq ${t.words.limit}`,
+    [JSON.stringify(parents), parent, parent, child, WAITING_AT_ONCE],
+  );
+  const last = rows.at(-1);
+  return {
+    waiting: rows.map((row) => ({
+      parent: Number(row[0]),
+      seq: Number(row[1]),
+      job: { id: String(row[2]), type: String(row[3]), status: row[4] as JobStatus },
+    })),
+    next:
+      last === undefined || rows.length < WAITING_AT_ONCE
+        ? undefined
+        : [Number(last[0]), Number(last[1])],
+  };
 }

@@ -1,4 +1,6 @@
 import { query, type Row, type Script, type SqlValue } from '../dialects/sql.js';
+import type { JobScheduleEntity } from '../../entities/job-schedule.entity.js';
+import { MOST_OPEN_READ } from '../../model/schedule-decision.js';
 import { CreatedJob } from '../job-of-draft.js';
 import type {
   ClaimedSchedule,
@@ -73,8 +75,14 @@ export class ScheduleTicks {
        WHERE times.schedule_id ${t.words.amongTexts}`,
       [ids],
     );
-    const open = yield* this.#openOf(ids);
-    return rows.map(scheduleOfRow).map((each) => ({
+    const claimed = rows.map(scheduleOfRow);
+    const open = yield* this.#openOf(
+      claimed
+        .map(({ definition }) => definition)
+        .filter(tellsOpen)
+        .map(({ id }) => id),
+    );
+    return claimed.map((each) => ({
       ...each,
       open: open.get(each.definition.id) ?? [],
     }));
@@ -258,17 +266,31 @@ export class ScheduleTicks {
     );
   }
 
-  *#openOf(ids: string): Script<ReadonlyMap<string, readonly string[]>> {
+  /**
+   * The oldest few that have not ended of each. Most have few: all of them are read at once, unless one
+   * has so many that it crowds others out.
+   */
+  *#openOf(ids: readonly string[]): Script<ReadonlyMap<string, readonly string[]>> {
     const { scheduleJobs, words } = this.#t;
+    const open = new Map<string, readonly string[]>();
+    if (ids.length === 0) {
+      return open;
+    }
+    const most = ids.length * MOST_OPEN_READ;
     const rows = yield* query(
-      `SELECT schedule_id, job_id FROM ${scheduleJobs} WHERE schedule_id ${words.amongTexts} ORDER BY seq`,
-      [ids],
+      `SELECT schedule_id, job_id, seq FROM ${scheduleJobs}
+       WHERE schedule_id ${words.amongTexts} ${words.limit}`,
+      [JSON.stringify(ids), most],
     );
-    const open = new Map<string, string[]>();
-    for (const row of rows) {
-      const jobs = open.get(String(row[0])) ?? [];
-      jobs.push(String(row[1]));
-      open.set(String(row[0]), jobs);
+    if (rows.length === most) {
+      for (const id of ids) {
+        open.set(id, (yield* this.#scripts.openJobs(id, 0, MOST_OPEN_READ)).ids);
+      }
+      return open;
+    }
+    for (const row of rows.toSorted((a, b) => Number(a[2]) - Number(b[2]))) {
+      const id = String(row[0]);
+      open.set(id, [...(open.get(id) ?? []), String(row[1])].slice(0, MOST_OPEN_READ));
     }
     return open;
   }
@@ -276,6 +298,11 @@ export class ScheduleTicks {
 
 /** What may go well at the next try, a moment later: the job to wait for is gone, or an id was taken. */
 const AGAIN: ReadonlySet<string> = new Set(['unknown_dependency', 'id_taken']);
+
+/** Whether it matters how many of its jobs have not ended. */
+function tellsOpen({ overlap, afterMs }: JobScheduleEntity): boolean {
+  return overlap !== 'allow' || afterMs !== null;
+}
 
 function slotKey(id: string, slotMs: number): string {
   return `${id} ${slotMs}`;

@@ -1,7 +1,9 @@
-import { query, type Script, type SqlValue } from '../dialects/sql.js';
+import { CHANGES_SQL, query, type Script, type SqlValue } from '../dialects/sql.js';
+import { MOST_OPEN_READ } from '../../model/schedule-decision.js';
 import type {
   ClaimedSchedule,
   DecideSchedule,
+  OpenJobs,
   ScheduleTimes,
   ScheduleWrite,
   StoredSchedule,
@@ -16,6 +18,8 @@ import {
 } from './schedule.rows.js';
 import type { TableNames } from './table-names.js';
 
+/** Rows that one transaction deletes. */
+const FORGOTTEN_AT_ONCE = 1000;
 const TIMES_COLUMNS = Object.keys(TIMES);
 
 /**
@@ -31,7 +35,11 @@ export class ScheduleScripts {
 
   *find(tenantId: string, name: string): Script<ClaimedSchedule | undefined> {
     const stored = yield* this.#read(tenantId, name, '');
-    return stored && { ...stored, open: yield* this.openJobs(stored.definition.id) };
+    if (stored === undefined) {
+      return undefined;
+    }
+    const { ids } = yield* this.openJobs(stored.definition.id, 0, MOST_OPEN_READ);
+    return { ...stored, open: ids };
   }
 
   *list(tenantId: string | undefined): Script<readonly StoredSchedule[]> {
@@ -78,42 +86,65 @@ export class ScheduleScripts {
     return { before, after: { definition: write.definition, times } };
   }
 
-  /** Deletes a schedule and what is remembered of it; its jobs that have not ended. */
-  *remove(tenantId: string, name: string): Script<readonly string[] | undefined> {
+  /** Deletes a schedule and its slots, of an hour at most; its id. */
+  *remove(tenantId: string, name: string): Script<string | undefined> {
     const t = this.#t;
     const stored = yield* this.#locked(tenantId, name);
     if (stored === undefined) {
       return undefined;
     }
     const { id } = stored.definition;
-    const open = yield* this.openJobs(id);
-    for (const table of [t.scheduleJobs, t.scheduleSlots, t.scheduleTimes, t.schedules]) {
+    for (const table of [t.scheduleSlots, t.scheduleTimes, t.schedules]) {
       yield* query(`DELETE FROM ${table} WHERE schedule_id = ?`, [id]);
     }
-    return open;
+    return id;
   }
 
   /** Its jobs that have not ended, oldest first. */
-  *openJobs(id: string): Script<readonly string[]> {
+  *openJobs(id: string, after: number, most: number): Script<OpenJobs> {
     const rows = yield* query(
-      `SELECT job_id FROM ${this.#t.scheduleJobs} WHERE schedule_id = ? ORDER BY seq`,
-      [id],
+      `SELECT seq, job_id FROM ${this.#t.scheduleJobs} WHERE schedule_id = ? AND seq > ?
+       ORDER BY seq ${this.#t.words.limit}`,
+      [id, after, most],
     );
-    return rows.map((row) => String(row[0]));
+    return {
+      ids: rows.map((row) => String(row[1])),
+      next: rows.length < most ? undefined : Number(rows.at(-1)?.[0]),
+    };
   }
 
-  /** How many have not ended, nor do before this transaction is over; who wants to, sees what it has written. */
+  /** Whoever ends one of them later finds nothing to do. */
+  *forgetJobs(id: string): Script<boolean> {
+    yield* query(
+      this.#t.words.deleteSome(this.#t.scheduleJobs, 'seq', 'schedule_id = ?', FORGOTTEN_AT_ONCE),
+      [id],
+    );
+    const [changes] = yield* query(CHANGES_SQL);
+    return Number(changes?.[0]) === FORGOTTEN_AT_ONCE;
+  }
+
+  /**
+   * Whether there are any that have not ended, nor do before this transaction is over: one that is locked
+   * is enough, since who ends it sees then what this has written. How many of the first few they are.
+   */
   *#openLocked(id: string): Script<number> {
     const { scheduleJobs, words } = this.#t;
-    const open = yield* query(`SELECT seq FROM ${scheduleJobs} WHERE schedule_id = ?`, [id]);
-    if (words.forUpdate === '' || open.length === 0) {
-      return open.length;
+    for (;;) {
+      const open = yield* query(
+        `SELECT seq FROM ${scheduleJobs} WHERE schedule_id = ? ${words.limit}`,
+        [id, MOST_OPEN_READ],
+      );
+      if (words.forUpdate === '' || open.length === 0) {
+        return open.length;
+      }
+      const locked = yield* query(
+        `SELECT seq FROM ${scheduleJobs} WHERE seq ${words.amongNumbers} ORDER BY seq ${words.forUpdate}`,
+        [JSON.stringify(open.map(([seq]) => Number(seq)))],
+      );
+      if (locked.length > 0) {
+        return locked.length;
+      }
     }
-    const locked = yield* query(
-      `SELECT seq FROM ${scheduleJobs} WHERE seq ${words.amongNumbers} ORDER BY seq ${words.forUpdate}`,
-      [JSON.stringify(open.map(([seq]) => Number(seq)))],
-    );
-    return locked.length;
   }
 
   /** Writes where schedules stand, all in one statement. */

@@ -1,4 +1,5 @@
 import type { Session } from '../dialects/session.js';
+import { quietly } from '../dialects/sql.js';
 import type { Fired, Firing, ScheduleStore } from '../store.js';
 import type { BatchKind } from '../write-batch.js';
 import type { Writer } from '../writer.js';
@@ -7,6 +8,9 @@ import type { RelatedInserts } from './related-inserts.js';
 import { ScheduleScripts } from './schedule.scripts.js';
 import { ScheduleTicks } from './schedule-ticks.script.js';
 import type { TableNames } from './table-names.js';
+
+/** Jobs of a schedule that are read at once. */
+const OPEN_AT_ONCE = 500;
 
 /** What the schedules' part of the store is built from. */
 export interface ScheduleStoreParts {
@@ -42,6 +46,12 @@ export function scheduleStore(parts: ScheduleStoreParts): ScheduleStore {
     list: (tenantId) => read(() => scripts.list(tenantId)),
     remove: async (tenantId, name) =>
       (await aside()).write(() => scripts.remove(tenantId, name), 'caller'),
+    openJobs: (id, after) => read(() => scripts.openJobs(id, after, OPEN_AT_ONCE)),
+    forgetJobs: async (id) =>
+      (await aside()).write(
+        quietly(() => scripts.forgetJobs(id)),
+        'engine',
+      ),
     claim: async (types, limit, forMs) => {
       const among = JSON.stringify(types);
       // Most looks find nothing: they take no lock, and tell nobody.

@@ -32,8 +32,14 @@ export class Signals {
     if (before.status === after.status && before.runAtMs !== after.runAtMs) {
       yield* this.#move(before, after);
     }
-    const mayHaveCome = signal !== undefined || isActive(before.status);
-    if (mayHaveCome && waits(after) && (yield* this.#hasCome(after))) {
+    if (!waits(after)) {
+      return;
+    }
+    // Signals that were there before have been looked at when the run ended that waits.
+    const hasCome =
+      (signal !== undefined && (yield* this.#isAwaited(after, signal.name))) ||
+      (isActive(before.status) && (yield* this.#hasCome(after)));
+    if (hasCome) {
       yield* this.#wake(after, nowMs);
     }
   }
@@ -46,6 +52,15 @@ export class Signals {
         [after.runAtMs, after.seq, before.runAtMs],
       );
     }
+  }
+
+  *#isAwaited({ seq }: JobEntity, name: string): Script<boolean> {
+    const rows = yield* query(
+      `SELECT 1 FROM ${this.#t.steps} WHERE job_seq = ? AND kind = 'signal' AND name = ? AND done = 0
+       ${this.#t.words.limit} ${this.#t.words.latest}`,
+      [seq, name, 1],
+    );
+    return rows.length > 0;
   }
 
   *#hasCome({ seq }: JobEntity): Script<boolean> {
