@@ -75,16 +75,19 @@ export class DeliveryScripts {
     // The one before it, for the same job and receiver, holds it back while it is not over. So it is never
     // sent before any that is older, but for one that is sent once more; and what is over is not read again.
     // Asked of each row by itself: planners make of NOT EXISTS a walk through all deliveries there have been.
-    // First by its number, which mostly has no gap: MariaDB reads all that come later to find the one before.
     const formerIs = (condition: string): string =>
       `(SELECT former.lane FROM ${deliveries} AS former${words.using(tables.index('job_deliveries_order'))}
           WHERE former.job_seq = due.job_seq AND former.target = due.target AND former.sequence ${condition})`;
+    const isFree = `${formerIs('< due.sequence ORDER BY former.sequence DESC LIMIT 1')} IS NULL`;
+    // By its number, which mostly has no gap, first where all that come later would be read to find it.
+    const isFreeByRow = words.startsAtRows
+      ? isFree
+      : `CASE WHEN ${formerIs('= due.sequence - 1')} IS NOT NULL THEN 0 WHEN ${isFree} THEN 1 ELSE 0 END = 1`;
     this.#freeSql = `SELECT due.id, COALESCE((SELECT OCTET_LENGTH(happened.job) FROM ${tables.events} AS happened
           WHERE happened.job_seq = due.job_seq AND happened.sequence = due.sequence), 0)
       FROM ${deliveries} AS due${words.using(tables.index('job_deliveries_lane'))}
       WHERE due.lane = ? AND due.due_at_ms <= ? AND (due.lease_until_ms IS NULL OR due.lease_until_ms <= ?)
-        AND CASE WHEN ${formerIs('= due.sequence - 1')} IS NOT NULL THEN 0
-          WHEN ${formerIs('< due.sequence ORDER BY former.sequence DESC LIMIT 1')} IS NOT NULL THEN 0 ELSE 1 END = 1
+        AND ${isFreeByRow}
         AND ${isEnabled('?')} = 1
       ORDER BY due.due_at_ms ${words.limit} ${words.skipLocked}`;
   }

@@ -32,6 +32,8 @@ export interface SqlWords {
    * writes the row locks last, does not close a circle.
    */
   readonly locksByKey: boolean;
+  /** Whether an index is read from a value of another row on; else all rows are with the same columns before it. */
+  readonly startsAtRows: boolean;
   /** After FROM: a table of the rows of a JSON array of arrays, which is bound. */
   table(name: string, columns: Readonly<Record<string, 'number' | 'text'>>): string;
   /**
@@ -139,6 +141,7 @@ export const COMMON_WORDS = {
   skipLocked: '',
   waiting: (select) => [select],
   locksByKey: false,
+  startsAtRows: true,
   // From value to value by the index.
   eachWithLeast: ({ table, columns: [key, least], most }) =>
     `WITH RECURSIVE walk (${key}, nth) AS (

@@ -37,6 +37,7 @@ export const MYSQL_WORDS: SqlWords = {
       : `/*M! SET STATEMENT max_statement_time = ${ms / 1000} FOR */ ${select.replace('SELECT', `SELECT /*+ MAX_EXECUTION_TIME(${ms}) */`)}`,
   ],
   locksByKey: true,
+  startsAtRows: false,
   // A loose scan; in a recursive query each step would read all rows above its value.
   eachWithLeast: ({ table, index, columns: [key, least], most }) =>
     `SELECT ${key}, MIN(${least}) AS ${least} FROM ${table} FORCE INDEX (${index})
