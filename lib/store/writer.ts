@@ -11,6 +11,7 @@ import { HeldWork } from './held-work.js';
 import {
   alone,
   doubted,
+  orderOf,
   scriptOf,
   type BatchKind,
   type Patience,
@@ -213,7 +214,7 @@ export class Writer {
     }
     this.#queue = held.length + rest.length === 0 ? later : later.concat(held, rest);
     return [...groups.entries()]
-      .sort(([a], [b]) => a.rank - b.rank)
+      .sort(([a, one], [b, other]) => a.rank - b.rank || placeOf(one) - placeOf(other))
       .map(([kind, items]) => ({ script: scriptOf(kind, items), items }));
   }
 
@@ -383,4 +384,12 @@ export class Writer {
       resolve();
     }
   }
+}
+
+/**
+ * By which row it begins, for work of one rank: whoever takes the same rows in another transaction takes
+ * them in the same order, so that neither waits for the other with rows in hand.
+ */
+function placeOf([first]: readonly Pending[]): number {
+  return first === undefined ? 0 : (orderOf(first) ?? 0);
 }

@@ -371,6 +371,27 @@ describe('ctx.waitForSignal', () => {
     expect(await app.run(Stepped)).toMatchObject({ result: 'in between', revision: 2 });
   });
 
+  it('comes to each of many jobs that are sent one after the other, at the same time', async () => {
+    const app = await boot({ queues: { default: 20 } });
+    body = async (ctx) => {
+      const received: unknown[] = [];
+      for (let nth = 0; nth < 4; nth += 1) {
+        received.push(await ctx.waitForSignal('next'));
+      }
+      return received;
+    };
+    const results = await Promise.all(
+      Array.from({ length: 40 }, async () => {
+        const { id } = await app.jobs.enqueue(Stepped);
+        for (let nth = 0; nth < 4; nth += 1) {
+          await app.jobs.signal(id, 'next', nth);
+        }
+        return (await waitForEnd(app.jobs, id)).result;
+      }),
+    );
+    expect(results).toEqual(results.map(() => [0, 1, 2, 3]));
+  });
+
   it('is woken from another process', async () => {
     const app = await boot();
     const other = await bootJobs({

@@ -137,6 +137,29 @@ describe('a writer that cannot write', () => {
 });
 
 describe('the writer', () => {
+  it('takes rows of one transaction in their order, and those of one row as they came', async () => {
+    const order: string[] = [];
+    const writer = new Writer(idleSession([]));
+    const change = (row: number | undefined, name: string): Promise<void> =>
+      writer.write(
+        // oxlint-disable-next-line require-yield
+        function* () {
+          order.push(name);
+        },
+        'caller',
+        row,
+      );
+    await Promise.all([
+      change(3, 'third'),
+      change(1, 'first'),
+      change(undefined, 'none'),
+      change(3, 'third again'),
+      change(2, 'second'),
+    ]);
+    expect(order).toEqual(['none', 'first', 'second', 'third', 'third again']);
+    writer.close();
+  });
+
   it('takes any number of writes at once, each in its turn', async () => {
     const transactions: number[] = [];
     const writer = new Writer(idleSession(transactions));

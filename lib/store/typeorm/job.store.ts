@@ -257,7 +257,11 @@ export function jobStore(parts: JobStoreParts): JobStore {
     completeRelated: (completion) => parts.writer().add(completeRelatedKind, completion, 'engine'),
     report: (report) => parts.writer().add(reportKind, report, 'engine'),
     change: async (id, decide, tenantId) =>
-      (await asideWriter()).write((now) => scripts.change(id, decide, tenantId, now), 'caller'),
+      (await asideWriter()).write(
+        (now) => scripts.change(id, decide, tenantId, now),
+        'caller',
+        seqOfId(id),
+      ),
     settle: async (id, decide) =>
       (await writer()).write(
         (now) => scripts.change(id, decide, undefined, now),
