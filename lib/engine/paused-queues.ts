@@ -21,6 +21,9 @@ export class PausedQueues {
   readonly #listeners: PauseListeners;
   #names: ReadonlySet<string> = new Set();
   #limited: ReadonlySet<string> = new Set();
+  #looks = 0;
+  /** The look that all this is from. */
+  #latest = 0;
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
 
@@ -41,8 +44,14 @@ export class PausedQueues {
 
   /** Looks now, and tells what is different from before. */
   async refresh(): Promise<void> {
-    const before = this.#names;
+    const look = (this.#looks += 1);
     const { paused: now, limited, isSending } = await this.#store.catalog.marked();
+    if (look < this.#latest) {
+      // It began before one that is over by now, on another connection: what it saw is older.
+      return;
+    }
+    this.#latest = look;
+    const before = this.#names;
     this.#names = now;
     const hadScopes = this.#limited.size;
     this.#limited = limited;

@@ -4,15 +4,19 @@ import { query, type Row, type RowsInto, type Script } from '../dialects/sql.js'
 import type { ListedJob } from '../store.js';
 import type { TableNames } from './table-names.js';
 
-/** Reads what stands beside the rows of jobs, where anything does; nothing is asked for plain jobs. */
+/**
+ * Reads what stands beside the rows of jobs, where anything does; nothing is asked for plain jobs. `latest`:
+ * what follows a read that something is decided by, in a transaction that perhaps sees the past.
+ */
 export function* readBeside(
   t: TableNames,
   jobs: readonly JobEntity[],
+  latest = '',
 ): Script<readonly JobEntity[]> {
   const those = jobs.filter(({ extras }) => extras !== null);
   if (those.length > 0) {
     const rows = yield* query(
-      `SELECT ${EXTRAS_COLUMNS} FROM ${t.extras} WHERE seq ${t.words.amongNumbers}`,
+      `SELECT ${EXTRAS_COLUMNS} FROM ${t.extras} WHERE seq ${t.words.amongNumbers} ${latest}`,
       [JSON.stringify(those.map(({ seq }) => seq))],
     );
     const found = new Map(rows.map(extrasOfRow).map((each) => [each.seq, each]));

@@ -293,7 +293,7 @@ export class MysqlJobScripts extends JobScripts {
     );
     const job = rows.map(jobOfRow)[0];
     return job?.id === id && (tenantId === undefined || job.tenantId === tenantId)
-      ? (yield* readBeside(this.#t, [job]))[0]
+      ? (yield* readBeside(this.#t, [job], this.latest))[0]
       : undefined;
   }
 
