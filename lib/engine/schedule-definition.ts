@@ -70,11 +70,9 @@ export const SCHEDULE_KEYS: ReadonlySet<string> = new Set([
   'options',
 ]);
 
+const RHYTHM = ['cron', 'timeZone', 'everyMs', 'afterMs'] as const;
 const TIMING: readonly (keyof TimingColumns & keyof ScheduleDraft)[] = [
-  'cron',
-  'timeZone',
-  'everyMs',
-  'afterMs',
+  ...RHYTHM,
   'startAtMs',
   'endAtMs',
 ];
@@ -126,7 +124,23 @@ export function isSameTiming(draft: ScheduleDraft, stored: JobScheduleEntity): b
 }
 
 /**
- * The row of a schedule, new or edited at that time. A fixed rate that is not edited keeps its slots.
+ * Whether both have the same slots, but for those that are before or after the time it is for: another
+ * end changes none, nor does a start that is over and is said no more.
+ */
+export function isSameRhythm(
+  draft: ScheduleDraft,
+  stored: JobScheduleEntity,
+  nowMs: number,
+): boolean {
+  return (
+    RHYTHM.every((column) => draft[column] === stored[column]) &&
+    (draft.startAtMs === stored.startAtMs ||
+      (draft.startAtMs === null && (stored.startAtMs ?? Infinity) <= nowMs))
+  );
+}
+
+/**
+ * The row of a schedule, new or edited at that time. A rate that is not edited keeps its slots.
  *
  * @throws JobsError `invalid_request` when it would never be due
  */
@@ -138,12 +152,17 @@ export function definitionOf(
 ): JobScheduleEntity {
   const { paused, ...columns } = draft;
   const isSame = stored !== undefined && isSameTiming(draft, stored);
+  const keepsSlots = stored !== undefined && isSameRhythm(draft, stored, nowMs);
   const period = draft.everyMs ?? draft.afterMs;
   const definition: JobScheduleEntity = {
     ...columns,
     id,
     declared: draft.declared ?? stored?.declared ?? null,
-    firstMs: isSame ? stored.firstMs : period === null ? null : (draft.startAtMs ?? nowMs + period),
+    firstMs: keepsSlots
+      ? stored.firstMs
+      : period === null
+        ? null
+        : (draft.startAtMs ?? nowMs + period),
     paused: (paused ?? stored?.paused === 1) ? 1 : 0,
     createdAtMs: stored?.createdAtMs ?? nowMs,
     updatedAtMs: nowMs,

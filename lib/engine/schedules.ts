@@ -1,3 +1,4 @@
+import type { JobScheduleEntity } from '../entities/job-schedule.entity.js';
 import { isJobsError, JobsError, notFound } from '../model/errors.js';
 import { newId } from '../model/id.js';
 import type { EnqueuedJob } from '../model/job.js';
@@ -23,6 +24,7 @@ import { checkOptionKeys } from './option-keys.js';
 import type { Prepared } from './drafts.js';
 import {
   definitionOf,
+  isSameRhythm,
   isSameTiming,
   SCHEDULE_KEYS,
   scheduleDraft,
@@ -285,12 +287,30 @@ function editing(
 ): ScheduleWrite {
   const before = stored?.definition;
   const definition = definitionOf(draft, before?.id ?? newId(nowMs), before, nowMs);
-  const isSame =
-    before !== undefined && isSameTiming(draft, before) && before.paused === definition.paused;
-  const next = isSame
-    ? (stored?.times.nextRunAtMs ?? null)
-    : (firstSlot(timetableOf(definition), nowMs, open) ?? null);
-  return { definition, nextRunAtMs: definition.paused === 1 ? null : next };
+  return { definition, nextRunAtMs: nextOf(definition, draft, stored, nowMs, open) };
+}
+
+/** When an edited schedule is due. What is due already stays so, unless the schedule has ended by then. */
+function nextOf(
+  definition: JobScheduleEntity,
+  draft: ScheduleDraft,
+  stored: StoredSchedule | undefined,
+  nowMs: number,
+  open: number,
+): number | null {
+  if (definition.paused === 1) {
+    return null;
+  }
+  if (stored !== undefined && stored.definition.paused === 0) {
+    const { nextRunAtMs } = stored.times;
+    if (isSameTiming(draft, stored.definition)) {
+      return nextRunAtMs;
+    }
+    if (nextRunAtMs !== null && isSameRhythm(draft, stored.definition, nowMs)) {
+      return nextRunAtMs <= (definition.endAtMs ?? Infinity) ? nextRunAtMs : null;
+    }
+  }
+  return firstSlot(timetableOf(definition), nowMs, open) ?? null;
 }
 
 /** Cancels what has not ended; what ends meanwhile needs none. */

@@ -248,8 +248,8 @@ export const BUILDS = [
     patches: [
       {
         file: 'lib/store/typeorm/delivery.scripts.ts',
-        from: 'AND due.sequence = (SELECT MIN(oldest.sequence)',
-        to: 'AND 0 <> (SELECT MIN(oldest.sequence)',
+        from: 'AND ${isFreeByRow}',
+        to: 'AND (due.lane IS NOT NULL OR ${isFreeByRow})',
       },
     ],
     caughtBy: [on('nest12', WEBHOOKS_KILL, 'comes twice is the same')],
