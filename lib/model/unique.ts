@@ -45,7 +45,7 @@ export function duplicateJob(id: string | undefined, happened: string): JobsErro
       )
     : new JobsError(
         'duplicate_job',
-        `Job ${id} holds the same unique key, so ${happened}. Wait until the key is free, ask for that job with onConflict: 'return', or use another key.`,
+        `Job ${id} holds the same unique key, so ${happened}. Wait until the key is free, ask for that job by the conflict mode 'return' ('replace' is for one of the same type that has not begun), or use another key.`,
         { members: { job_id: id } },
       );
 }
