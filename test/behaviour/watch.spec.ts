@@ -1,4 +1,12 @@
-import { firstValueFrom, lastValueFrom, take, tap, toArray, type Observable } from 'rxjs';
+import {
+  firstValueFrom,
+  lastValueFrom,
+  take,
+  tap,
+  toArray,
+  ReplaySubject,
+  type Observable,
+} from 'rxjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { JobType, type JobContext, type JobEvent, type JobHandler } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
@@ -37,8 +45,10 @@ describe('watch', () => {
   it('replays the present status of a waiting job, then tells every change, then completes', async () => {
     await app.queues.pause('default');
     const { id } = await app.jobs.enqueue(Held);
-    const stream = all(app.jobs.watch(id));
-    const first = await firstValueFrom(app.jobs.watch(id));
+    // One watcher: of two the second one may be told before the first.
+    const told = new ReplaySubject<JobEvent>();
+    app.jobs.watch(id).subscribe(told);
+    const first = await firstValueFrom(told);
     expect(first).toMatchObject({
       type: 'status',
       jobId: id,
@@ -50,7 +60,7 @@ describe('watch', () => {
 
     await app.queues.resume('default');
     (await gate.entry(id)).release();
-    const events = (await stream).filter((event) => event.type === 'status');
+    const events = (await all(told)).filter((event) => event.type === 'status');
     expect(events.map((event) => event.status)).toEqual(['waiting', 'running', 'completed']);
     expect(events.map((event) => event.from)).toEqual([events[0]?.from, 'waiting', 'running']);
     expect(events[1]?.runId).toMatch(/^[0-9a-f-]{36}$/);
@@ -161,10 +171,11 @@ describe('watch', () => {
 
   it('completes when the job is deleted', async () => {
     const { id } = await app.jobs.enqueue(Held, undefined, { delay: '1h' });
-    const stream = all(app.jobs.watch(id));
-    await firstValueFrom(app.jobs.watch(id));
+    const told = new ReplaySubject<JobEvent>();
+    app.jobs.watch(id).subscribe(told);
+    await firstValueFrom(told);
     await app.jobs.delete(id);
-    expect((await stream).map((event) => event.status)).toEqual(['waiting']);
+    expect((await all(told)).map((event) => event.status)).toEqual(['waiting']);
   });
 
   it('does nothing until it is subscribed to, and stops when nobody listens', async () => {
