@@ -45,7 +45,8 @@ export class Heartbeat {
         const nowMs = performance.now();
         if (this.#missed.isAny && nowMs < dueAt) {
           this.#renewed(await this.#missed.retry());
-          return this.#missed.next(dueAt);
+          // Once all are reached, the next renewal of all is due when it was.
+          return this.#missed.next(dueAt) ?? Math.max(0, dueAt - performance.now());
         }
         if (nowMs - lastMs > (durationMs * 2) / 3) {
           this.#parts.logger.warn(

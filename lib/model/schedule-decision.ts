@@ -47,6 +47,11 @@ export function decideTick(
   const missedUntil = Math.max(missedUntilMs, nowMs - LATE_MS);
   const fired = slotsOf(due, nowMs, missedUntil);
   const { timetable } = due;
+  const [first, second] = fired;
+  if (due.overlap === 'queue' && open === 0 && first !== undefined && second !== undefined) {
+    // Who waits is told for whom: the second one's turn comes once the first one's job is there.
+    return { slots: [{ slotMs: first, act: 'create' }], nextRunAtMs: second };
+  }
   return {
     slots: withOverlap(due.overlap, fired, open),
     nextRunAtMs:

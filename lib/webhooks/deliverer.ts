@@ -58,6 +58,8 @@ export class Deliverer {
   #after = '';
   /** When the first delivery is due of the lanes that were looked at since the first of them. */
   #nextMs = Infinity;
+  /** How they ended is being stored: a stop does not give them back. */
+  readonly #answered = new WeakSet<TakenDelivery>();
   #isStopped = false;
   #wake: () => void = () => undefined;
 
@@ -114,7 +116,8 @@ export class Deliverer {
     this.#isStopped = true;
     await this.#inTime(this.#sent.values());
     this.#parts.sender.close();
-    const cutOff = [...this.#cutOff.splice(0), ...this.#sent.keys()];
+    const unanswered = [...this.#sent.keys()].filter((each) => !this.#answered.has(each));
+    const cutOff = [...this.#cutOff.splice(0), ...unanswered];
     // A database that does not answer keeps no process from ending: there are leases.
     await this.#inTime(cutOff.map((each) => this.#parts.store.cutOff(each)));
   }
@@ -213,7 +216,9 @@ export class Deliverer {
   }
 
   /** This process cannot send it, and says why; another one may, or this one after a while. */
-  async #leave({ id, holder, lane }: TakenDelivery, why: string): Promise<void> {
+  async #leave(taken: TakenDelivery, why: string): Promise<void> {
+    const { id, holder, lane } = taken;
+    this.#answered.add(taken);
     this.#left.set(lane, performance.now() + LEFT_MS);
     const { store, hideAnswers } = this.#parts;
     await store.release({ id, holder, answer: answerText(gone(why).answer, hideAnswers) });
@@ -223,6 +228,7 @@ export class Deliverer {
     taken: TakenDelivery,
     { answer, isLast }: { readonly answer: Answer; readonly isLast: boolean },
   ): Promise<void> {
+    this.#answered.add(taken);
     const { store, retryMs, random, hideAnswers } = this.#parts;
     const { askedMs, isAcknowledged } = answer;
     const againInMs =

@@ -59,8 +59,12 @@ export class SecretBox {
 
   /** Undefined where no key fits: the host has changed its key. @throws JobsError `try_later` as above */
   async open(text: string): Promise<Opened | undefined> {
+    const remembered = this.#opened.get(text);
+    if (remembered !== undefined) {
+      return remembered;
+    }
     const keys = this.#loaded();
-    const known = this.#opened.get(text) ?? this.#openWith(await keys, text);
+    const known = this.#openWith(await keys, text);
     const isNew = this.#keys !== keys;
     if (known !== undefined || (!isNew && performance.now() - this.#askedAt < ASK_AGAIN_MS)) {
       return known;

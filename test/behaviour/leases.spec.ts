@@ -31,7 +31,13 @@ class Quick implements JobHandler {
 @JobType({ name: 'transacting' })
 class Transacting implements JobHandler {
   async execute(ctx: JobContext): Promise<unknown> {
-    await ctx.transaction(() => gate.hold(ctx));
+    await ctx
+      .transaction(() => gate.hold(ctx))
+      .catch((error: unknown) => {
+        if (!(error instanceof RollBack)) {
+          throw error;
+        }
+      });
     return gate.hold(ctx);
   }
 }
@@ -250,6 +256,19 @@ describe('a lease of a job whose row somebody keeps locked', () => {
       lost: 0,
       revision: 1,
     });
+  });
+
+  it('outlasts a long transaction of its own also when that is rolled back', async () => {
+    const app = await bootJobs({ types, options: renewing });
+    const { id } = await app.jobs.enqueue(Transacting);
+    const inside = await gate.entry(id);
+    await until(async () => (await leaseOf(app, id)) < Date.now() - 100, 'the end of the lease');
+    const rolledBackAt = Date.now();
+    inside.fail(new RollBack());
+    const behind = await gate.entry(id, 2);
+    expect(await leaseOf(app, id)).toBeGreaterThan(rolledBackAt);
+    behind.release('kept');
+    expect(await waitForEnd(app.jobs, id)).toMatchObject({ status: 'completed', lost: 0 });
   });
 
   it('is extended by a check-in, and by a transaction, when half of it is over', async () => {

@@ -205,6 +205,29 @@ describe('overlap', () => {
     expect(await app.jobs.get(second?.id ?? '')).toMatchObject({ status: 'running' });
   });
 
+  it('queue: of several slots that are due at once the second one waits for the first', async () => {
+    const app = await boot();
+    const startAt = new Date(Date.now() - 10 * HOUR - 60_000);
+    const schedule = await app.schedules.upsert(
+      hourly({ overlap: 'queue', misfire: 'all', startAt }),
+    );
+    const next = schedule.nextRunAt?.getTime() ?? 0;
+    await setNextRun(app, schedule.id, next - 4 * HOUR);
+    await until(
+      async () => (await app.schedules.get('hourly')).nextRunAt?.getTime() === next,
+      'the slot that is not due',
+    );
+    const [first, second, ...more] = await jobsOf(app, app.schedules, 'hourly');
+    expect(more).toEqual([]);
+    const { release } = await gate.entry(first?.id ?? '');
+    expect(await app.jobs.get(second?.id ?? '')).toMatchObject({
+      status: 'waiting',
+      dependsOn: [{ id: first?.id, onFailure: 'run' }],
+    });
+    release();
+    await gate.entry(second?.id ?? '');
+  });
+
   it('allow: slots do not care', async () => {
     const app = await boot();
     const schedule = await app.schedules.upsert(hourly({ overlap: 'allow' }));
@@ -362,8 +385,10 @@ describe('slots that were missed', () => {
     agoMs: number,
   ): Promise<[made: number, next: number]> => {
     const app = await boot();
+    const startMs = Date.now() - 10_000 * every - every / 60;
     const schedule = await app.schedules.upsert({
-      ...hourly({ type: Quick, every, overlap: 'allow', startAt: new Date('2020-01-01T00:00Z') }),
+      // None is due of itself meanwhile.
+      ...hourly({ type: Quick, every, overlap: 'allow', startAt: new Date(startMs) }),
       ...(misfire === undefined ? {} : { misfire }),
     });
     const next = schedule.nextRunAt?.getTime() ?? 0;

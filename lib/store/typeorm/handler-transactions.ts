@@ -93,8 +93,8 @@ export class HandlerTransactions {
     const dataSource = await this.#dataSource;
     const runner = dataSource.createQueryRunner();
     await this.#begin(runner, run, end);
+    const begunAt = performance.now();
     try {
-      const begunAt = performance.now();
       const result = await Promise.race([work(runner.manager), end.reached]);
       if (isLong(run, begunAt)) {
         await runOn(runner, this.#clock, (nowMs) => keepLease(this.#tables, run, nowMs));
@@ -104,6 +104,12 @@ export class HandlerTransactions {
     } catch (error) {
       if (runner.isTransactionActive) {
         await runner.rollbackTransaction();
+      }
+      if (isLong(run, begunAt) && !end.isReached) {
+        // What the fence had extended is taken back with the rest; the next renewal may be too late.
+        await runOn(runner, this.#clock, (nowMs) => keepLease(this.#tables, run, nowMs)).catch(
+          () => undefined,
+        );
       }
       if (end.isReached && !this.#isShared()) {
         // The handler may linger: with its connection closed, nothing it still does is written.

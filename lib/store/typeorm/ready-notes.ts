@@ -45,6 +45,10 @@ export function noting(jobs: JobStore, front: ReadyFront, nowMs: () => number): 
     },
     change: async (id, decide, tenantId) => changed(await jobs.change(id, decide, tenantId)),
     settle: async (id, decide) => changed(await jobs.settle(id, decide)),
+    takeBack: async (id, decide, waitMs) => {
+      const result = await jobs.takeBack(id, decide, waitMs);
+      return result === 'locked' ? result : changed(result);
+    },
     readied: () => front.doubt(),
     promote: async (limit) => {
       const result = await jobs.promote(limit);

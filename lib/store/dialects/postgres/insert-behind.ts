@@ -20,7 +20,7 @@ export class PostgresInsertsBehind extends InsertsBehind {
   }
 
   protected override *store(
-    { tenantId, created, named, edges, isAlone }: Behind,
+    { tenantId, created, named, edges }: Behind,
     nowMs: number,
   ): Script<boolean> {
     const sql = this.#sql;
@@ -38,7 +38,7 @@ export class PostgresInsertsBehind extends InsertsBehind {
       joined(created.map(({ beside }) => beside?.dependsOn ?? null)),
       numbers(created.map(({ beside }) => beside?.blockedBy)),
     ];
-    yield isAlone ? { sql, params, alone: true } : { sql, params };
+    yield { sql, params, alone: true };
     const [stored] = yield* query(CHANGES_SQL);
     return stored?.[0] === created.length;
   }

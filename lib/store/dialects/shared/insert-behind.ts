@@ -22,8 +22,6 @@ export interface Behind {
   /** In the order of their numbers, which is the order in which everybody locks. */
   readonly named: readonly Named[];
   readonly edges: readonly (readonly [parent: number, child: number, onFailure: string])[];
-  /** Nothing else is done in this transaction. */
-  readonly isAlone: boolean;
 }
 
 /**
@@ -61,13 +59,17 @@ export abstract class InsertsBehind {
     nowMs: number,
   ): Script<readonly (InsertResult | undefined)[]> {
     const results = Array.from<InsertResult | undefined>({ length: drafts.length });
-    const groups = groupByTerms(drafts);
-    for (const group of groups) {
-      const alike = group.map(({ draft }) => draft);
-      const behind = this.#behind(alike, nowMs, groups.length === 1);
-      if (yield* this.store(behind, nowMs)) {
-        group.forEach(({ at }, index) => (results[at] = behind.created[index]));
-      }
+    const [group, ...others] = groupByTerms(drafts);
+    if (group === undefined || others.length > 0) {
+      // A statement for each of several groups would not take the parents of all in one order.
+      return results;
+    }
+    const behind = this.#behind(
+      group.map(({ draft }) => draft),
+      nowMs,
+    );
+    if (yield* this.store(behind, nowMs)) {
+      group.forEach(({ at }, index) => (results[at] = behind.created[index]));
     }
     return results;
   }
@@ -75,7 +77,7 @@ export abstract class InsertsBehind {
   /** Whether all of it was stored; else nothing was, or what is there already is done again as it is. */
   protected abstract store(behind: Behind, nowMs: number): Script<boolean>;
 
-  #behind(drafts: readonly JobDraft[], nowMs: number, isAlone: boolean): Behind {
+  #behind(drafts: readonly JobDraft[], nowMs: number): Behind {
     const named = new Map<string, number>();
     const edges: [number, number, string][] = [];
     for (const draft of drafts) {
@@ -104,7 +106,6 @@ export abstract class InsertsBehind {
       created,
       named: [...named].map(([id, seq]) => ({ id, seq })).toSorted((a, b) => a.seq - b.seq),
       edges,
-      isAlone,
     };
   }
 }

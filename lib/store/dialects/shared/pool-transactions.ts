@@ -57,11 +57,12 @@ export class PoolTransactions {
   ): Promise<T> {
     const end = new EndOfRun(run, this.#closing.signal);
     const runner = this.#host.createQueryRunner();
+    let begunAt = Infinity;
     try {
       end.check();
       await runner.startTransaction();
       await this.#fence(runner, run, end);
-      const begunAt = performance.now();
+      begunAt = performance.now();
       const result = await Promise.race([work(runner.manager), end.reached]);
       if (isLong(run, begunAt)) {
         await this.#dialect.runOn(runner, (nowMs) => this.#dialect.keep(run, nowMs));
@@ -74,6 +75,12 @@ export class PoolTransactions {
       }
       if (runner.isTransactionActive) {
         await runner.rollbackTransaction().catch(() => undefined);
+      }
+      if (isLong(run, begunAt) && !end.isReached) {
+        // What the fence had extended is taken back with the rest; the next renewal may be too late.
+        await this.#dialect
+          .runOn(runner, (nowMs) => this.#dialect.keep(run, nowMs))
+          .catch(() => undefined);
       }
       throw error;
     } finally {
