@@ -2,6 +2,7 @@ import { Inject, Module, type DynamicModule, type Provider, type Type } from '@n
 import { ModulesContainer } from '@nestjs/core';
 import { jobTypeOf } from './decorators/job-type.decorator.js';
 import { JobsCoreModule, knownQueues } from './jobs.core.module.js';
+import { JobsAdvice } from './jobs.advice.js';
 import { JobsLifecycle } from './jobs.lifecycle.js';
 import { checkKeys, invalid } from './jobs.option-checks.js';
 import type { ApiOptions, JobsModuleOptions } from './jobs.options.js';
@@ -171,7 +172,7 @@ function runner(
     module: JobsModule,
     imports: [core],
     controllers: rest.controllers,
-    providers: [JobsLifecycle, ...rest.providers],
+    providers: [JobsAdvice, JobsLifecycle, ...rest.providers],
     exports: [core],
   };
 }

@@ -18,7 +18,7 @@ const ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
   'lib/engine/opening.ts text': ['The jobs database cannot be'],
   'lib/engine/opening.ts String(failure)': ['`schema_mismatch`'],
   'lib/engine/opening.ts String(error)': ['`schema_mismatch`'],
-  'lib/jobs.lifecycle.ts trouble': ['may abort the process on Node'],
+  'lib/jobs.advice.ts trouble': ['may abort the process on Node'],
   'lib/jobs.core.module.ts text': [
     'was disabled',
     'is told nothing any more',
