@@ -5,10 +5,12 @@ import path from 'node:path';
 /** Says what is known to go wrong. It needs nothing, so that it is made before any database is opened. */
 @Injectable()
 export class JobsAdvice {
+  readonly #logger = new Logger('JobsModule');
+
   constructor() {
     const trouble = knownTrouble(process.versions.node, installedVersion('better-sqlite3'));
     if (trouble !== undefined) {
-      new Logger('JobsModule').error(trouble);
+      this.#logger.error(trouble);
     }
   }
 }
