@@ -48,7 +48,7 @@ export class Writer {
   /** Whether the timer waits for a lock. */
   #isBusy = false;
   /** What waits alone for a lock of somebody else. */
-  readonly #aside: HeldWork;
+  readonly #held: HeldWork;
   /** When the last try began. */
   #begunAt = 0;
   #closed = false;
@@ -57,7 +57,7 @@ export class Writer {
   constructor(session: Session, random: () => number = Math.random) {
     this.#session = session;
     this.#random = random;
-    this.#aside = new HeldWork((items) => {
+    this.#held = new HeldWork((items) => {
       this.#queue.unshift(...items);
       this.#schedule();
     }, random);
@@ -131,7 +131,7 @@ export class Writer {
       return;
     }
     clearTimeout(this.#timer);
-    const left = [...this.#queue, ...this.#aside.clear()];
+    const left = [...this.#queue, ...this.#held.clear()];
     this.#queue = [];
     left.forEach((pending) => pending.reject(closedError()));
     this.#tellIdle();
@@ -185,8 +185,8 @@ export class Writer {
   #take(): Work[] {
     const groups = new Map<BatchKind<unknown, unknown>, Pending[]>();
     const later: Pending[] = [];
-    if (!this.#aside.isEmpty) {
-      this.#queue = this.#aside.keepOrder(this.#queue);
+    if (!this.#held.isEmpty) {
+      this.#queue = this.#held.keepOrder(this.#queue);
     }
     const rest = this.#queue.length > MOST_LOOKED_AT ? this.#queue.splice(MOST_LOOKED_AT) : [];
     for (const pending of this.#queue) {
@@ -220,7 +220,7 @@ export class Writer {
 
   #committed(work: readonly Work[], results: readonly unknown[]): void {
     this.#stuckSince = undefined;
-    this.#aside.committed();
+    this.#held.committed();
     for (const [index, { items }] of work.entries()) {
       const outcomes = results[index] as readonly unknown[];
       for (let at = 0; at < items.length; at += 1) {
@@ -242,10 +242,10 @@ export class Writer {
         this.#waitForLock();
         return;
       case 'held':
-        this.#setAside(work, error);
+        this.#hold(work, error);
         return;
       case 'slow':
-        this.#setAside(work, error, () => slowError(cause));
+        this.#hold(work, error, () => slowError(cause));
         return;
       case 'unavailable':
         this.#unavailable(isLost ? work.map(doubted) : work, cause);
@@ -277,13 +277,13 @@ export class Writer {
   }
 
   /** The work that met somebody's lock is singled out and waits; the rest goes on. */
-  #setAside(work: readonly Work[], error: unknown, refusal?: () => Error): void {
+  #hold(work: readonly Work[], error: unknown, refusal?: () => Error): void {
     const guilty = error instanceof ScriptFailure ? work[error.index] : undefined;
     if (this.#closed) {
       this.#putBack(work);
     } else if (guilty === undefined || guilty.items.length === 1) {
       this.#putBack(work.filter((each) => each !== guilty && guilty !== undefined));
-      this.#aside.add(
+      this.#held.add(
         guilty?.items ?? work.flatMap((each) => each.items),
         performance.now() - this.#begunAt,
       );
@@ -326,10 +326,10 @@ export class Writer {
   #refuseLate(refusal = (): Error => busyError(BUSY_DEADLINE_MS)): void {
     const latest = performance.now() - BUSY_DEADLINE_MS;
     const isLate = (each: Pending): boolean => each.patience === 'caller' && each.since < latest;
-    const late = [...this.#queue, ...this.#aside.items].filter(isLate);
+    const late = [...this.#queue, ...this.#held.items].filter(isLate);
     if (late.length > 0) {
       this.#queue = this.#queue.filter((each) => !isLate(each));
-      this.#aside.remove(isLate);
+      this.#held.remove(isLate);
       late.forEach((pending) => pending.reject(refusal()));
     }
   }
@@ -363,7 +363,7 @@ export class Writer {
   }
 
   get #isIdle(): boolean {
-    return this.#queue.length === 0 && this.#aside.isEmpty;
+    return this.#queue.length === 0 && this.#held.isEmpty;
   }
 
   #next(): void {
@@ -371,7 +371,7 @@ export class Writer {
       this.close();
     } else if (this.#queue.length > 0) {
       this.#schedule();
-    } else if (this.#aside.isEmpty) {
+    } else if (this.#held.isEmpty) {
       this.#tellIdle();
     }
   }

@@ -58,20 +58,14 @@ export abstract class InsertsBehind {
     drafts: readonly JobDraft[],
     nowMs: number,
   ): Script<readonly (InsertResult | undefined)[]> {
-    const results = Array.from<InsertResult | undefined>({ length: drafts.length });
-    const [group, ...others] = groupByTerms(drafts);
-    if (group === undefined || others.length > 0) {
-      // A statement for each of several groups would not take the parents of all in one order.
-      return results;
+    // A statement for each of several groups would not take the parents of all in one order.
+    if (groupByTerms(drafts).length === 1) {
+      const behind = this.#behind(drafts, nowMs);
+      if (yield* this.store(behind, nowMs)) {
+        return behind.created;
+      }
     }
-    const behind = this.#behind(
-      group.map(({ draft }) => draft),
-      nowMs,
-    );
-    if (yield* this.store(behind, nowMs)) {
-      group.forEach(({ at }, index) => (results[at] = behind.created[index]));
-    }
-    return results;
+    return drafts.map(() => undefined);
   }
 
   /** Whether all of it was stored; else nothing was, or what is there already is done again as it is. */
