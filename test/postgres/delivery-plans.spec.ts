@@ -1,20 +1,14 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { QueryRunner } from 'typeorm';
 import { newId } from '../../lib/model/id.js';
-import {
-  BY_INDEX,
-  POSTGRES_WORDS,
-  searching,
-  settings,
-} from '../../lib/store/dialects/postgres/words.js';
+import { POSTGRES_WORDS } from '../../lib/store/dialects/postgres/words.js';
 import type { Script } from '../../lib/store/dialects/sql.js';
 import { listDeliveries } from '../../lib/store/typeorm/delivery-lists.script.js';
 import { DeliveryScripts } from '../../lib/store/typeorm/delivery.scripts.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
 import { bootJobs } from '../support/boot.js';
-import { closeLater } from '../support/cleanup.js';
 import { createDatabase } from '../support/databases.js';
-import { blocks, firstOf, nodes, planOf, type Plan } from './support/plans.js';
+import { blocks, firstOf, nodes, planOf, sessionsOf, type Plan } from './support/plans.js';
 
 const ROWS = 20_000;
 const LANES = 200;
@@ -41,14 +35,7 @@ beforeAll(async () => {
   });
   await app.sql('ALTER TABLE job_deliveries SET (autovacuum_enabled = false)');
   await app.sql('ANALYZE job_deliveries');
-  for (const runner of [
-    (writing = app.dataSource.createQueryRunner()),
-    (reading = app.dataSource.createQueryRunner()),
-  ]) {
-    closeLater(() => runner.release(), 'file');
-  }
-  await writing.query(`${settings(1000)}; ${BY_INDEX}`);
-  await reading.query(searching(1000));
+  ({ writing, reading } = await sessionsOf(app.dataSource));
   waysWhenEmpty = ways(await planOf(writing, firstOf(take('lane 1')())));
   const fill = (from: number, target: string, status: string, dueAtMs: string): Promise<unknown> =>
     app.sql(

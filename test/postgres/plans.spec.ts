@@ -11,12 +11,7 @@ import { PostgresInsertsBehind } from '../../lib/store/dialects/postgres/insert-
 import { PostgresInsertScript } from '../../lib/store/dialects/postgres/insert.script.js';
 import { PostgresLimitedClaims } from '../../lib/store/dialects/postgres/limited-claim.script.js';
 import { PostgresJobScripts } from '../../lib/store/dialects/postgres/job.scripts.js';
-import {
-  BY_INDEX,
-  POSTGRES_WORDS,
-  searching,
-  settings,
-} from '../../lib/store/dialects/postgres/words.js';
+import { POSTGRES_WORDS } from '../../lib/store/dialects/postgres/words.js';
 import { NumberSource } from '../../lib/store/dialects/shared/number-source.js';
 import { runScriptAsync, type Row, type Script } from '../../lib/store/dialects/sql.js';
 import type { ClaimRequest, JobDraft, LimitedRequest } from '../../lib/store/store.js';
@@ -25,9 +20,8 @@ import { ListScripts } from '../../lib/store/typeorm/list.script.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
 import { bootJobs } from '../support/boot.js';
-import { closeLater } from '../support/cleanup.js';
 import { createDatabase } from '../support/databases.js';
-import { blocks, firstOf, nodes, planOf, quoted, type Plan } from './support/plans.js';
+import { blocks, firstOf, nodes, planOf, quoted, sessionsOf, type Plan } from './support/plans.js';
 
 @JobType({ name: 'plain' })
 class Plain implements JobHandler {
@@ -176,14 +170,7 @@ beforeAll(async () => {
     ready: '2',
     limit_key: `CASE WHEN i <= ${ROWS - 30} THEN 'noisy' ELSE 'key ' || i END`,
   });
-  for (const runner of [
-    (writing = app.dataSource.createQueryRunner()),
-    (reading = app.dataSource.createQueryRunner()),
-  ]) {
-    closeLater(() => runner.release(), 'file');
-  }
-  await writing.query(`${settings(1000)}; ${BY_INDEX}`);
-  await reading.query(searching(1000));
+  ({ writing, reading } = await sessionsOf(app.dataSource));
 }, 60_000);
 
 /** The indexes that lead to jobs; whatever else would lead to them is named by its kind. */

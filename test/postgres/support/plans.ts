@@ -1,5 +1,7 @@
-import type { QueryRunner } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
+import { BY_INDEX, searching, settings } from '../../../lib/store/dialects/postgres/words.js';
 import type { Script, Statement } from '../../../lib/store/dialects/sql.js';
+import { closeLater } from '../../support/cleanup.js';
 
 /** How the server goes about a statement. */
 export interface Plan {
@@ -10,6 +12,18 @@ export interface Plan {
   readonly 'Shared Hit Blocks': number;
   readonly 'Shared Read Blocks': number;
   readonly Plans?: readonly Plan[];
+}
+
+/** Sessions of the host that are set as the engine's are, for as long as the file's tests run. */
+export async function sessionsOf(
+  host: DataSource,
+): Promise<{ readonly writing: QueryRunner; readonly reading: QueryRunner }> {
+  const [writing, reading] = [host.createQueryRunner(), host.createQueryRunner()];
+  closeLater(() => writing.release(), 'file');
+  closeLater(() => reading.release(), 'file');
+  await writing.query(`${settings(1000)}; ${BY_INDEX}`);
+  await reading.query(searching(1000));
+  return { writing, reading };
 }
 
 /** The first statement of a script. */
