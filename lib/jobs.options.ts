@@ -137,8 +137,8 @@ export interface DatabaseOptions {
   /** `auto` migrates at the first contact, `check` refuses an older schema, `off` does neither and expects the tables to be there. @default 'auto' */
   readonly migrate?: 'auto' | 'check' | 'off';
   /**
-   * Connections of the engine to a server, beside those of TypeORM; less than 6 on PostgreSQL or 4 on
-   * MariaDB and MySQL is a boot error. SQLite has one. @default 8 on PostgreSQL, 6 on MariaDB and MySQL
+   * Connections of the engine to a server, beside those of TypeORM; less than 6 on PostgreSQL or 5 on
+   * MariaDB and MySQL is a boot error. SQLite has one. @default 8 on PostgreSQL, 7 on MariaDB and MySQL
    */
   readonly poolSize?: number;
 }

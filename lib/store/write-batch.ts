@@ -16,8 +16,21 @@ export interface BatchKind<I, O> {
   readonly isQuiet?: boolean;
   /** Work with the same number is done in order, also when some of it has to wait alone. */
   orderOf?(item: I): number;
+  /** The rows that the work needs of others, where {@link Held} may be said of it. */
+  needs?(item: I): readonly number[];
+  /** What does the same once a lock was met, and waits for none; where it is another kind. */
+  readonly passing?: BatchKind<I, O | Held>;
   /** One result an item, in order. */
   script(items: readonly I[], nowMs: number): Script<readonly O[]>;
+}
+
+/** What a script says of work that it has not done, as somebody else has locked a row that it needs. */
+export class Held {
+  readonly row: number;
+
+  constructor(row: number) {
+    this.row = row;
+  }
 }
 
 /** How long work may wait for the lock. */
@@ -35,6 +48,8 @@ export interface Pending {
   readonly since: number;
   /** It may be done already: it is not given up before that is known. */
   readonly isUncertain?: true;
+  /** The row that it waits for, where that is known. */
+  readonly heldBy?: number;
   resolve(result: unknown): void;
   reject(error: unknown): void;
 }
@@ -44,10 +59,12 @@ export function orderOf(pending: Pending): number | undefined {
   return pending.kind.orderOf?.(pending.item);
 }
 
-/** Whether something of the same order is held back. */
-export function isBehind(pending: Pending, held: ReadonlySet<number | undefined>): boolean {
+/** What holds an item back: a row that others have locked, or that others of its order wait for. */
+export function obstacleOf(pending: Pending, rows: ReadonlySet<number>): number | undefined {
   const order = orderOf(pending);
-  return order !== undefined && held.has(order);
+  return order !== undefined && rows.has(order)
+    ? order
+    : pending.kind.needs?.(pending.item).find((row) => rows.has(row));
 }
 
 /** The same item under a kind of its own, so that it shares no statement. */
@@ -57,6 +74,12 @@ export function alone(pending: Pending): Pending {
     ...pending,
     kind: { ...kind, maxItems: 1 },
   };
+}
+
+/** The same item, so that it stands in nobody's way while it cannot be done. */
+export function aside(pending: Pending): Pending {
+  const { passing } = pending.kind;
+  return passing === undefined ? alone(pending) : { ...pending, kind: passing };
 }
 
 /** Items of one kind, and what writes them. */

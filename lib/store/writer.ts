@@ -10,7 +10,9 @@ import type { TimedScript } from './dialects/sql.js';
 import { HeldWork } from './held-work.js';
 import {
   alone,
+  aside,
   doubted,
+  Held,
   orderOf,
   scriptOf,
   type BatchKind,
@@ -47,8 +49,10 @@ export class Writer {
   #timer: NodeJS.Timeout | undefined;
   /** Whether the timer waits for a lock. */
   #isBusy = false;
-  /** What waits alone for a lock of somebody else. */
+  /** What waits for a lock of somebody else. */
   readonly #held: HeldWork;
+  /** Whether the next transaction is that of work which was held: others have had theirs. */
+  #isTurnOfHeld = false;
   /** When the last try began. */
   #begunAt = 0;
   #closed = false;
@@ -57,15 +61,12 @@ export class Writer {
   constructor(session: Session, random: () => number = Math.random) {
     this.#session = session;
     this.#random = random;
-    this.#held = new HeldWork((items) => {
-      this.#queue.unshift(...items);
-      this.#schedule();
-    }, random);
+    this.#held = new HeldWork(() => this.#schedule(), random);
   }
 
   /** Adds an item to the next transaction; resolves after its commit. */
-  add<I, O>(kind: BatchKind<I, O>, item: I, patience: Patience): Promise<O> {
-    return new Promise<O>((resolve, reject) => {
+  add<I, O>(kind: BatchKind<I, O>, item: I, patience: Patience): Promise<Exclude<O, Held>> {
+    return new Promise<Exclude<O, Held>>((resolve, reject) => {
       if (this.#closed) {
         reject(closedError());
         return;
@@ -148,7 +149,7 @@ export class Writer {
     this.#scheduled = false;
     this.#timer = undefined;
     this.#isBusy = false;
-    if (this.#writing || this.#queue.length === 0) {
+    if (this.#writing) {
       return;
     }
     const work = this.#take();
@@ -187,6 +188,12 @@ export class Writer {
     const later: Pending[] = [];
     if (!this.#held.isEmpty) {
       this.#queue = this.#held.keepOrder(this.#queue);
+      const again = this.#isTurnOfHeld || this.#queue.length === 0 ? this.#held.next() : [];
+      this.#isTurnOfHeld = again.length === 0;
+      const [first] = again;
+      if (first !== undefined) {
+        return [{ script: scriptOf(first.kind, again), items: again }];
+      }
     }
     const rest = this.#queue.length > MOST_LOOKED_AT ? this.#queue.splice(MOST_LOOKED_AT) : [];
     for (const pending of this.#queue) {
@@ -220,13 +227,23 @@ export class Writer {
 
   #committed(work: readonly Work[], results: readonly unknown[]): void {
     this.#stuckSince = undefined;
-    this.#held.committed();
+    const held: Pending[] = [];
     for (const [index, { items }] of work.entries()) {
       const outcomes = results[index] as readonly unknown[];
       for (let at = 0; at < items.length; at += 1) {
-        items[at]?.resolve(outcomes[at]);
+        const [item, outcome] = [items[at], outcomes[at]];
+        if (item !== undefined && outcome instanceof Held) {
+          held.push({ ...item, heldBy: outcome.row });
+        } else {
+          item?.resolve(outcome);
+        }
       }
     }
+    if (held.length > 0) {
+      this.#held.add(held, 0);
+      this.#refuseLate();
+    }
+    this.#held.committed();
     this.#next();
   }
 
@@ -281,7 +298,7 @@ export class Writer {
     const guilty = error instanceof ScriptFailure ? work[error.index] : undefined;
     if (this.#closed) {
       this.#putBack(work);
-    } else if (guilty === undefined || guilty.items.length === 1) {
+    } else if (guilty === undefined || isOne(guilty)) {
       this.#putBack(work.filter((each) => each !== guilty && guilty !== undefined));
       this.#held.add(
         guilty?.items ?? work.flatMap((each) => each.items),
@@ -290,7 +307,7 @@ export class Writer {
       this.#refuseLate(refusal);
     } else {
       this.#putBack(work.filter((each) => each !== guilty));
-      this.#queue.unshift(...guilty.items.map(alone));
+      this.#queue.unshift(...guilty.items.map(aside));
     }
     this.#next();
   }
@@ -315,7 +332,7 @@ export class Writer {
       this.#timer = setTimeout(this.#flush, delay);
       this.#timer.unref();
     } else {
-      this.#tellIdle();
+      this.#next();
     }
   }
 
@@ -369,7 +386,7 @@ export class Writer {
   #next(): void {
     if (this.#closed) {
       this.close();
-    } else if (this.#queue.length > 0) {
+    } else if (this.#queue.length > 0 || this.#held.isDue) {
       this.#schedule();
     } else if (this.#held.isEmpty) {
       this.#tellIdle();
@@ -384,6 +401,11 @@ export class Writer {
       resolve();
     }
   }
+}
+
+/** Whether nothing smaller can be singled out. */
+function isOne({ items }: Work): boolean {
+  return items.length === 1 && items[0]?.kind.passing === undefined;
 }
 
 /**

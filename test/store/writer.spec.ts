@@ -1,7 +1,7 @@
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { runScript } from '../../lib/store/dialects/sql.js';
-import { AnswerLost, type Session } from '../../lib/store/dialects/session.js';
-import type { BatchKind } from '../../lib/store/write-batch.js';
+import { AnswerLost, ScriptFailure, type Session } from '../../lib/store/dialects/session.js';
+import { Held, type BatchKind } from '../../lib/store/write-batch.js';
 import { Writer } from '../../lib/store/writer.js';
 
 /** A connection without a database: scripts run, and nothing is asked of anybody. */
@@ -132,6 +132,133 @@ describe('a writer that cannot write', () => {
     state.isTroubled = false;
     await vi.advanceTimersByTimeAsync(16_200);
     expect(await added).toBe('asked');
+    writer.close();
+  });
+});
+
+describe('work that met a lock', () => {
+  /** Rows that somebody has locked: work that waits for one does so for 20 ms, and in vain. */
+  function lockedRows() {
+    const locked = new Set<number>();
+    const done: string[] = [];
+    const session: Session = {
+      ...idleSession([]),
+      classify: () => 'held',
+      async transact(scripts) {
+        const results: unknown[] = [];
+        for (const [index, script] of scripts.entries()) {
+          try {
+            results.push(runScript(script(0), () => []));
+          } catch (error) {
+            await new Promise((resolve) => setTimeout(resolve, 20));
+            throw new ScriptFailure(index, error);
+          }
+        }
+        return results;
+      },
+    };
+    const rowed: BatchKind<{ readonly row: number; readonly name: string }, string> = {
+      name: 'rowed',
+      rank: 1,
+      maxItems: 10,
+      orderOf: ({ row }) => row,
+      // oxlint-disable-next-line require-yield
+      *script(items) {
+        if (items.some(({ row }) => locked.has(row))) {
+          throw new Error('locked');
+        }
+        done.push(...items.map(({ name }) => name));
+        return items.map(({ name }) => name);
+      },
+    };
+    /** Needs rows of others, and never waits for them. */
+    const needing: BatchKind<readonly number[], string | Held> = {
+      name: 'needing',
+      rank: 2,
+      maxItems: 10,
+      needs: (rows) => rows,
+      // oxlint-disable-next-line require-yield
+      *script(items) {
+        return items.map((rows) => {
+          const row = rows.find((each) => locked.has(each));
+          if (row === undefined) {
+            done.push(`needing ${rows.join()}`);
+          }
+          return row === undefined ? 'stored' : new Held(row);
+        });
+      },
+    };
+    return { locked, done, writer: new Writer(session), rowed, needing };
+  }
+
+  it('is tried alone, so that others wait for one of them at most', async () => {
+    const { locked, writer, rowed } = lockedRows();
+    const rows = Array.from({ length: 20 }, (_, row) => row);
+    rows.forEach((row) => locked.add(row));
+    const waiting = rows.map((row) => writer.add(rowed, { row, name: `${row}` }, 'engine'));
+    // All of them have been tried, for 20 ms each.
+    await writer.add(rowed, { row: 99, name: 'first' }, 'caller');
+    const took: number[] = [];
+    for (let nth = 0; nth < 20; nth += 1) {
+      const begun = performance.now();
+      await writer.add(rowed, { row: 100 + nth, name: 'other' }, 'caller');
+      took.push(performance.now() - begun);
+    }
+    expect(Math.max(...took)).toBeLessThan(200);
+    locked.clear();
+    expect(await Promise.all(waiting)).toHaveLength(20);
+    await writer.idle();
+    writer.close();
+  });
+
+  it('is done in the order in which it came, row by row', async () => {
+    const { locked, done, writer, rowed } = lockedRows();
+    const add = (row: number, name: string) => writer.add(rowed, { row, name }, 'engine');
+    locked.add(1).add(2);
+    const waiting = [add(1, 'a'), add(2, 'b'), add(1, 'c'), add(3, 'free')];
+    await waiting[3];
+    waiting.push(add(1, 'd'));
+    await add(4, 'later');
+    waiting.push(add(2, 'e'), add(1, 'f'));
+    locked.delete(2);
+    await waiting[1];
+    waiting.push(add(1, 'g'));
+    await add(5, 'last');
+    locked.clear();
+    await Promise.all(waiting);
+    const of = (names: string) => done.filter((name) => names.includes(name)).join('');
+    expect(of('acdfg')).toBe('acdfg');
+    expect(of('be')).toBe('be');
+    writer.close();
+  });
+
+  it('waits for the row that is locked, and nobody else does who needs other rows', async () => {
+    const { locked, done, writer, needing } = lockedRows();
+    locked.add(1);
+    const add = (...rows: number[]) => writer.add(needing, rows, 'engine');
+    const waiting = [add(1), add(2, 1)];
+    await Promise.all([add(2), add(3)]);
+    waiting.push(add(3, 1));
+    await add(2, 3);
+    expect(done).toEqual(['needing 2', 'needing 3', 'needing 2,3']);
+    locked.delete(1);
+    expect(await Promise.all(waiting)).toEqual(['stored', 'stored', 'stored']);
+    await writer.idle();
+    writer.close();
+  });
+
+  it('is refused when a caller has waited for five seconds', async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const { locked, writer, needing } = lockedRows();
+    locked.add(1);
+    const refused = expect(writer.add(needing, [1], 'caller')).rejects.toMatchObject({
+      code: 'database_busy',
+    });
+    const idle = writer.idle();
+    await vi.advanceTimersByTimeAsync(5200);
+    await refused;
+    await idle;
     writer.close();
   });
 });

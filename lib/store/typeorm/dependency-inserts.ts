@@ -5,6 +5,7 @@ import { EXTRA, hasExtra } from '../../model/extras.js';
 import { NIL_TENANT } from '../../model/tenant.js';
 import { query, type RowsInto, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
+import { Held } from '../write-batch.js';
 import { jobIdOf } from '../dialects/sqlite/job-ids.js';
 import type { CreatedJob } from '../job-of-draft.js';
 import type { DraftDependency, InsertResult, JobDraft, Refusal } from '../store.js';
@@ -29,9 +30,14 @@ export class DependencyInserts {
 
   /**
    * Locks what drafts name, in the order of row numbers as everybody does, and counts what they wait
-   * for. A job that ends now waits until they are stored, and finds them then.
+   * for. A job that ends now waits until they are stored, and finds them then. `passes`: drafts that
+   * name what somebody else has locked are left for later.
    */
-  *look(drafts: readonly JobDraft[], refused: Map<number, Refusal>): Script<Parents> {
+  *look(
+    drafts: readonly JobDraft[],
+    refused: Map<number, Refusal | Held>,
+    passes: boolean,
+  ): Script<Parents> {
     const ids = new Set<string>();
     let isAny = false;
     for (const { extras } of drafts) {
@@ -45,16 +51,41 @@ export class DependencyInserts {
     if (!isAny) {
       return NO_PARENTS;
     }
-    const parents = ids.size === 0 ? NO_PARENTS : yield* this.#lock([...ids]);
+    const parents = ids.size === 0 ? NO_PARENTS : yield* this.#lock([...ids], passes);
+    const locked = passes
+      ? yield* this.#lockedAmong([...ids].filter((id) => !parents.has(id)))
+      : [];
     for (const [at, draft] of drafts.entries()) {
       if (draft.extras !== null && draft.extras.dependsOn.length > 0 && !refused.has(at)) {
-        const unknown = block(draft, draft.extras.dependsOn, parents);
-        if (unknown !== undefined) {
-          refused.set(at, unknown);
+        const { dependsOn } = draft.extras;
+        const obstacle = locked.find(({ id }) => dependsOn.some(({ on }) => on === id));
+        const refusal =
+          obstacle === undefined ? block(draft, dependsOn, parents) : new Held(obstacle.seq);
+        if (refusal !== undefined) {
+          refused.set(at, refusal);
         }
       }
     }
     return parents;
+  }
+
+  /** Those of the jobs that were passed over which are there. */
+  *#lockedAmong(
+    ids: readonly string[],
+  ): Script<readonly { readonly id: string; readonly seq: number }[]> {
+    if (ids.length === 0) {
+      return [];
+    }
+    const { words, jobs } = this.#t;
+    const among = words.among(ids.map((id) => seqOfId(id) ?? -1));
+    const rows = yield* query(
+      `SELECT job_id, seq FROM ${jobs} WHERE seq ${among.sql}`,
+      among.params,
+    );
+    // By a number that is another one's, somebody may have named no job at all.
+    return rows
+      .map(([id, seq]) => ({ id: String(id), seq: Number(seq) }))
+      .filter(({ id }) => ids.includes(id));
   }
 
   /** Stores who waits for whom; jobs that wait for nobody any more go on, or end. */
@@ -129,7 +160,10 @@ export class DependencyInserts {
     if (jobs.length === 0) {
       return new Map();
     }
-    const found = yield* this.#lock(jobs.map(({ id }) => id));
+    const found = yield* this.#lock(
+      jobs.map(({ id }) => id),
+      false,
+    );
     return new Map(
       jobs.map((job) => {
         const status = found.get(job.id)?.status ?? job.status;
@@ -139,13 +173,14 @@ export class DependencyInserts {
   }
 
   /** By id; those that are not there are missing. */
-  *#lock(ids: readonly string[]): Script<Parents> {
+  *#lock(ids: readonly string[], passes: boolean): Script<Parents> {
     const { words, jobs, rows } = this.#t;
+    const lock = passes ? words.skipLocked : words.forUpdate;
     const among = words.among(ids.map((id) => seqOfId(id) ?? -1));
     const found = yield* query(
       words.hasDeclarations
         ? `SELECT id_high, id_low, COALESCE(tenant_id, '${NIL_TENANT}'), status, seq, extras FROM ${rows} WHERE seq ${among.sql}`
-        : `SELECT job_id, NULL, tenant_id, status, seq, extras FROM ${jobs} WHERE seq ${among.sql} ORDER BY seq ${words.forUpdate}`,
+        : `SELECT job_id, NULL, tenant_id, status, seq, extras FROM ${jobs} WHERE seq ${among.sql} ORDER BY seq ${lock}`,
       among.params,
     );
     return new Map(

@@ -13,7 +13,7 @@ import type {
   RelatedCompletion,
   RunReport,
 } from '../store.js';
-import type { BatchKind } from '../write-batch.js';
+import type { BatchKind, Held } from '../write-batch.js';
 import type { Writer } from '../writer.js';
 import type { Claims } from './claim.script.js';
 import type { CountScripts } from './count.scripts.js';
@@ -52,11 +52,11 @@ export interface JobStoreParts {
   readonly session: () => Session;
   readonly writer: () => Writer;
   /**
-   * Where a database takes several writers: one for what is enqueued, perhaps another for what has
-   * a key, which may have to wait for the holder of the same; one for what is asked of a
+   * Where a database takes several writers: one for what is enqueued, another for what may have to
+   * wait for somebody who holds the same key, or has locked a job that it waits for; one for what is asked of a
    * single job or done in the background. What runs say and how they end stays with `writer`.
    */
-  readonly inserter?: (isKeyed: boolean) => Writer;
+  readonly inserter?: (mayWait: boolean) => Writer;
   readonly aside?: () => Writer;
   /**
    * Where an empty claim writes nothing and holds up nobody, so that it needs no look before: called
@@ -91,27 +91,38 @@ export function jobStore(parts: JobStoreParts): JobStore {
     *script(calls, now) {
       const results = [];
       for (const { drafts, refuses } of calls) {
-        results.push(
-          yield* drafts.every(({ extras }) => extras === null)
-            ? inserts.insertAll(drafts, refuses, now)
-            : related.insertAll(drafts, refuses, now),
-        );
+        results.push(yield* inserts.insertAll(drafts, refuses, now));
       }
       return results;
     },
   };
-  const relatedKind: BatchKind<JobDraft, InsertResult> = {
+  const relatedAllKind: BatchKind<InsertAll, readonly InsertResult[] | Held> = {
+    ...insertAllKind,
+    name: 'insert all related',
+    needs: ({ drafts }) => drafts.flatMap(parentsOf),
+    *script(calls, now) {
+      const results = [];
+      for (const { drafts, refuses } of calls) {
+        results.push(yield* related.insertAllPassing(drafts, refuses, now));
+      }
+      return results;
+    },
+  };
+  const relatedKind: BatchKind<JobDraft, InsertResult | Held> = {
     name: 'insert related',
     rank: 12,
     maxItems: 200,
     isRepeatable: true,
-    script: (drafts, now) => related.insert(drafts, now),
+    needs: parentsOf,
+    script: (drafts, now) => related.insertPassing(drafts, now),
   };
   const behindKind: BatchKind<JobDraft, InsertResult | undefined> = {
     name: 'insert behind others',
     rank: 11,
     maxItems: 200,
     isRepeatable: true,
+    needs: parentsOf,
+    passing: relatedKind,
     *script(drafts, now) {
       return parts.behind === undefined
         ? drafts.map(() => undefined)
@@ -200,7 +211,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
   return {
     ...leaseStore({ ...parts, aside }),
     insert: (draft) => {
-      const to = inserter(isKeyed(draft));
+      const to = inserter(mayWait(draft));
       if (draft.extras === null) {
         return to.add(insertKind, draft, 'caller');
       }
@@ -210,10 +221,13 @@ export function jobStore(parts: JobStoreParts): JobStore {
             .then((stored) => stored ?? to.add(relatedKind, draft, 'caller'))
         : to.add(relatedKind, draft, 'caller');
     },
-    insertAll: async (drafts, refuses) =>
-      Promise.resolve(inserter(drafts.some(isKeyed))).then((to) =>
-        to.add(insertAllKind, { drafts, refuses }, 'caller'),
-      ),
+    insertAll: async (drafts, refuses) => {
+      const to = await Promise.resolve(inserter(drafts.some(mayWait)));
+      const call = { drafts, refuses };
+      return drafts.every(({ extras }) => extras === null)
+        ? to.add(insertAllKind, call, 'caller')
+        : to.add(relatedAllKind, call, 'caller');
+    },
     find: (id, tenantId) => read(() => lists.find(id, tenantId)),
     findByKey: (tenantId, key) =>
       looks?.find(tenantId, key) ?? read(() => lists.findByKey(tenantId, key)),
@@ -323,7 +337,17 @@ export function jobStore(parts: JobStoreParts): JobStore {
 /** Some hundred pages of the write-ahead log. */
 const SLICES_OF_A_CHECKPOINT = 2;
 
-/** Whether it may have to wait for another transaction, which stores the holder of the same key. */
-function isKeyed({ idempotencyKey, extras }: JobDraft): boolean {
-  return idempotencyKey !== null || (extras !== null && extras.uniqueClaim !== null);
+/** Whether it may have to wait for another transaction, which has the same key or a job that it names. */
+function mayWait({ idempotencyKey, extras }: JobDraft): boolean {
+  return (
+    idempotencyKey !== null ||
+    (extras !== null && (extras.uniqueClaim !== null || extras.dependsOn.length > 0))
+  );
+}
+
+/** The rows of stored jobs that a draft waits for. */
+function parentsOf({ extras }: JobDraft): readonly number[] {
+  return (extras?.dependsOn ?? []).flatMap(({ on }) =>
+    typeof on === 'string' ? (seqOfId(on) ?? []) : [],
+  );
 }

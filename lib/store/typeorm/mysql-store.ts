@@ -54,17 +54,17 @@ const SESSIONS: ServerDialect = {
 };
 
 /** Lanes that write. */
-const LANES = 3;
+const LANES = 4;
 
 interface Lanes {
   readonly insert: Lane;
+  readonly related: Lane;
   readonly work: Lane;
   readonly aside: Lane;
 }
 
 /**
- * The store on MySQL and MariaDB, with the three lanes of PostgreSQL's: what callers enqueue, what
- * runs report and how they end together with what is claimed next, and everything else.
+ * The store on MySQL and MariaDB, with the four lanes of PostgreSQL's.
  */
 export class MysqlStore extends ServerStore {
   readonly jobs: JobStore;
@@ -133,7 +133,7 @@ export class MysqlStore extends ServerStore {
       session,
       gathersLooks: true,
       writer: work,
-      inserter: () => this.#open().insert.writer,
+      inserter: (mayWait) => this.#open()[mayWait ? 'related' : 'insert'].writer,
       aside,
     });
     this.history = historyStore(this.#tables, session, work, (batch) => this.#scripts.log(batch));
@@ -142,7 +142,7 @@ export class MysqlStore extends ServerStore {
       tables: this.#tables,
       related,
       session,
-      inserter: () => this.#open().insert.writer,
+      inserter: () => this.#open().related.writer,
       aside,
     });
     const { events } = this.#scripts.consequences;
@@ -173,6 +173,7 @@ export class MysqlStore extends ServerStore {
     };
     const lanes = {
       insert: lane([]),
+      related: lane([]),
       work: lane([]),
       aside: lane(Array.from({ length: this.#readers }, connection)),
     };

@@ -77,14 +77,14 @@ interface OwnLane extends Lane {
 
 interface Lanes {
   readonly insert: OwnLane;
-  readonly keyed: OwnLane;
+  readonly related: OwnLane;
   readonly work: OwnLane;
   readonly aside: OwnLane;
 }
 
 /**
- * The store on PostgreSQL. Four lanes write beside each other: what callers enqueue, the same with a
- * key, what runs report and how they end together with what is claimed next, and everything else; a lock that the
+ * The store on PostgreSQL. Four lanes write beside each other: what callers enqueue, the same where it
+ * may have to wait for others' keys or jobs, what runs report and how they end together with what is claimed next, and everything else; a lock that the
  * application holds on one job stops no other lane. Within a lane writes keep their order.
  */
 export class PostgresStore extends ServerStore {
@@ -160,7 +160,7 @@ export class PostgresStore extends ServerStore {
       duties: new PostgresDutyScripts(this.#tables),
       session,
       writer: work,
-      inserter: (isKeyed) => this.#open()[isKeyed ? 'keyed' : 'insert'].writer,
+      inserter: (mayWait) => this.#open()[mayWait ? 'related' : 'insert'].writer,
       aside,
       gathersLooks: true,
       // Told of nothing, two idle processes would go on telling each other.
@@ -173,7 +173,7 @@ export class PostgresStore extends ServerStore {
       tables: this.#tables,
       related,
       session,
-      inserter: () => this.#open().insert.writer,
+      inserter: () => this.#open().related.writer,
       aside,
       stored: () => front.doubt(),
     });
@@ -202,7 +202,7 @@ export class PostgresStore extends ServerStore {
     };
     const lanes = {
       insert: lane([], 1000, true),
-      keyed: lane([], 1000, true),
+      related: lane([], 200, true),
       work: lane([], 200, false),
       aside: lane(reads, 1000, true),
     };

@@ -8,6 +8,7 @@ import { ID_TAKEN, type Inserts } from './inserts.js';
 import type { JobScripts } from './job.scripts.js';
 import type { TableNames } from './table-names.js';
 import { UniqueInserts, type KeyStandings } from './unique-inserts.js';
+import { Held } from '../write-batch.js';
 
 /**
  * Stores drafts that have to do with other jobs: first it is looked, under locks, what they name;
@@ -37,7 +38,24 @@ export class RelatedInserts {
 
   /** Each draft by itself: one may be refused and the next one stored. */
   *insert(drafts: readonly JobDraft[], nowMs: number): Script<readonly InsertResult[]> {
-    const seen = yield* this.#look(drafts, nowMs);
+    return yield* this.#insert(drafts, yield* this.#look(drafts, false, nowMs), nowMs);
+  }
+
+  /** The same without waiting for rows of jobs that somebody else has locked. */
+  *insertPassing(
+    drafts: readonly JobDraft[],
+    nowMs: number,
+  ): Script<readonly (InsertResult | Held)[]> {
+    const seen = yield* this.#look(drafts, true, nowMs);
+    const results = yield* this.#insert(drafts, seen, nowMs);
+    return results.map((result, at) => heldIn(seen, at) ?? result);
+  }
+
+  *#insert(
+    drafts: readonly JobDraft[],
+    seen: Seen,
+    nowMs: number,
+  ): Script<readonly InsertResult[]> {
     const accepted = drafts.filter((_, at) => isAccepted(seen, at));
     const stored = yield* together(this.#inserts.insertLocked(accepted, nowMs));
     return yield* this.#relate(drafts, seen, stored, nowMs);
@@ -49,7 +67,32 @@ export class RelatedInserts {
     refuses: (by: KeyHolder | Failure, index: number) => boolean,
     nowMs: number,
   ): Script<readonly InsertResult[]> {
-    const seen = yield* this.#look(drafts, nowMs);
+    return yield* this.#insertAll(drafts, refuses, yield* this.#look(drafts, false, nowMs), nowMs);
+  }
+
+  /** The same without waiting for rows of jobs that somebody else has locked. */
+  *insertAllPassing(
+    drafts: readonly JobDraft[],
+    refuses: (by: KeyHolder | Failure, index: number) => boolean,
+    nowMs: number,
+  ): Script<readonly InsertResult[] | Held> {
+    const seen = yield* this.#look(drafts, true, nowMs);
+    for (const index of drafts.keys()) {
+      const held = heldIn(seen, index);
+      if (held !== undefined) {
+        yield* this.#uniques.take(seen.keys, [], nowMs);
+        return held;
+      }
+    }
+    return yield* this.#insertAll(drafts, refuses, seen, nowMs);
+  }
+
+  *#insertAll(
+    drafts: readonly JobDraft[],
+    refuses: (by: KeyHolder | Failure, index: number) => boolean,
+    seen: Seen,
+    nowMs: number,
+  ): Script<readonly InsertResult[]> {
     for (const index of drafts.keys()) {
       const by = this.#failure(seen, index);
       if (by !== undefined && refuses(by, index)) {
@@ -74,18 +117,18 @@ export class RelatedInserts {
   }
 
   /** What drafts name, under locks: keys first, then rows of jobs. */
-  *#look(drafts: readonly JobDraft[], nowMs: number): Script<Seen> {
-    const refused = new Map<number, Refusal>();
+  *#look(drafts: readonly JobDraft[], passes: boolean, nowMs: number): Script<Seen> {
+    const refused = new Map<number, Refusal | Held>();
     yield* this.#inserts.lock();
     const keys = yield* this.#uniques.look(drafts, nowMs);
-    const parents = yield* this.#dependencies.look(drafts, refused);
+    const parents = yield* this.#dependencies.look(drafts, refused, passes);
     return { refused, parents, keys, conflicts: this.#uniques.conflicts(drafts, refused, keys) };
   }
 
   #failure({ refused, conflicts }: Seen, at: number): Failure | undefined {
     const refusal = refused.get(at);
     const conflict = conflicts.get(at);
-    return refusal !== undefined && isFailure(refusal)
+    return refusal !== undefined && !(refusal instanceof Held) && isFailure(refusal)
       ? refusal
       : conflict && this.#uniques.failureOf(conflict);
   }
@@ -98,10 +141,13 @@ export class RelatedInserts {
     nowMs: number,
   ): Script<readonly InsertResult[]> {
     let next = 0;
-    const results = drafts.map((_, at) =>
-      // An answer comes below.
-      conflicts.has(at) ? ID_TAKEN : (refused.get(at) ?? (stored[next++] as InsertResult)),
-    );
+    const results = drafts.map((_, at) => {
+      const refusal = refused.get(at);
+      // An answer comes below, or later.
+      return conflicts.has(at) || refusal instanceof Held
+        ? ID_TAKEN
+        : (refusal ?? (stored[next++] as InsertResult));
+    });
     yield* this.#uniques.answer(conflicts, results);
     const created = results.filter((each) => each instanceof CreatedJob);
     for (const each of created) {
@@ -123,7 +169,7 @@ export class RelatedInserts {
 /** What drafts meet. */
 interface Seen {
   /** By place: not stored, whatever its key says. */
-  readonly refused: ReadonlyMap<number, Refusal>;
+  readonly refused: ReadonlyMap<number, Refusal | Held>;
   readonly parents: Parents;
   readonly keys: KeyStandings | undefined;
   readonly conflicts: ReturnType<UniqueInserts['conflicts']>;
@@ -131,6 +177,11 @@ interface Seen {
 
 function isAccepted({ refused, conflicts }: Seen, at: number): boolean {
   return !refused.has(at) && !conflicts.has(at);
+}
+
+function heldIn({ refused }: Seen, at: number): Held | undefined {
+  const refusal = refused.get(at);
+  return refusal instanceof Held ? refusal : undefined;
 }
 
 /** Of the scripts that end jobs, and so tell those that wait for them. */

@@ -2,7 +2,7 @@ import type { JobEntity } from '../../entities/job.entity.js';
 import type { UniqueConflict } from '../../model/unique.js';
 import { query, type Script } from '../dialects/sql.js';
 import { CreatedJob, isDue, kindOf, startsNow } from '../job-of-draft.js';
-import type { Failure, InsertResult, JobDraft, Refusal } from '../store.js';
+import type { Failure, InsertResult, JobDraft } from '../store.js';
 import type { JobScripts } from './job.scripts.js';
 import type { TableNames } from './table-names.js';
 import {
@@ -88,7 +88,7 @@ export class UniqueInserts {
   /** The drafts that are not stored, because others have their keys; `refused` ones claim nothing. */
   conflicts(
     drafts: readonly JobDraft[],
-    refused: ReadonlyMap<number, Refusal>,
+    refused: ReadonlyMap<number, unknown>,
     standings: KeyStandings | undefined,
   ): ReadonlyMap<number, Conflict> {
     const conflicts = new Map<number, Conflict>();

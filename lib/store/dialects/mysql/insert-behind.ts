@@ -10,11 +10,13 @@ import type { MysqlInsertScript } from './insert.script.js';
 import { list, literal } from './literals.js';
 
 const FINAL = list(FINAL_STATUSES);
+const PATIENCE_SEC = 0.1;
 
 /**
  * As one message and a COMMIT: those that are named are locked and marked in their order, all is stored
  * in the hope that nothing is wrong, and if not as many were met and stored as should be, it is taken
- * back. A row that is marked already is locked and not written.
+ * back. A row that is marked already is locked and not written. One that somebody else has locked is
+ * waited for as long as a message or two take; MySQL, which counts in seconds, reads that as a comment.
  */
 export class MysqlInsertsBehind extends InsertsBehind {
   readonly #t: TableNames;
@@ -50,7 +52,7 @@ export class MysqlInsertsBehind extends InsertsBehind {
     ]);
     yield* later('SAVEPOINT nestjs_jobs_behind');
     yield* later(
-      `UPDATE ${jobs}${words.using(undefined)} SET extras = COALESCE(extras, 0) | ${EXTRA.dependents}
+      `/*M! SET STATEMENT max_statement_time = ${PATIENCE_SEC} FOR */ UPDATE ${jobs}${words.using(undefined)} SET extras = COALESCE(extras, 0) | ${EXTRA.dependents}
        WHERE seq IN ${seqs} AND (seq, job_id) IN (${pairs}) AND tenant_id = ${literal(tenantId)}
          AND status NOT IN ${FINAL}`,
     );
