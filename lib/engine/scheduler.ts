@@ -5,7 +5,8 @@ import type { ClaimedSchedule, FiredSlot, Firing } from '../store/store.js';
 import type { Prepared } from './drafts.js';
 import { Loop } from './loop.js';
 import { ScheduleFirings } from './schedule-firings.js';
-import { cancelOlder, type SchedulesParts } from './schedules.js';
+import { cancelOlder } from './schedule-jobs.js';
+import type { SchedulesParts } from './schedules.js';
 
 /** What the scheduler needs of the engine. */
 export interface SchedulerParts extends SchedulesParts {

@@ -6,11 +6,9 @@ import type { ScheduleInput } from '../model/schedule.js';
 import { firstSlot, nextSlot, timetableOf } from '../model/schedule-timetable.js';
 import { duplicateJob } from '../model/unique.js';
 import { NIL_TENANT } from '../model/tenant.js';
-import { MOST_OPEN_READ } from '../model/schedule-decision.js';
 import type {
   ClaimedSchedule,
   Created,
-  OpenJobs,
   ScheduleStore,
   ScheduleWrite,
   StoredSchedule,
@@ -32,6 +30,7 @@ import {
   type ScheduleOwner,
 } from './schedule-definition.js';
 import type { ScheduleDrafts } from './schedule-drafts.js';
+import { cancelOlder, cancelWaitingOf } from './schedule-jobs.js';
 
 /** What schedules need of the engine. */
 export interface SchedulesParts {
@@ -118,22 +117,43 @@ export class Schedules {
     });
   }
 
-  /** Deletes a schedule; what it made stays, unless what still waits is to be canceled. */
+  /**
+   * Deletes a schedule; what it made stays, unless what still waits is to be canceled. That is done first,
+   * while the schedule is paused: if it is refused in between, the same call can be made again.
+   */
   async remove(tenantId: string, name: string, cancelsWaiting: boolean): Promise<void> {
     const { schedules } = this.#to.parts.store;
-    const id = await schedules.remove(tenantId, name);
-    if (id === undefined) {
+    const removed = cancelsWaiting
+      ? await this.#removeCanceling(tenantId, name)
+      : await schedules.remove(tenantId, name);
+    if (removed === undefined || removed === 'changed') {
       throw notFound('schedule', name);
     }
-    if (cancelsWaiting) {
-      const reason = `The schedule "${name}" was deleted.`;
-      await forEachOpen(schedules, id, (job) =>
-        this.#to.operations.cancelWaiting(job, { reason }).catch(ignoreGone),
-      );
+    try {
+      while (await schedules.forgetJobs(removed.id)) {
+        // One slice a transaction.
+      }
+    } catch (error) {
+      if (!isJobsError(error) || error.code !== 'database_busy') {
+        throw error;
+      }
+      // The schedule is gone all the same, and what somebody has locked here goes with its job.
     }
-    while (await schedules.forgetJobs(id)) {
-      // One slice a transaction.
+  }
+
+  async #removeCanceling(tenantId: string, name: string): ReturnType<ScheduleStore['remove']> {
+    const { schedules } = this.#to.parts.store;
+    const reason = `The schedule "${name}" was deleted.`;
+    for (let tries = 1; tries <= MOST_TRIES; tries += 1) {
+      const { definition, times } = await this.setPaused(tenantId, name, true);
+      await cancelWaitingOf(this.#to.operations, schedules, definition.id, reason);
+      // Somebody may have resumed it, or run it now.
+      const removed = await schedules.remove(tenantId, name, times.revision);
+      if (removed !== 'changed') {
+        return removed;
+      }
     }
+    throw writtenByOthers(name, 'deleted');
   }
 
   /** When it is due next, as long as nobody edits it. */
@@ -178,11 +198,7 @@ export class Schedules {
         return job;
       }
     }
-    throw new JobsError(
-      'database_busy',
-      `The schedule "${name}" was written by others all the time, so it was not run. Try again.`,
-      { retryAfterSec: 1 },
-    );
+    throw writtenByOthers(name, 'run');
   }
 
   async #runOnce(tenantId: string, name: string): Promise<EnqueuedJob | undefined> {
@@ -313,41 +329,10 @@ function nextOf(
   return firstSlot(timetableOf(definition), nowMs, open) ?? null;
 }
 
-/** Cancels what has not ended; what ends meanwhile needs none. */
-export async function cancelOlder(
-  operations: Operations,
-  schedules: ScheduleStore,
-  { definition, open }: ClaimedSchedule,
-): Promise<void> {
-  const reason = `The schedule "${definition.name}" was due again.`;
-  const cancel = (job: string): Promise<unknown> =>
-    operations.cancel(job, { reason }).catch(ignoreGone);
-  if (open.length < MOST_OPEN_READ) {
-    for (const job of open) {
-      await cancel(job);
-    }
-  } else {
-    await forEachOpen(schedules, definition.id, cancel);
-  }
-}
-
-/** Does something with each of a schedule's jobs that have not ended, page by page. */
-async function forEachOpen(
-  schedules: ScheduleStore,
-  id: string,
-  work: (job: string) => Promise<unknown>,
-): Promise<void> {
-  for (let after: number | undefined = 0; after !== undefined;) {
-    const page: OpenJobs = await schedules.openJobs(id, after);
-    for (const job of page.ids) {
-      await work(job);
-    }
-    after = page.next;
-  }
-}
-
-function ignoreGone(error: unknown): void {
-  if (!(error instanceof JobsError && error.code === 'not_found')) {
-    throw error;
-  }
+function writtenByOthers(name: string, done: string): JobsError {
+  return new JobsError(
+    'database_busy',
+    `The schedule "${name}" was written by others all the time, so it was not ${done}. Try again.`,
+    { retryAfterSec: 1 },
+  );
 }

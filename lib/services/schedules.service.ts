@@ -84,7 +84,12 @@ export class SchedulesService {
     return scheduleOf(await this.#schedules.setPaused(...at, false));
   }
 
-  /** Deletes a schedule; its jobs stay. @throws JobsError `not_found` */
+  /**
+   * Deletes a schedule; its jobs stay. With `cancelWaiting` it is paused first and deleted last: if the call is
+   * refused in between, the same call goes on.
+   *
+   * @throws JobsError `not_found`, `database_busy`
+   */
   async delete(name: string, options: DeleteScheduleOptions = {}): Promise<void> {
     const at = this.#place(name, options, DELETE_KEYS);
     const { cancelWaiting = false } = options;

@@ -74,11 +74,18 @@ export interface ScheduleStore {
   find(tenantId: string, name: string): Promise<ClaimedSchedule | undefined>;
   /** By name; those of all tenants when none is named. */
   list(tenantId: string | undefined): Promise<readonly StoredSchedule[]>;
-  /** Deletes it, except for its jobs; its id. */
-  remove(tenantId: string, name: string): Promise<string | undefined>;
+  /** Deletes it, except for its jobs, unless it was written since that revision; its id. */
+  remove(
+    tenantId: string,
+    name: string,
+    revision?: number,
+  ): Promise<{ readonly id: string } | 'changed' | undefined>;
   /** Jobs of a schedule behind a row that have not ended, oldest first, also when it is deleted. */
   openJobs(id: string, after: number): Promise<OpenJobs>;
-  /** Forgets some of the jobs that a deleted schedule has made; whether there are more. */
+  /**
+   * Forgets some of the jobs that a deleted schedule has made; whether there are more. Each that is left
+   * is forgotten when it ends.
+   */
   forgetJobs(id: string): Promise<boolean>;
   /**
    * Takes at most so many schedules of these types that are due, for so long: nobody else gets them

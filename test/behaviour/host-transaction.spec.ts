@@ -1,9 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/index.js';
+import type { EntityManager } from 'typeorm';
+import {
+  JobType,
+  SchedulesService,
+  type Job,
+  type JobContext,
+  type JobHandler,
+} from '../../lib/index.js';
 import type { BootedJobs } from '../support/boot.js';
 import { isFile } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
 import { longestStall } from '../support/loop-delay.js';
+import { LOOPBACK } from '../support/receiver.js';
 import { bootWithNotes, countNotes, Note } from '../support/notes.js';
 import { refusal } from '../support/refusals.js';
 import { until, waitForEnd, within } from '../support/waiting.js';
@@ -36,7 +44,7 @@ describe('a transaction of the host', () => {
   async function underHostTransaction(
     app: BootedJobs,
     writesFirst: boolean,
-    work: () => Promise<unknown>,
+    work: (manager: EntityManager) => Promise<unknown>,
   ): Promise<void> {
     const runner = app.dataSource.createQueryRunner();
     await runner.connect();
@@ -45,7 +53,7 @@ describe('a transaction of the host', () => {
       if (writesFirst) {
         await runner.manager.save(Note, { text: 'never committed' });
       }
-      await work();
+      await work(runner.manager);
     } finally {
       await runner.rollbackTransaction();
       await runner.release();
@@ -149,6 +157,124 @@ describe('a transaction of the host', () => {
       expect((await app.jobs.list()).total).toBe(0);
       expect((await app.run(Plain)).status).toBe('completed');
     });
+  }
+
+  if (!isFile) {
+    it('that has locked a job holds up who waits for that job, and nobody else', async () => {
+      const app = await boot();
+      const later = { delay: '1h' } as const;
+      const [locked, free] = [
+        await app.jobs.enqueue(Plain, undefined, later),
+        await app.jobs.enqueue(Plain, undefined, later),
+      ];
+      const [row] = await app.sql<{ seq: string }>(
+        `SELECT seq FROM jobs WHERE job_id = '${locked.id}'`,
+      );
+      const runner = app.dataSource.createQueryRunner();
+      await runner.startTransaction();
+      const slowest = { plain: 0, behind: 0, flow: 0, keyed: 0 };
+      let [isOver, keys] = [false, 0];
+      /** Enqueues one after the other, until the lock is gone. */
+      const others = async (kind: keyof typeof slowest, enqueue: () => Promise<unknown>) => {
+        while (!isOver) {
+          const begun = performance.now();
+          await enqueue();
+          slowest[kind] = Math.max(slowest[kind], performance.now() - begun);
+        }
+      };
+      try {
+        await runner.query(`SELECT 1 FROM jobs WHERE seq = ${row?.seq} FOR UPDATE`);
+        const begun = performance.now();
+        const waiting = Array.from({ length: 20 }, async (_, at) => {
+          const dependsOn = at % 2 === 0 ? [locked.id] : [free.id, locked.id];
+          const error = await refusal(
+            at % 5 === 0
+              ? app.jobs.enqueueFlow({ only: { type: Plain, params: undefined, dependsOn } })
+              : app.jobs.enqueue(Plain, undefined, { dependsOn }),
+          );
+          expect(error).toMatchObject({ code: 'database_busy' });
+          return performance.now() - begun;
+        });
+        const went = [
+          others('plain', () => app.jobs.enqueue(Plain, undefined, later)),
+          others('plain', () => app.jobs.enqueue(Plain, undefined, later)),
+          others('behind', () => app.jobs.enqueue(Plain, undefined, { dependsOn: [free.id] })),
+          others('flow', () =>
+            app.jobs.enqueueMany([{ type: Plain, params: undefined, dependsOn: [free.id] }]),
+          ),
+          others('keyed', () =>
+            app.jobs.enqueue(Plain, undefined, { ...later, idempotencyKey: `${(keys += 1)}` }),
+          ),
+        ];
+        const refused = await Promise.all(waiting);
+        isOver = true;
+        await Promise.all(went);
+        expect(Math.min(...refused)).toBeGreaterThan(4500);
+        expect(Math.max(...refused)).toBeLessThan(8000);
+      } finally {
+        isOver = true;
+        await runner.rollbackTransaction();
+        await runner.release();
+      }
+      for (const [kind, ms] of Object.entries(slowest)) {
+        expect(ms, kind).toBeLessThan(1000);
+      }
+      await app.jobs.enqueue(Plain, undefined, { dependsOn: [locked.id] });
+    });
+  }
+
+  /** A schedule with a job that waits, and an endpoint that was told something. */
+  async function bootRemovable() {
+    const app = await boot({ webhooks: { ...LOOPBACK, retry: ['1h'] } });
+    await app.queues.pause('default');
+    const schedules = app.get(SchedulesService);
+    await schedules.upsert({ name: 'hourly', type: Plain, every: '1h' });
+    const job = await schedules.runNow('hourly');
+    const { id: hook } = await app.webhooks.create({ url: 'http://127.0.0.1:9/' });
+    await app.jobs.enqueue(Plain);
+    return { app, schedules, job, hook };
+  }
+
+  it('that has locked them refuses who deletes a schedule or a webhook after five seconds, and the same call does it later', async () => {
+    const { app, schedules, job, hook } = await bootRemovable();
+    const [row] = await app.sql<{ seq: string }>(`SELECT seq FROM jobs WHERE job_id = '${job.id}'`);
+    const begun = performance.now();
+    await underHostTransaction(app, true, async (manager) => {
+      if (!isFile) {
+        await manager.query(`SELECT 1 FROM jobs WHERE seq = ${row?.seq} FOR UPDATE`);
+        await manager.query(`SELECT 1 FROM job_webhooks WHERE id = '${hook}' FOR UPDATE`);
+      }
+      const errors = await Promise.all([
+        refusal(schedules.delete('hourly', { cancelWaiting: true })),
+        refusal(app.webhooks.delete(hook)),
+      ]);
+      expect(errors.map(({ code }) => code)).toEqual(['database_busy', 'database_busy']);
+    });
+    expect(performance.now() - begun).toBeLessThan(9000);
+    expect((await app.jobs.get(job.id)).status).toBe('waiting');
+    await schedules.delete('hourly', { cancelWaiting: true });
+    await app.webhooks.delete(hook);
+    expect((await app.jobs.get(job.id)).status).toBe('canceled');
+    expect(await schedules.list()).toEqual([]);
+    expect(await app.webhooks.list()).toEqual([]);
+  });
+
+  if (!isFile) {
+    it('that has locked what is left of them keeps nobody from deleting a schedule or a webhook', async () => {
+      const { app, schedules, hook } = await bootRemovable();
+      await until(
+        async () => (await app.sql('SELECT 1 FROM job_deliveries')).length > 0,
+        'a delivery',
+      );
+      await underHostTransaction(app, false, async (manager) => {
+        await manager.query('SELECT 1 FROM job_schedule_jobs FOR UPDATE');
+        await manager.query('SELECT 1 FROM job_deliveries FOR UPDATE');
+        await within(schedules.delete('hourly'), 'the schedule', 8000);
+        await within(app.webhooks.delete(hook), 'the webhook', 8000);
+      });
+      expect(await schedules.list()).toEqual([]);
+      expect(await app.webhooks.list()).toEqual([]);
+    }, 30_000);
   }
 
   it('does not keep reads from working', async () => {

@@ -79,7 +79,7 @@ describe('with ten thousand jobs that have not ended a schedule', () => {
       expect(counting.run(scripts.find(NIL_TENANT, 'crowded'))?.open).toHaveLength(3);
       expect(counting.most).toBeLessThan(10);
       expect(counting.run(scripts.openJobs(id, 500, 500)).next).toBe(1000);
-      expect(counting.run(scripts.remove(NIL_TENANT, 'crowded'))).toBe(id);
+      expect(counting.run(scripts.remove(NIL_TENANT, 'crowded'))).toEqual({ id });
       expect(counting.most).toBeLessThan(10);
       while (counting.run(scripts.forgetJobs(id))) {
         expect(counting.most).toBe(1000);

@@ -86,18 +86,25 @@ export class ScheduleScripts {
     return { before, after: { definition: write.definition, times } };
   }
 
-  /** Deletes a schedule and its slots, of an hour at most; its id. */
-  *remove(tenantId: string, name: string): Script<string | undefined> {
+  /** Deletes a schedule and its slots, of an hour at most, unless it was written since; its id. */
+  *remove(
+    tenantId: string,
+    name: string,
+    revision?: number,
+  ): Script<{ readonly id: string } | 'changed' | undefined> {
     const t = this.#t;
     const stored = yield* this.#locked(tenantId, name);
     if (stored === undefined) {
       return undefined;
     }
+    if (revision !== undefined && stored.times.revision !== revision) {
+      return 'changed';
+    }
     const { id } = stored.definition;
     for (const table of [t.scheduleSlots, t.scheduleTimes, t.schedules]) {
       yield* query(`DELETE FROM ${table} WHERE schedule_id = ?`, [id]);
     }
-    return id;
+    return { id };
   }
 
   /** Its jobs that have not ended, oldest first. */

@@ -44,13 +44,13 @@ export function scheduleStore(parts: ScheduleStoreParts): ScheduleStore {
       (await aside()).write((now) => scripts.change(tenantId, name, decide, now), 'caller'),
     find: (tenantId, name) => read(() => scripts.find(tenantId, name)),
     list: (tenantId) => read(() => scripts.list(tenantId)),
-    remove: async (tenantId, name) =>
-      (await aside()).write(() => scripts.remove(tenantId, name), 'caller'),
+    remove: async (tenantId, name, revision) =>
+      (await aside()).write(() => scripts.remove(tenantId, name, revision), 'caller'),
     openJobs: (id, after) => read(() => scripts.openJobs(id, after, OPEN_AT_ONCE)),
     forgetJobs: async (id) =>
       (await aside()).write(
         quietly(() => scripts.forgetJobs(id)),
-        'engine',
+        'caller',
       ),
     claim: async (types, limit, forMs) => {
       const among = JSON.stringify(types);

@@ -1,4 +1,5 @@
 import type { JobEntity } from '../../entities/job.entity.js';
+import { isJobsError } from '../../model/errors.js';
 import type { Session } from '../dialects/session.js';
 import { quietly, type Script } from '../dialects/sql.js';
 import type { DeliveryEnd, TakenDelivery, WebhookStore } from '../webhooks.js';
@@ -86,9 +87,16 @@ export function webhookStore(
         yield* endpoints.remove(id);
         yield* noteDeletedEndpoint(tables, id);
       });
-      let slices = REMOVED_AT_ONCE;
-      while (slices > 0 && (await engineWrite(() => deliveries.removeOf(id)))) {
-        slices -= 1; // The rest is swept, so that nobody waits for a long history.
+      try {
+        let slices = REMOVED_AT_ONCE;
+        while (slices > 0 && (await write(quietly(() => deliveries.removeOf(id))))) {
+          slices -= 1; // The rest is swept, so that nobody waits for a long history.
+        }
+      } catch (error) {
+        if (!isJobsError(error) || error.code !== 'database_busy') {
+          throw error;
+        }
+        // So is what somebody has locked.
       }
     },
     giveUp: (end) =>
