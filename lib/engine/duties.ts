@@ -35,6 +35,13 @@ export function reaper(parts: EngineParts): Duty {
       }
       const limit = BATCH + locked.size;
       const ids = await store.jobs.expiredLeases(limit);
+      const expired = new Set(ids);
+      for (const id of locked.keys()) {
+        if (!expired.has(id)) {
+          // It was extended, or the job has got on: the next time that it ends is another matter.
+          locked.delete(id);
+        }
+      }
       let isMore = false;
       let inVain = 0;
       for (const id of ids) {

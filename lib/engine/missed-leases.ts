@@ -1,4 +1,4 @@
-import type { HeldRun } from '../store/store.js';
+import type { HeldRun, MissedRun } from '../store/store.js';
 import type { EngineParts } from './engine-parts.js';
 
 const LEAST_WAIT_MS = 25;
@@ -20,8 +20,8 @@ export interface Renewed {
 export class MissedLeases {
   readonly #parts: EngineParts;
   #runs: readonly HeldRun[] = [];
-  /** By run, how many renewals in a row have missed it, and all tries between them. */
-  #missed = new Map<string, number>();
+  /** By run, how many renewals in a row have missed it while its lease was this one, and all tries between them. */
+  #missed = new Map<string, { readonly leaseUntilMs: number; readonly times: number }>();
   #waitMs = LEAST_WAIT_MS;
 
   constructor(parts: EngineParts) {
@@ -33,13 +33,18 @@ export class MissedLeases {
   }
 
   /** What a renewal has missed just now; it has reached all others. */
-  set(runs: readonly HeldRun[]): void {
+  set(runs: readonly MissedRun[]): void {
     this.#keep(runs);
     this.#missed = new Map(
-      runs.map(({ runId }) => [runId, (this.#missed.get(runId) ?? 0) + 1] as const),
+      runs.map(({ runId, leaseUntilMs }) => {
+        // A check-in may have extended it meanwhile, or a transaction of the handler's.
+        const before = this.#missed.get(runId);
+        const times = before?.leaseUntilMs === leaseUntilMs ? before.times + 1 : 1;
+        return [runId, { leaseUntilMs, times }] as const;
+      }),
     );
     for (const { id, runId } of runs) {
-      if (this.#missed.get(runId) === A_LEASE) {
+      if (this.#missed.get(runId)?.times === A_LEASE) {
         this.#parts.logger.warn(
           `The lease of job ${id} could not be extended for as long as it lasts: a transaction keeps the job's row locked. Nobody takes the job as long as it does, but perhaps then. Keep transactions short that enqueue with dependsOn, or raise lease.duration.`,
         );

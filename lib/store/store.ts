@@ -86,11 +86,17 @@ export interface HeldRun {
   readonly timeoutSec: number;
 }
 
+/** One whose lease could not be extended. */
+export interface MissedRun extends HeldRun {
+  /** When its lease ends, by the database's time. */
+  readonly leaseUntilMs: number;
+}
+
 /** What a renewal of leases has come to. */
 export interface Renewal {
   readonly held: readonly HeldRun[];
   /** Those of them that it passed over, since others had their rows: their leases are as old as before. */
-  readonly missed: readonly HeldRun[];
+  readonly missed: readonly MissedRun[];
 }
 
 /** Why a lock was refused. */

@@ -1,5 +1,5 @@
 import type { Row } from '../dialects/sql.js';
-import type { HeldRun } from '../store.js';
+import type { HeldRun, MissedRun } from '../store.js';
 
 /**
  * What a renewal has passed over, of rows with the run, as {@link heldOfRow} takes it, and its lease. One
@@ -10,9 +10,11 @@ export function missedOf(
   leaseAt: number,
   leaseMs: number,
   nowMs: number,
-): readonly HeldRun[] {
+): readonly MissedRun[] {
   const fresh = nowMs + leaseMs * 0.9;
-  return rows.filter((row) => Number(row[leaseAt]) < fresh).map(heldOfRow);
+  return rows
+    .map((row) => ({ ...heldOfRow(row), leaseUntilMs: Number(row[leaseAt]) }))
+    .filter(({ leaseUntilMs }) => leaseUntilMs < fresh);
 }
 
 /** A run by the columns that renewals and looks select. */

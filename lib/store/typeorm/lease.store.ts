@@ -75,6 +75,7 @@ export function leaseStore({
       let hasRow = false;
       const locked = (): void => void (hasRow = true);
       for (let tries = 0; tries < MOST_TRIES; tries += 1) {
+        hasRow = false;
         const kind = await inVain(session(), function* (now) {
           result = yield* leases.takeBack(id, decide, waitMs, locked, now);
         });
