@@ -9,6 +9,8 @@ import {
   type JobHandler,
   type QueueWorker,
 } from '../../lib/index.js';
+import { MysqlConnection } from '../../lib/store/dialects/mysql/connection.js';
+import { clientMaker } from '../../lib/store/dialects/mysql/mysql2.js';
 import { seqOfId } from '../../lib/store/dialects/shared/row-numbers.js';
 import { MYSQL_MIGRATIONS } from '../../lib/store/migrations/index.js';
 import { MysqlStore } from '../../lib/store/typeorm/mysql-store.js';
@@ -178,6 +180,20 @@ describe('connections', () => {
     expect(code).toBe('invalid_options');
     expect(message).toMatch(/database\.poolSize is 4.* 5 connections to MariaDB/);
   });
+});
+
+it("the engine's connections count rows that were met, whatever flags the application's have", async () => {
+  const extra = { flags: ['-FOUND_ROWS', '-MULTI_STATEMENTS'] };
+  const app = await bootJobs({ types, typeorm: { extra } });
+  await app.sql('CREATE TABLE numbers (n INT)');
+  await app.sql('INSERT INTO numbers VALUES (1), (1)');
+  const unchanged = 'UPDATE numbers SET n = 1';
+  expect(await app.dataSource.query(unchanged)).toMatchObject({ affectedRows: 0 });
+  const connection = new MysqlConnection(clientMaker(app.dataSource), () => undefined);
+  const { execute } = await connection.executor();
+  expect(await execute({ sql: unchanged, params: [], counts: true })).toEqual([[2]]);
+  await connection.close();
+  expect((await app.run(Plain)).status).toBe('completed');
 });
 
 describe('a process that is killed while it makes the tables', () => {

@@ -48,7 +48,10 @@ interface MysqlDriver {
 /** The data sources of TypeORM that are served. */
 export const MYSQL_TYPES: readonly string[] = ['mysql', 'mariadb'];
 
-/** What only a pool understands, or must not differ between hosts. */
+/**
+ * What only a pool understands, or must not differ between hosts: with `flags` one could have rows counted
+ * only where a write has changed them.
+ */
 const LEFT_OUT: readonly string[] = [
   'connectionLimit',
   'acquireTimeout',
@@ -61,6 +64,7 @@ const LEFT_OUT: readonly string[] = [
   'typeCast',
   'trace',
   'debug',
+  'flags',
 ];
 
 /**
