@@ -1,7 +1,7 @@
 import type { JobExtrasEntity } from '../../entities/job-extras.entity.js';
 import { JobEntity } from '../../entities/job.entity.js';
 import { isFinal, type JobStatus } from '../../model/job-status.js';
-import { query, type Script } from '../dialects/sql.js';
+import { query, type Row, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { RelatedJobs, WaitingPage } from '../store.js';
 import { readBeside } from './beside.script.js';
@@ -11,6 +11,8 @@ import type { TableNames } from './table-names.js';
 
 const MOST = 1000;
 const WAITING_AT_ONCE = 1000;
+/** Most have few that wait for them. */
+const FEW_PARENTS = 8;
 
 /** The jobs that some depend on, by id. */
 function* parentsOf(
@@ -73,14 +75,27 @@ export function* waitingFor(
   parents: readonly number[],
   [parent, child]: readonly [number, number],
 ): Script<WaitingPage> {
-  const rows = yield* query(
-    `SELECT edge.parent_seq, edge.child_seq, child.job_id, child.type, child.status
-     FROM ${t.dependencies} AS edge JOIN ${t.jobs} AS child ON child.seq = edge.child_seq
-     WHERE edge.parent_seq ${t.words.amongNumbers} AND child.finished_at_ms IS NULL
-       AND (edge.parent_seq > ? OR (edge.parent_seq = ? AND edge.child_seq > ?))
-     ORDER BY edge.parent_seq, edge.child_seq ${t.words.limit}`,
-    [JSON.stringify(parents), parent, parent, child, WAITING_AT_ONCE],
-  );
+  const rows: Row[] = [];
+  const later = parents.filter((each) => each > parent).toSorted((a, b) => a - b);
+  if (parent >= 0) {
+    rows.push(...(yield* waitingForOne(t, parent, child, WAITING_AT_ONCE)));
+  }
+  // Of several at a time, as many as fit: no page reads again what another one has read.
+  for (let [at, count] = [0, FEW_PARENTS]; at < later.length && rows.length < WAITING_AT_ONCE;) {
+    const [first = -1, ...others] = later.slice(at, at + count);
+    const room = WAITING_AT_ONCE - rows.length;
+    const found =
+      others.length === 0
+        ? yield* waitingForOne(t, first, -1, room)
+        : yield* waitingForSome(t, [first, ...others], room + 1);
+    if (found.length <= room) {
+      rows.push(...found);
+      at += 1 + others.length;
+      count *= 2;
+    } else {
+      count = Math.ceil(others.length / 2);
+    }
+  }
   const last = rows.at(-1);
   return {
     waiting: rows.map((row) => ({
@@ -93,4 +108,38 @@ export function* waitingFor(
         ? undefined
         : [Number(last[0]), Number(last[1])],
   };
+}
+
+const waitingColumns = 'edge.parent_seq, edge.child_seq, child.job_id, child.type, child.status';
+
+function* waitingForOne(
+  t: TableNames,
+  parent: number,
+  after: number,
+  most: number,
+): Script<readonly Row[]> {
+  return yield* query(
+    `SELECT ${waitingColumns}
+     FROM ${t.dependencies} AS edge${t.words.using(undefined)} JOIN ${t.jobs} AS child ON child.seq = edge.child_seq
+     WHERE edge.parent_seq = ? AND edge.child_seq > ? AND child.finished_at_ms IS NULL
+     ORDER BY edge.child_seq ${t.words.limit}`,
+    [parent, after, most],
+  );
+}
+
+/** Unless they are as many as asked for, all there are: so many in order would take reading all first. */
+function* waitingForSome(
+  t: TableNames,
+  parents: readonly number[],
+  most: number,
+): Script<readonly Row[]> {
+  const rows = yield* query(
+    `SELECT ${waitingColumns}
+     FROM ${t.dependencies} AS edge${t.words.using(undefined)} JOIN ${t.jobs} AS child ON child.seq = edge.child_seq
+     WHERE edge.parent_seq ${t.words.amongNumbers} AND child.finished_at_ms IS NULL ${t.words.limit}`,
+    [JSON.stringify(parents), most],
+  );
+  return rows.toSorted(
+    ([a, one], [b, other]) => Number(a) - Number(b) || Number(one) - Number(other),
+  );
 }
