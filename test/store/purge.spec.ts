@@ -1,5 +1,5 @@
 import Database from 'better-sqlite3';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { runScript, type Row, type Script } from '../../lib/store/dialects/sql.js';
 import { MIGRATIONS } from '../../lib/store/migrations/index.js';
 import { EXTRA } from '../../lib/model/extras.js';
@@ -13,17 +13,24 @@ import { tableNames } from '../../lib/store/typeorm/table-names.js';
 
 const tables = tableNames();
 let database: InstanceType<typeof Database>;
+/** How many rows each INSERT of the last script has stored. */
+let notes: number[] = [];
 afterEach(() => database.close());
 
 /** Runs a script, and tells the rows that its largest statement changed. */
 function run<T>(script: Script<T>): { readonly result: T; readonly most: number } {
   let most = 0;
+  notes = [];
   const result = runScript(script, ({ sql, params }) => {
     const statement = database.prepare(sql);
     if (statement.reader) {
       return statement.raw(true).all(...params) as Row[];
     }
-    most = Math.max(most, statement.run(...params).changes);
+    const { changes } = statement.run(...params);
+    most = Math.max(most, changes);
+    if (sql.startsWith('INSERT')) {
+      notes.push(changes);
+    }
     return [];
   });
   return { result, most };
@@ -165,5 +172,46 @@ describe('retention', () => {
     expect(count('job_logs')).toBe(100_000);
     expect(count(`job_logs WHERE job_id = '${String(kept)}'`)).toBe(100_000);
     expect(count('job_runs')).toBe(300);
+  });
+});
+
+describe('what is left of deleted jobs', () => {
+  /** Notes of so many jobs that are gone. */
+  function note(jobs: number): void {
+    fill(1, 0, 0);
+    database.exec(`DELETE FROM job_logs;
+      WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${jobs})
+      INSERT INTO job_logs (job_id, run_id, at_ms, level, message) SELECT '', '', 0, 0, 'job ' || i FROM n`);
+  }
+
+  it('is deleted as long as there is time, however many jobs it is of', () => {
+    note(200);
+    vi.spyOn(performance, 'now').mockReturnValue(0);
+    onTestFinished(() => void vi.restoreAllMocks());
+    expect(run(sweep(tables)).result).toBe(false);
+    expect(count('job_logs')).toBe(0);
+  });
+
+  it('is left for the next slice when the time is over', () => {
+    note(200);
+    let nowMs = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => (nowMs += 20));
+    onTestFinished(() => void vi.restoreAllMocks());
+    expect(run(sweep(tables)).result).toBe(true);
+    expect(count('job_logs')).toBe(195);
+  });
+
+  it('is noted by one statement for all jobs of a slice', () => {
+    fill(5, 0, 0);
+    database.exec(`UPDATE job_rows SET extras = ${EXTRA.steps};
+      WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+      INSERT INTO job_signals (job_seq, place, name, payload, at_ms) SELECT 1, i, 's', '', 0 FROM n`);
+    let nowMs = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => (nowMs += 4));
+    onTestFinished(() => void vi.restoreAllMocks());
+    run(purge(tables, 'completed', 2));
+    expect(count('jobs')).toBe(0);
+    expect(notes).toEqual([5]);
+    expect(count('job_logs')).toBe(5);
   });
 });

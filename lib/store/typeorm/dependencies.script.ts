@@ -4,7 +4,7 @@ import { VERDICT } from '../../model/dependencies.js';
 import { JobsError } from '../../model/errors.js';
 import { EXTRA, hasExtra } from '../../model/extras.js';
 import { isFinal, type JobStatus } from '../../model/job-status.js';
-import { CHANGES_SQL, query, type Script } from '../dialects/sql.js';
+import { CHANGES_SQL, query, type RowsInto, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { CreatedJob } from '../job-of-draft.js';
 import type { ChangeResult } from '../store.js';
@@ -34,10 +34,12 @@ const MOST_TOLD = 500;
 export class Dependencies {
   readonly #t: TableNames;
   readonly #change: ChangeOther;
+  readonly #untold: RowsInto;
 
   constructor(tables: TableNames, change: ChangeOther) {
     this.#t = tables;
     this.#change = change;
+    this.#untold = { table: tables.untold, columns: { seq: 'number' } };
   }
 
   /** Notes what a change leads to; {@link tellAll} does it. */
@@ -90,6 +92,7 @@ export class Dependencies {
 
   /** Tells the dependents of all jobs that have ended, and those of the ones that end with them. */
   *tellAll(news: News, nowMs: number): Script<void> {
+    const left: number[] = [];
     while (news.untold.length > 0) {
       const job = news.untold.shift();
       const isTold =
@@ -97,19 +100,20 @@ export class Dependencies {
         job !== undefined &&
         (yield* this.#tell(job, news, nowMs));
       if (!isTold && job !== undefined) {
-        yield* this.#note([job.seq], news);
+        left.push(job.seq);
       }
     }
+    yield* this.#note(left, news);
   }
 
   /** Writes down whose dependents are told later. */
   *#note(seqs: readonly number[], news: News): Script<void> {
-    news.isMore = true;
-    for (const seq of seqs) {
-      yield* query(
-        this.#t.words.insertNew(`INSERT INTO ${this.#t.untold} (seq) VALUES (?)`, 'seq'),
-        [seq],
-      );
+    if (seqs.length > 0) {
+      news.isMore = true;
+      const rows = seqs.map((seq) => [seq]);
+      for (const { sql, params } of this.#t.words.insertRows(this.#untold, rows)) {
+        yield* query(sql, params);
+      }
     }
   }
 

@@ -8,8 +8,6 @@ import { removeUniques, storedClaim } from './unique-keys.js';
 
 /** One transaction deletes for about so long: other writers wait for it. */
 const SLICE_MS = 10;
-/** Rows of one statement, so that the time is looked at often enough: a job may be a megabyte. */
-const JOB_ROWS = 5;
 
 /**
  * Stands in for the job id of a line that says, as its message, which deleted job's lines and runs
@@ -139,9 +137,7 @@ function* removeRows(
   ]);
   // Not before: somebody may retry the job until then, and its handler relies on what it remembers.
   if (!(yield* removeRemembered(t, related, until))) {
-    for (const id of ids) {
-      yield* noteDeleted(t, id);
-    }
+    yield* noteDeleted(t, ids);
   }
   return true;
 }
@@ -203,20 +199,28 @@ export function* removeDeleted(
   const of = { ids: [id], seqs: extras === null ? [] : [seq] };
   const until = performance.now() + SLICE_MS;
   if (!(yield* removeHistory(t, of, until)) || !(yield* removeRemembered(t, of.seqs, until))) {
-    yield* noteDeleted(t, id);
+    yield* noteDeleted(t, [id]);
   }
 }
 
 /** That an endpoint has just been deleted: {@link sweep} deletes what was told it. */
 export function noteDeletedEndpoint(t: TableNames, id: string): Script<void> {
-  return noteDeleted(t, ENDPOINT + id);
+  return noteDeleted(t, [ENDPOINT + id]);
 }
 
-function* noteDeleted(t: TableNames, what: string): Script<void> {
-  yield* query(
-    `INSERT INTO ${t.logs} (job_id, run_id, at_ms, level, message) VALUES (?, '', 0, 0, ?)`,
-    [DELETED, what],
-  );
+const NOTE = {
+  job_id: 'text',
+  run_id: 'text',
+  at_ms: 'number',
+  level: 'number',
+  message: 'text',
+} as const;
+
+function* noteDeleted(t: TableNames, what: readonly string[]): Script<void> {
+  const rows = what.map((each) => [DELETED, '', 0, 0, each]);
+  for (const { sql, params } of t.words.insertRows({ table: t.logs, columns: NOTE }, rows)) {
+    yield* query(sql, params);
+  }
 }
 
 /** Whether history of deleted jobs or endpoints is left. */
@@ -225,29 +229,44 @@ export function* hasDeleted(t: TableNames): Script<boolean> {
   return rows.length > 0;
 }
 
-/** Deletes what is left of deleted jobs and endpoints; whether there is more. */
+/** Deletes what is left of deleted jobs and endpoints, as long as there is time; whether there is more. */
 export function* sweep(t: TableNames): Script<boolean> {
+  const until = performance.now() + SLICE_MS;
+  let isMore = true;
+  let isDone = true;
+  while (isMore && isDone) {
+    [isMore, isDone] = yield* sweepSome(t, until);
+    isDone &&= performance.now() < until;
+  }
+  return isMore;
+}
+
+/** Whether there are more notes, and whether there was time for those that were read. */
+function* sweepSome(t: TableNames, until: number): Script<[isMore: boolean, isDone: boolean]> {
+  const most = t.words.purgedAtOnce;
   const rows = yield* query(
-    `SELECT seq, message FROM ${t.logs} WHERE job_id = ? LIMIT ${JOB_ROWS} ${t.words.skipLocked}`,
+    `SELECT seq, message FROM ${t.logs} WHERE job_id = ? LIMIT ${most} ${t.words.skipLocked}`,
     [DELETED],
   );
+  if (rows.length === 0) {
+    return [false, true];
+  }
   const notes = rows.map((row) => String(row[1]));
   const ids = notes.filter((note) => !note.startsWith(ENDPOINT));
   const seqs = ids.flatMap((id) => seqOfId(id) ?? []);
   const targets = notes
     .filter((note) => note.startsWith(ENDPOINT))
     .map((note) => note.slice(ENDPOINT.length));
-  const until = performance.now() + SLICE_MS;
   if (
     !(yield* removeHistory(t, { ids, seqs, targets }, until)) ||
     !(yield* removeRemembered(t, seqs, until))
   ) {
-    return true;
+    return [true, false];
   }
   yield* query(`DELETE FROM ${t.logs} WHERE seq ${t.words.amongNumbers}`, [
     JSON.stringify(rows.map((row) => row[0])),
   ]);
-  return rows.length === JOB_ROWS;
+  return [rows.length === most, true];
 }
 
 /** Jobs by their ids; those that may have more than lines and runs by their row numbers too; endpoints. */
