@@ -18,6 +18,7 @@ import type { ClaimRequest, JobDraft, LimitedRequest } from '../../lib/store/sto
 import { heldRuns } from '../../lib/store/typeorm/history.store.js';
 import { ListScripts } from '../../lib/store/typeorm/list.script.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
+import { ScheduleScripts } from '../../lib/store/typeorm/schedule.scripts.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
 import { bootJobs } from '../support/boot.js';
 import { createDatabase } from '../support/databases.js';
@@ -170,6 +171,10 @@ beforeAll(async () => {
     ready: '2',
     limit_key: `CASE WHEN i <= ${ROWS - 30} THEN 'noisy' ELSE 'key ' || i END`,
   });
+  await app.sql(
+    `INSERT INTO job_schedule_jobs (seq, schedule_id, job_id)
+     SELECT i, 'schedule ' || i % 2, 'job ' || i FROM generate_series(1, ${ROWS}) AS i`,
+  );
   ({ writing, reading } = await sessionsOf(app.dataSource));
 }, 60_000);
 
@@ -254,6 +259,17 @@ describe.each(BELIEFS)('with statistics $from', ({ steps }) => {
     const plan = await planOf(reading, firstOf(script()));
     expect(waysToJobs(plan)).toEqual(ways);
     expect(blocks(plan)).toBeLessThan(FEW);
+  });
+
+  it('a page of the jobs of a schedule that have not ended begins where the last one ended', async () => {
+    const schedules = new ScheduleScripts(tables);
+    const page = firstOf(schedules.openJobs('schedule 1', ROWS / 2, 10));
+    const plan = await planOf(reading, page);
+    expect(nodes(plan).flatMap((node) => node['Index Name'] ?? [])).toEqual([
+      'ix_job_schedule_jobs_schedule',
+    ]);
+    expect(plan['Actual Rows']).toBe(10);
+    expect(blocks(plan)).toBeLessThan(FEW / 2);
   });
 
   it('an enqueue of a job that waits for others finds them by their rows', async () => {

@@ -9,6 +9,7 @@ import { heldRuns, insertLines } from '../../lib/store/typeorm/history.store.js'
 import { DutyScripts } from '../../lib/store/typeorm/duty.scripts.js';
 import { JobScripts } from '../../lib/store/typeorm/job.scripts.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
+import { ScheduleScripts } from '../../lib/store/typeorm/schedule.scripts.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
 import { runScript, type Row, type Script } from '../../lib/store/dialects/sql.js';
 import { resolveQuery } from '../../lib/services/list-query.js';
@@ -141,6 +142,12 @@ describe('the plan of', () => {
     expect(planOf(duties.standings([newId()]))).toContain(
       'SEARCH held USING INTEGER PRIMARY KEY (rowid=?)',
     );
+  });
+
+  it('a page of the jobs of a schedule that have not ended begins where the last one ended', () => {
+    const plan = planOf(new ScheduleScripts(tables).openJobs('schedule', 5, 10));
+    expect(plan).toMatch(/ix_job_schedule_jobs_schedule \(schedule_id=\? AND seq>\?\)/);
+    expect(plan).not.toContain('TEMP B-TREE');
   });
 
   it('a promotion looks at the due index alone', () => {

@@ -61,7 +61,7 @@ const SLOTS: TableSpec = {
 const OPEN_JOBS: TableSpec = {
   columns: { seq: 'number', schedule_id: 'id', job_id: 'id' },
   key: ['seq'],
-  indexes: { job_schedule_jobs_schedule: { columns: ['schedule_id'] } },
+  indexes: { job_schedule_jobs_schedule: { columns: ['schedule_id', 'seq'] } },
 };
 
 /** The tables of schedules. */
