@@ -89,7 +89,8 @@ export class Announcer {
         this.#to.lookAgain();
       }
     }
-    if (created.draft.extras !== null) {
+    const { extras } = created.draft;
+    if (extras !== null && (created.isSettled || extras.statusHook !== null || extras.isHeard)) {
       this.#wakeHookSender(created.job);
     }
     if (created.news !== undefined) {

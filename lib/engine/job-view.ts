@@ -5,7 +5,7 @@ import { isFinal } from '../model/job-status.js';
 import type { JobDependency, OnFailure } from '../model/dependencies.js';
 import { EXTRA, hasExtra } from '../model/extras.js';
 import { isDue, startOf } from '../store/job-of-draft.js';
-import type { Created } from '../store/store.js';
+import type { Created, DraftExtras } from '../store/store.js';
 import type { JsonObject, JsonValue } from '../model/json.js';
 import { isActive } from '../model/job-status.js';
 
@@ -74,11 +74,11 @@ export function jobOf(stored: JobEntity, context: ViewContext): Job {
  * enqueue allocates.
  */
 export function jobOfCreated(created: Created, isPaused: boolean, params: unknown): EnqueuedJob {
-  if (created.draft.extras !== null) {
+  const { terms, idempotencyKey, extras, blocked } = created.draft;
+  if (extras !== null && (created.isSettled || !saysJust(extras))) {
     const view = jobOf(created.job, { isPaused, nowMs: created.nowMs, params });
     return Object.assign(view, { outcome: 'created' as const });
   }
-  const { terms, idempotencyKey } = created.draft;
   const due = isDue(terms, created.nowMs);
   const { scheduledAtMs } = created;
   const runAtMs = startOf(terms, scheduledAtMs, created.nowMs);
@@ -95,7 +95,8 @@ export function jobOfCreated(created: Created, isPaused: boolean, params: unknow
     kind: due ? 'generic' : 'scheduled',
     priority: terms.priority,
     status: 'waiting',
-    waitingFor: due ? (isPaused ? 'paused' : 'worker') : 'time',
+    waitingFor:
+      (blocked?.by ?? 0) > 0 ? 'dependencies' : due ? (isPaused ? 'paused' : 'worker') : 'time',
     // One for each, though a job in a bulk enqueue allocates little else: whoever changes one changes no other.
     scheduledAt: new Date(scheduledAtMs),
     runAt: new Date(runAtMs),
@@ -125,13 +126,25 @@ export function jobOfCreated(created: Created, isPaused: boolean, params: unknow
     upstreamJobId: terms.upstreamJobId,
     scheduleId: null,
     expiresAt: dateOrNull(terms.expiresAtMs),
-    dependsOn: NO_DEPENDENCIES,
+    dependsOn:
+      extras === null
+        ? NO_DEPENDENCIES
+        : extras.dependsOn.map(({ on, onFailure }) => ({ id: String(on), onFailure })),
     checkIn: null,
     checkInAt: null,
     statusHook: null,
     sequence: 1,
     outcome: 'created',
   };
+}
+
+/** Whether a job is plain but for jobs that it waits for, which were stored before it. */
+function saysJust({ dependsOn, statusHook, scheduleId }: DraftExtras): boolean {
+  return (
+    statusHook === null &&
+    scheduleId === null &&
+    dependsOn.every(({ on }) => typeof on === 'string')
+  );
 }
 
 /** The runs of a job: its history, and the run that its own row holds. */

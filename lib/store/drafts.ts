@@ -98,6 +98,8 @@ export interface Created {
   /** The database's time of the insert. */
   readonly nowMs: number;
   readonly job: JobEntity;
+  /** Whether it is stored otherwise than its draft says. */
+  readonly isSettled: boolean;
   /** What has changed because of it already: jobs that it depends on may have ended. */
   readonly news?: ChangeResult | undefined;
 }

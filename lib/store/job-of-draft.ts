@@ -58,7 +58,7 @@ export function readyOf(draft: JobDraft, due: boolean): number {
 }
 
 /** What stands beside the row of a draft's job. */
-export function besideOf(
+function besideOf(
   { uniqueClaim, statusHook, scheduleId }: DraftExtras,
   dependsOn: string | null,
   { seq, id, draft }: { readonly seq: number; readonly id: string; readonly draft: JobDraft },
@@ -155,16 +155,27 @@ export class CreatedJob implements Created {
     readonly nowMs: number,
   ) {}
 
-  /** Set where anything stands beside it. */
-  beside: JobExtrasEntity | undefined;
+  /** What it depends on, as it is stored. */
+  dependsOn: string | null = null;
+
+  #beside: JobExtrasEntity | undefined;
 
   /** What has changed because of it already. */
   news: ChangeResult | undefined;
+
+  isSettled = false;
 
   /** It is stored otherwise by now, in the same transaction. */
   settle(job: JobEntity, news: ChangeResult | undefined): void {
     this.#job = job;
     this.news = news;
+    this.isSettled = true;
+  }
+
+  /** What stands beside it, if anything does. */
+  get beside(): JobExtrasEntity | undefined {
+    const { extras } = this.draft;
+    return extras === null ? undefined : (this.#beside ??= besideOf(extras, this.dependsOn, this));
   }
 
   /** Made when somebody looks: most of a bulk enqueue is never looked at. */

@@ -165,7 +165,7 @@ export const BUILDS = [
     patches: [
       {
         file: 'lib/store/typeorm/job.scripts.ts',
-        from: 'WHERE ${AS_READ} RETURNING seq`,\n      [...names.map((name) => boundValue(set[name])), ...asRead(before)],',
+        from: 'WHERE ${still.sql} RETURNING seq`,\n      [...names.map((name) => boundValue(set[name])), ...still.params],',
         to: 'WHERE seq = ? RETURNING seq`,\n      [...names.map((name) => boundValue(set[name])), before.seq],',
       },
     ],

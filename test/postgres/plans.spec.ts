@@ -14,13 +14,14 @@ import { PostgresJobScripts } from '../../lib/store/dialects/postgres/job.script
 import { POSTGRES_WORDS } from '../../lib/store/dialects/postgres/words.js';
 import { NumberSource } from '../../lib/store/dialects/shared/number-source.js';
 import { runScriptAsync, type Row, type Script } from '../../lib/store/dialects/sql.js';
-import type { ClaimRequest, JobDraft, LimitedRequest } from '../../lib/store/store.js';
+import type { ClaimRequest, LimitedRequest } from '../../lib/store/store.js';
 import { heldRuns } from '../../lib/store/typeorm/history.store.js';
 import { ListScripts } from '../../lib/store/typeorm/list.script.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
 import { ScheduleScripts } from '../../lib/store/typeorm/schedule.scripts.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
 import { bootJobs } from '../support/boot.js';
+import { draftBehind } from '../support/drafts.js';
 import { createDatabase } from '../support/databases.js';
 import { blocks, firstOf, nodes, planOf, quoted, sessionsOf, type Plan } from './support/plans.js';
 
@@ -69,44 +70,6 @@ const behind = new PostgresInsertsBehind(
   tables,
   new PostgresInsertScript(tables, new NumberSource()),
 );
-
-/** A job that waits for the one that is ready. */
-function draftBehind(): JobDraft {
-  return {
-    id: undefined,
-    idempotencyKey: null,
-    requestHash: null,
-    limitKey: null,
-    params: '{}',
-    terms: {
-      tenantId: NIL_TENANT,
-      userId: null,
-      type: 'default:plain',
-      typeVersion: 1,
-      group: 'default',
-      queue: 'default',
-      channel: '',
-      priority: 0,
-      runAtMs: undefined,
-      delayMs: 0,
-      expiresAtMs: null,
-      timeoutSec: 0,
-      maxRetries: 0,
-      retryDelaySec: 0,
-      state: null,
-      tags: null,
-      meta: null,
-      upstreamJobId: null,
-    },
-    extras: {
-      dependsOn: [{ on: readyId, onFailure: 'fail' }],
-      uniqueClaim: null,
-      statusHook: null,
-      scheduleId: null,
-      isHeard: false,
-    },
-  };
-}
 
 let readyId: string;
 let writing: QueryRunner;
@@ -273,7 +236,7 @@ describe.each(BELIEFS)('with statistics $from', ({ steps }) => {
   });
 
   it('an enqueue of a job that waits for others finds them by their rows', async () => {
-    const plan = await planOf(writing, firstOf(behind.insert([draftBehind()], now)));
+    const plan = await planOf(writing, firstOf(behind.insert([draftBehind([readyId])], now)));
     expect(waysToJobs(plan)).toEqual(['jobs_pkey']);
     const stored = nodes(plan).filter((node) => node['Node Type'] === 'ModifyTable');
     expect(stored.map((node) => node['Relation Name'] ?? '').toSorted()).toEqual([

@@ -8,29 +8,10 @@ import { MIGRATIONS } from '../../lib/store/migrations/index.js';
 import type { Created, InsertResult, JobDraft, JobTerms } from '../../lib/store/store.js';
 import { SqliteInsertScript } from '../../lib/store/dialects/sqlite/insert.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
+import { draftOf, PLAIN_TERMS } from '../support/drafts.js';
 
 const tables = tableNames();
 const MINUTE = 60_000;
-const terms: JobTerms = {
-  tenantId: '00000000-0000-0000-0000-000000000000',
-  userId: null,
-  type: 'default:plain',
-  typeVersion: 1,
-  group: 'default',
-  queue: 'default',
-  channel: '',
-  priority: 0,
-  runAtMs: undefined,
-  delayMs: 0,
-  expiresAtMs: null,
-  timeoutSec: 0,
-  maxRetries: 0,
-  retryDelaySec: 10,
-  state: null,
-  tags: null,
-  meta: null,
-  upstreamJobId: null,
-};
 
 let database: InstanceType<typeof Database>;
 let statements: number;
@@ -49,16 +30,8 @@ function run<T>(script: Script<T>): T {
 }
 
 function drafts(count: number, own: Partial<JobTerms> = {}): readonly JobDraft[] {
-  const shared = { ...terms, ...own };
-  return Array.from({ length: count }, (_, n) => ({
-    id: undefined,
-    idempotencyKey: null,
-    requestHash: null,
-    limitKey: null,
-    extras: null,
-    params: `{"n":${n}}`,
-    terms: shared,
-  }));
+  const terms = { ...PLAIN_TERMS, ...own };
+  return Array.from({ length: count }, (_, n) => draftOf({ params: `{"n":${n}}`, terms }));
 }
 
 function insert(some: readonly JobDraft[]): readonly Created[] {
@@ -98,7 +71,7 @@ beforeEach(() => {
   }
   const declarations = new Declarations(tables);
   inserts = new SqliteInsertScript(tables, declarations, new DatabaseClock());
-  run(declarations.of(terms));
+  run(declarations.of(PLAIN_TERMS));
   run(declarations.load());
 });
 afterEach(() => database.close());
@@ -153,14 +126,14 @@ describe('jobs that start now, where each statement is a journey', () => {
 describe('declarations', () => {
   it('that were taken back are forgotten when all are loaded again', () => {
     const declarations = new Declarations(tables);
-    const other: JobTerms = { ...terms, type: 'default:other' };
+    const other: JobTerms = { ...PLAIN_TERMS, type: 'default:other' };
     run(declarations.of(other));
     run(declarations.load());
     expect(declarations.known(other)?.number).toBe(2);
     database.exec(
       `DROP TRIGGER ix_job_declarations_kept; DELETE FROM job_declarations WHERE declaration = 2`,
     );
-    run(new Declarations(tables).of({ ...terms, type: 'default:third' }));
+    run(new Declarations(tables).of({ ...PLAIN_TERMS, type: 'default:third' }));
     run(declarations.load());
     expect(declarations.known(other)).toBeUndefined();
     expect(run(declarations.of(other)).number).toBe(3);

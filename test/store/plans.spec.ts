@@ -2,6 +2,8 @@ import Database from 'better-sqlite3';
 import { afterAll, describe, expect, it } from 'vitest';
 import { newId } from '../../lib/model/id.js';
 import { MIGRATIONS } from '../../lib/store/migrations/index.js';
+import { SqliteInsertScript } from '../../lib/store/dialects/sqlite/insert.script.js';
+import { SqliteInsertsBehind } from '../../lib/store/dialects/sqlite/insert-behind.js';
 import { SqliteClaimScript } from '../../lib/store/dialects/sqlite/claim.script.js';
 import { SqliteLimitedClaims } from '../../lib/store/dialects/sqlite/limited-claim.script.js';
 import { Declarations } from '../../lib/store/dialects/sqlite/declarations.js';
@@ -16,6 +18,7 @@ import { resolveQuery } from '../../lib/services/list-query.js';
 import type { JobQuery } from '../../lib/index.js';
 import { CountScripts } from '../../lib/store/typeorm/count.scripts.js';
 import { ListScripts } from '../../lib/store/typeorm/list.script.js';
+import { draftBehind } from '../support/drafts.js';
 
 const tables = tableNames();
 const database = new Database(':memory:');
@@ -133,6 +136,23 @@ describe('the plan of', () => {
     expect(planOf(jobs.renew('w', 1, 1))).toMatch(/ix_jobs_lease/);
     expect(planOf(heldRuns(tables, ['w'], 1))).toMatch(/ix_jobs_lease/);
     expect(planOf(duties.expiredLeases(10, 1))).toMatch(/USING (COVERING )?INDEX ix_jobs_lease/);
+  });
+
+  it('whoever ends a job looks once whether anybody waits for any, and then by its row', () => {
+    const plan = planOf(jobs.complete([{ seq: 1, runId: 'r', startedAtMs: 1, result: null }], 1));
+    expect(plan).toContain('SEARCH job_rows USING INTEGER PRIMARY KEY (rowid=?)');
+    expect(plan).toMatch(/SCALAR SUBQUERY \d+\nSCAN job_dependencies/);
+    expect(plan).toMatch(
+      /CORRELATED SCALAR SUBQUERY \d+\nSEARCH edge USING (COVERING INDEX \S+|PRIMARY KEY) \(parent_seq=\?\)/,
+    );
+  });
+
+  it('who waits for others asks of each by its row whether it is open', () => {
+    const inserts = new SqliteInsertScript(tables, new Declarations(tables));
+    const draft = draftBehind([newId(), newId(), newId()]);
+    const plan = planOf(new SqliteInsertsBehind(tables, inserts).insert([draft], 1));
+    expect(plan).toContain('SEARCH held USING INTEGER PRIMARY KEY (rowid=?)');
+    expect(plan).not.toContain('SCAN held');
   });
 
   it('what is written for a run finds its job by the row', () => {

@@ -231,12 +231,13 @@ export function initialSchema(t: TableNames): readonly string[] {
   ];
 }
 
-/** `more`: columns that later migrations have added to the rows. */
+/** `more`: what later migrations have added, by the row `held`. */
 export function viewOfJobs(t: TableNames, more: readonly string[] = []): string {
   const declared = (column: string): string =>
     `(SELECT declared.${column} FROM ${t.declarations} AS declared WHERE declared.declaration = held.declaration)`;
   const columns = [
-    ...[...OWN, ...more].map((column) => `held.${column}`),
+    ...OWN.map((column) => `held.${column}`),
+    ...more,
     `${jobIdSql(ENQUEUED)} AS job_id`,
     `${TENANT} AS tenant_id`,
     'held.tenant_id AS other_tenant_id',

@@ -1,3 +1,4 @@
+import { extrasSql } from '../dialects/sqlite/dependents.js';
 import type { TableNames } from '../typeorm/table-names.js';
 import { changesOfJobs, viewOfJobs } from './0001-initial.js';
 import { stepTables } from './steps.tables.js';
@@ -71,10 +72,10 @@ export function relationsSchema(t: TableNames): readonly string[] {
   return [
     `ALTER TABLE ${t.rows} ADD COLUMN extras INTEGER`,
     `CREATE INDEX ${t.index('jobs_held_back')} ON ${t.rows} (seq) WHERE ready = -1`,
-    `DROP VIEW ${t.jobs}`,
-    viewOfJobs(t, ['extras']),
-    ...changesOfJobs(t, ['extras']),
     ...tables(t, SQLITE_TABLES),
+    `DROP VIEW ${t.jobs}`,
+    viewOfJobs(t, [`${extrasSql(t, 'held')} AS extras`]),
+    ...changesOfJobs(t, ['extras']),
   ];
 }
 

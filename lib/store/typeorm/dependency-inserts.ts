@@ -132,7 +132,7 @@ export class DependencyInserts {
 
   /** Whoever ends one of these must tell others; most that are named were named before. */
   *#mark(unmarked: readonly number[]): Script<void> {
-    if (unmarked.length > 0) {
+    if (unmarked.length > 0 && this.#t.words.marksParents) {
       const among = this.#t.words.among(unmarked);
       yield {
         sql: `UPDATE ${this.#t.rows} SET extras = COALESCE(extras, 0) | ${EXTRA.dependents}

@@ -3,7 +3,7 @@ import { query, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { ChangeResult, JobChange, Standing } from '../store.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
-import { endsAlone, type JobScripts } from './job.scripts.js';
+import { endsAlone, rowEndsAlone, type JobScripts } from './job.scripts.js';
 import type { TableNames } from './table-names.js';
 
 /** Jobs that may expire unstarted, and have. */
@@ -61,8 +61,8 @@ export class DutyScripts {
     const skipped = yield* query(
       `UPDATE ${this.#t.rows} SET status = 'skipped', details = 'expired', ready = 0,
          sequence = sequence + 1, finished_at_ms = ?, updated_at_ms = ?
-       WHERE status = 'waiting' AND revision = 0 AND ${endsAlone()}
-         AND seq IN (SELECT seq FROM ${this.#t.rows} WHERE ${OVERDUE} AND ${endsAlone()}
+       WHERE status = 'waiting' AND revision = 0 AND ${rowEndsAlone(this.#t)}
+         AND seq IN (SELECT seq FROM ${this.#t.rows} WHERE ${OVERDUE} AND ${rowEndsAlone(this.#t)}
          ORDER BY expires_at_ms LIMIT ? + 0)
        RETURNING seq`,
       [nowMs, nowMs, nowMs, limit],

@@ -1,7 +1,8 @@
 import { JobEntity, type JobField } from '../../entities/job.entity.js';
-import { CHANGES_SQL, query, together, type Script, type SqlValue } from '../dialects/sql.js';
+import { CHANGES_SQL, query, together, type Phrase, type Script } from '../dialects/sql.js';
+import { nobodyWaitsSql } from '../dialects/sqlite/dependents.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
-import { CONCERNS_OTHERS, isHeldBack, SETTLED_ALONE } from '../../model/extras.js';
+import { CONCERNS_OTHERS, EXTRA, isHeldBack, SETTLED_ALONE } from '../../model/extras.js';
 import { readyAs } from '../job-of-draft.js';
 import type {
   ArchivedRun,
@@ -29,6 +30,14 @@ export const ACTIVE = "('running', 'canceling', 'suspending', 'locked')";
 /** The end of a run concerns nobody else, so that many can be ended at once. */
 export function endsAlone(extras = 'extras', bits = CONCERNS_OTHERS): string {
   return `(${extras} IS NULL OR ${extras} & ${bits} = 0)`;
+}
+
+/** The same of rows as they are written, which may not say that others wait. */
+export function rowEndsAlone(t: TableNames, bits = CONCERNS_OTHERS): string {
+  const alone = endsAlone(`${t.rows}.extras`, bits);
+  return t.words.marksParents || (bits & EXTRA.dependents) === 0
+    ? alone
+    : `${alone} AND ${nobodyWaitsSql(t, t.rows)}`;
 }
 
 /** The statements on the path of a job, for SQLite. */
@@ -255,10 +264,11 @@ export class JobScripts {
   *#apply(before: JobEntity, change: JobChange, nowMs: number): Script<JobEntity | undefined> {
     const set = withDerived(before, change.set, nowMs);
     const names = Object.keys(set) as JobField[];
+    const still = asRead(this.#t.words, before);
     const rows = yield* query(
       `UPDATE ${this.#t.rows} SET ${names.map((name) => `${JOB_COLUMNS[name]} = ?`).join(', ')}
-       WHERE ${AS_READ} RETURNING seq`,
-      [...names.map((name) => boundValue(set[name])), ...asRead(before)],
+       WHERE ${still.sql} RETURNING seq`,
+      [...names.map((name) => boundValue(set[name])), ...still.params],
     );
     if (rows.length === 0) {
       return undefined;
@@ -295,9 +305,10 @@ export class JobScripts {
   }
 
   *#remove(job: JobEntity): Script<JobEntity | undefined> {
+    const still = asRead(this.#t.words, job);
     const rows = yield* query(
-      `DELETE FROM ${this.#t.rows} WHERE ${AS_READ} RETURNING seq`,
-      asRead(job),
+      `DELETE FROM ${this.#t.rows} WHERE ${still.sql} RETURNING seq`,
+      still.params,
     );
     if (rows.length === 0) {
       return undefined;
@@ -315,7 +326,7 @@ export class JobScripts {
       FROM (SELECT value ->> 0 AS seq, value ->> 1 AS run_id, value ->> 2 AS started_at_ms, value ->> 3 AS result
             FROM json_each(?)) AS ended
       WHERE ${this.#t.rows}.seq = ended.seq AND ${this.#t.rows}.run_id = ended.run_id
-        AND ${this.#t.rows}.status = 'running' AND ${endsAlone(`${this.#t.rows}.extras`, bits)}`;
+        AND ${this.#t.rows}.status = 'running' AND ${rowEndsAlone(this.#t, bits)}`;
   }
 
   #reportStatement(): string {
@@ -335,11 +346,16 @@ export function bySeq(completions: readonly Completion[]): readonly Completion[]
   return completions.toSorted((a, b) => a.seq - b.seq);
 }
 
-/** A row nobody has changed since it was read; nor has a job begun to wait for it. */
-const AS_READ = 'seq = ? AND sequence = ? AND status = ? AND COALESCE(extras, 0) = ?';
-
-function asRead({ seq, sequence, status, extras }: JobEntity): readonly SqlValue[] {
-  return [seq, sequence, status, extras ?? 0];
+/** A row nobody has changed since it was read; nor has a job begun to wait for it, where rows say so. */
+function asRead(
+  { marksParents }: TableNames['words'],
+  { seq, sequence, status, extras }: JobEntity,
+): Phrase {
+  const most = marksParents ? -1 : ~EXTRA.dependents;
+  return {
+    sql: `seq = ? AND sequence = ? AND status = ? AND COALESCE(extras, 0)${marksParents ? '' : ` & ${most}`} = ?`,
+    params: [seq, sequence, status, (extras ?? 0) & most],
+  };
 }
 
 /** Adds what follows from a change: version, time, and whether a claim may take the job. */

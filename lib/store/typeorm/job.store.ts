@@ -1,5 +1,5 @@
 import type { Session } from '../dialects/session.js';
-import type { InsertsBehind } from '../dialects/shared/insert-behind.js';
+import { isJustBehind, type InsertsBehind } from '../dialects/shared/insert-behind.js';
 import { quietly, type TimedScript } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type {
@@ -44,8 +44,7 @@ export interface JobStoreParts {
   readonly limited: LimitedClaims;
   readonly inserts: Inserts;
   readonly related: RelatedInserts;
-  /** Where messages count: the usual enqueue of jobs that wait for others in few. */
-  readonly behind?: InsertsBehind;
+  readonly behind: InsertsBehind;
   readonly lists: ListScripts;
   readonly tallies: CountScripts;
   readonly duties: DutyScripts;
@@ -123,11 +122,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
     isRepeatable: true,
     needs: parentsOf,
     passing: relatedKind,
-    *script(drafts, now) {
-      return parts.behind === undefined
-        ? drafts.map(() => undefined)
-        : yield* parts.behind.insert(drafts, now);
-    },
+    script: (drafts, now) => parts.behind.insert(drafts, now),
   };
   const reportKind: BatchKind<RunReport, boolean> = {
     name: 'report',
@@ -215,7 +210,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
       if (draft.extras === null) {
         return to.add(insertKind, draft, 'caller');
       }
-      return parts.behind?.suits(draft) === true
+      return isJustBehind(draft)
         ? to
             .add(behindKind, draft, 'caller')
             .then((stored) => stored ?? to.add(relatedKind, draft, 'caller'))

@@ -1,5 +1,5 @@
 import { together, type Script } from '../dialects/sql.js';
-import { besideOf, CreatedJob } from '../job-of-draft.js';
+import { CreatedJob } from '../job-of-draft.js';
 import type { Failure, InsertResult, JobDraft, KeyHolder, Refusal } from '../store.js';
 import { ExtrasInserts } from './beside.script.js';
 import { DependencyInserts, textOf, type Parents } from './dependency-inserts.js';
@@ -153,8 +153,7 @@ export class RelatedInserts {
     for (const each of created) {
       const { draft } = each;
       if (draft.extras !== null) {
-        const dependsOn = textOf(draft.extras.dependsOn, results);
-        each.beside = besideOf(draft.extras, dependsOn, each);
+        each.dependsOn = textOf(draft.extras.dependsOn, results);
       }
     }
     yield* this.#extras.insert(created.flatMap(({ beside }) => beside ?? []));

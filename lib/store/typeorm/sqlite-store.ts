@@ -26,6 +26,7 @@ import { DutyScripts } from './duty.scripts.js';
 import { openEngineConnection, type EngineConnection } from './engine-connection.js';
 import { HandlerTransactions } from './handler-transactions.js';
 import { historyStore, insertLines } from './history.store.js';
+import { SqliteInsertsBehind } from '../dialects/sqlite/insert-behind.js';
 import { SqliteInsertScript } from '../dialects/sqlite/insert.script.js';
 import { jobStore } from './job.store.js';
 import { JobScripts } from './job.scripts.js';
@@ -96,6 +97,7 @@ export class SqliteStore implements Store {
       limited: new SqliteLimitedClaims(this.#tables, this.#scripts, claims, declarations),
       inserts: this.#inserts,
       related,
+      behind: new SqliteInsertsBehind(this.#tables, this.#inserts),
       lists: new ListScripts(this.#tables),
       tallies: new CountScripts(this.#tables),
       duties: new DutyScripts(this.#tables),

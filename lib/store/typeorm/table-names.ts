@@ -64,6 +64,11 @@ export interface SqlWords {
    * in common by their type.
    */
   readonly hasDeclarations: boolean;
+  /**
+   * Whether rows of jobs say that others wait for them, so that whoever ends one compares what it knew.
+   * Where one writes at a time the edges tell, and nobody writes those rows.
+   */
+  readonly marksParents: boolean;
   /** Whether a column begins with a text that is bound twice. */
   beginsWith(column: string): string;
   /** After an INSERT: rows that are there already are left as they are. */
@@ -131,6 +136,7 @@ export interface TableNames {
 /** What SQLite and PostgreSQL say alike. */
 export const COMMON_WORDS = {
   hasDeclarations: false,
+  marksParents: true,
   quote: '"',
   using: () => '',
   // SQLite prepares a statement with a bare `LIMIT ?` anew at each execution.
@@ -190,6 +196,7 @@ const SQLITE_WORDS: SqlWords = {
   gather: (value, where) => `json_group_array(${value})${filter(where)}`,
   tagged: 'EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)',
   hasDeclarations: true,
+  marksParents: false,
 };
 
 /** An aggregate is over those rows only. */

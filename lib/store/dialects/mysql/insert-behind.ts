@@ -4,7 +4,7 @@ import type { RowsInto } from '../sql.js';
 import { FEW_EXTRAS } from '../../typeorm/beside.script.js';
 import { EDGES } from '../../typeorm/dependency-inserts.js';
 import type { TableNames } from '../../typeorm/table-names.js';
-import { InsertsBehind, type Behind } from '../shared/insert-behind.js';
+import { ServerInsertsBehind, type Behind } from '../shared/insert-behind.js';
 import { query, type Script } from '../sql.js';
 import type { MysqlInsertScript } from './insert.script.js';
 import { list, literal } from './literals.js';
@@ -18,7 +18,7 @@ const PATIENCE_SEC = 0.1;
  * back. A row that is marked already is locked and not written. One that somebody else has locked is
  * waited for as long as a message or two take; MySQL, which counts in seconds, reads that as a comment.
  */
-export class MysqlInsertsBehind extends InsertsBehind {
+export class MysqlInsertsBehind extends ServerInsertsBehind {
   readonly #t: TableNames;
   readonly #inserts: MysqlInsertScript;
   readonly #edges: RowsInto;

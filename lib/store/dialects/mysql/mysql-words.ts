@@ -18,6 +18,7 @@ export const HELD =
 
 export const MYSQL_WORDS: SqlWords = {
   hasDeclarations: false,
+  marksParents: true,
   quote: '`',
   // Nobody waits for it, and each statement is a message there and back.
   purgedAtOnce: 200,

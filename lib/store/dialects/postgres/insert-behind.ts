@@ -1,7 +1,7 @@
 import { EXTRA } from '../../../model/extras.js';
 import { FINAL_STATUSES } from '../../../model/job-status.js';
 import type { TableNames } from '../../typeorm/table-names.js';
-import { InsertsBehind, type Behind } from '../shared/insert-behind.js';
+import { ServerInsertsBehind, type Behind } from '../shared/insert-behind.js';
 import { CHANGES_SQL, query, type Script } from '../sql.js';
 import { JOINED, joined, numbers } from './arrays.js';
 import { paramsOf, statement, type PostgresInsertScript } from './insert.script.js';
@@ -11,7 +11,7 @@ import { paramsOf, statement, type PostgresInsertScript } from './insert.script.
  * is stored, in their order, and judged as they are then: whoever ends one of them meanwhile waits, and
  * finds who waits for it.
  */
-export class PostgresInsertsBehind extends InsertsBehind {
+export class PostgresInsertsBehind extends ServerInsertsBehind {
   readonly #sql: string;
 
   constructor(tables: TableNames, inserts: PostgresInsertScript) {

@@ -51,6 +51,7 @@ export const POSTGRES_WORDS: SqlWords = {
   gather: (value, where) => `json_agg(${value})${filter(where)}`,
   tagged: 'EXISTS (SELECT 1 FROM json_array_elements_text(tags::json) AS tag WHERE tag = ?)',
   hasDeclarations: false,
+  marksParents: true,
 };
 
 /**

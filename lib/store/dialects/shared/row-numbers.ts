@@ -1,4 +1,4 @@
-import { EARLIEST_ID_MS, uuidAt, uuidParts } from '../../../model/id.js';
+import { EARLIEST_ID_MS, uuidAt, uuidParts, type UuidParts } from '../../../model/id.js';
 
 const EPOCH_MS = EARLIEST_ID_MS;
 /** So many row numbers share a millisecond. */
@@ -12,10 +12,12 @@ export const PER_MS = 4096;
  */
 export function seqOfId(id: string): number | undefined {
   const parts = uuidParts(id);
-  if (parts === undefined) {
-    return undefined;
-  }
-  const seq = (parts.ms - EPOCH_MS) * PER_MS + parts.twelveBits;
+  return parts === undefined ? undefined : seqOfParts(parts);
+}
+
+/** The same of an id that was taken apart. */
+export function seqOfParts({ ms, twelveBits }: UuidParts): number | undefined {
+  const seq = (ms - EPOCH_MS) * PER_MS + twelveBits;
   return seq >= 0 && Number.isSafeInteger(seq) ? seq : undefined;
 }
 

@@ -12,11 +12,23 @@ export function insertBoundRows(
   into: RowsInto,
   rows: readonly (readonly SqlValue[])[],
 ): readonly Phrase[] {
+  const values: SqlValue[] = [];
+  for (const row of rows) {
+    values.push(...row);
+  }
+  return insertBound(into, values);
+}
+
+/** The same of the values of one row behind those of another. */
+export function insertBound(into: RowsInto, values: readonly SqlValue[]): readonly Phrase[] {
+  const width = Object.keys(into.columns).length;
+  const rows = values.length / width;
   const statements = [];
-  for (let at = 0; at < rows.length;) {
-    const left = rows.length - at;
+  for (let at = 0; at < rows;) {
+    const left = rows - at;
     const count = SIZES.find((size) => left >= size) ?? Math.min(left, MOST_EXACT);
-    statements.push({ sql: insertOf(into, count), params: valuesOf(rows, at, at + count) });
+    const params = count === rows ? values : values.slice(at * width, (at + count) * width);
+    statements.push({ sql: insertOf(into, count), params });
     at += count;
   }
   return statements;
@@ -27,18 +39,6 @@ export function amongBound(values: readonly number[]): Phrase {
   return values.length > MOST_EXACT
     ? { sql: 'IN (SELECT value FROM json_each(?))', params: [JSON.stringify(values)] }
     : { sql: (lists[values.length] ??= `IN ${marks(values.length)}`), params: values };
-}
-
-function valuesOf(
-  rows: readonly (readonly SqlValue[])[],
-  from: number,
-  to: number,
-): readonly SqlValue[] {
-  const values: SqlValue[] = [];
-  for (let at = from; at < to; at += 1) {
-    values.push(...(rows[at] ?? []));
-  }
-  return values;
 }
 
 function insertOf(into: RowsInto, count: number): string {

@@ -9,6 +9,7 @@ import type { TableNames } from '../../typeorm/table-names.js';
 import { msOfSeq } from '../shared/row-numbers.js';
 import { query, type Row, type Script, type SqlValue } from '../sql.js';
 import type { Declaration, Declarations } from './declarations.js';
+import { extrasSql } from './dependents.js';
 import { jobIdOf } from './job-ids.js';
 
 /** A line of ready jobs: one range of the ready index. */
@@ -54,7 +55,6 @@ const RETURNED = [
   'tags',
   'meta',
   'upstream_job_id',
-  'extras',
 ].join(', ');
 
 /** Takes ready jobs of SQLite, and says whether there are any. */
@@ -121,7 +121,7 @@ export class SqliteClaimScript implements Claims {
     const rows = yield* query(
       `UPDATE ${this.#t.rows} SET ${this.#changes(starts)}
        WHERE status = 'waiting' AND ready > 0 AND ${MAY_START} AND seq IN (${seqs})
-       RETURNING ${RETURNED}, limit_key`,
+       RETURNING ${RETURNED}, ${extrasSql(this.#t, this.#t.rows)}, limit_key`,
       [
         prefix,
         request.workerId,
@@ -202,7 +202,7 @@ export class SqliteClaimScript implements Claims {
           AND seq IN (SELECT seq FROM (
             ${lanes > MOST_NAMED ? this.#anyLanes() : this.#namedLanes(lanes)}
             ${ORDER} LIMIT ? + 0))
-        RETURNING ${RETURNED}`;
+        RETURNING ${RETURNED}, ${extrasSql(this.#t, this.#t.rows)}`;
       this.#statements.set(key, sql);
     }
     return sql;
