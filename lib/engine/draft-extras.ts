@@ -43,7 +43,7 @@ export function draftExtras(
   const statusHook =
     options.statusHook === undefined
       ? null
-      : checkedHook(options.statusHook, 'status_hook', tenantId);
+      : checkedHook(options.statusHook, 'statusHook', tenantId);
   const isToBeHeard = isHeard(tenantId);
   const dependsOn =
     options.dependsOn === undefined && among.length === 0
@@ -64,10 +64,10 @@ const NONE: readonly DraftDependency[] = [];
 
 function checkedDependencies(given: unknown): readonly DraftDependency[] {
   if (!Array.isArray(given) || given.length > MOST_DEPENDENCIES) {
-    throw badField('depends_on', `must be an array of at most ${MOST_DEPENDENCIES} ids of jobs`);
+    throw badField('dependsOn', `must be an array of at most ${MOST_DEPENDENCIES} ids of jobs`);
   }
   return given.map((each: unknown, index) => {
-    const field = `depends_on.${index}`;
+    const field = `dependsOn.${index}`;
     const { id, onFailure = 'fail' } = (
       typeof each === 'object' && each !== null ? each : { id: each }
     ) as { readonly id?: unknown; readonly onFailure?: unknown };
@@ -82,7 +82,7 @@ function checkedDependencies(given: unknown): readonly DraftDependency[] {
 export function checkedOnFailure(value: unknown, field: string): OnFailure {
   const known = ON_FAILURE.find((each) => each === value);
   if (known === undefined) {
-    throw badField(`${field}.on_failure`, `must be one of ${ON_FAILURE.join(', ')}`);
+    throw badField(`${field}.onFailure`, `must be one of ${ON_FAILURE.join(', ')}`);
   }
   return known;
 }

@@ -10,7 +10,7 @@ export function checkedStart(options: Omit<EnqueueOptions<unknown>, 'manager'>):
   delayMs: number;
 } {
   if (options.runAt !== undefined && options.delay !== undefined) {
-    throw badField('delay', 'must not be given together with run_at: give one of them');
+    throw badField('delay', 'must not be given together with runAt: give one of them');
   }
   return {
     runAtMs: options.runAt === undefined ? undefined : checkedInstant(options.runAt, 'runAt'),
@@ -46,7 +46,7 @@ export function checkedTags(tags: unknown): string | null {
 /** @throws JobsError `invalid_request` */
 export function checkedKey(key: unknown): string {
   if (!isPlainText(key, 1, 255)) {
-    throw badField('idempotency_key', 'must be a text of 1 to 255 characters');
+    throw badField('idempotencyKey', 'must be a text of 1 to 255 characters');
   }
   return key;
 }

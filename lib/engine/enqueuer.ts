@@ -298,7 +298,7 @@ function refuseAfter(tries: number): void {
 
 function failure(refused: Failure): JobsError {
   if (refused.outcome === 'duplicate') {
-    return duplicateJob(refused.id, 'nothing was stored');
+    return duplicateJob(refused, 'nothing was stored');
   }
   const [first = ''] = refused.ids;
   const more = refused.ids.length > 1 ? ` and ${refused.ids.length - 1} more` : '';
@@ -306,7 +306,7 @@ function failure(refused: Failure): JobsError {
     'unknown_dependency',
     `There is no job ${first}${more} to depend on, so nothing was stored. Name jobs of the same tenant that are there, or in a flow its own keys; retention may have deleted it.`,
     {
-      errors: refused.ids.map((id) => ({ field: 'depends_on', message: `there is no job ${id}` })),
+      errors: refused.ids.map((id) => ({ field: 'dependsOn', message: `there is no job ${id}` })),
     },
   );
 }

@@ -52,16 +52,18 @@ function partsOf(key: string, job: FlowJob, flow: JobFlow): FlowParts {
   }
   const { dependsOn = [], ...item } = job;
   if (!Array.isArray(dependsOn)) {
-    throw badField(`${key}.depends_on`, 'must be an array of keys of this flow, or ids of jobs');
+    throw badField(`${key}.dependsOn`, 'must be an array of keys of this flow, or ids of jobs');
   }
   const ids: DependsOn[] = [];
   const waitsFor: { key: string; onFailure: DraftDependency['onFailure'] }[] = [];
   for (const [at, each] of (dependsOn as readonly DependsOn[]).entries()) {
-    const field = `${key}.depends_on.${at}`;
     const name: unknown = typeof each === 'object' && each !== null ? each.id : each;
     if (typeof name === 'string' && Object.hasOwn(flow, name)) {
       const onFailure = typeof each === 'object' ? (each.onFailure ?? 'fail') : 'fail';
-      waitsFor.push({ key: name, onFailure: checkedOnFailure(onFailure, field) });
+      waitsFor.push({
+        key: name,
+        onFailure: checkedOnFailure(onFailure, `${key}.dependsOn.${at}`),
+      });
     } else {
       ids.push(each);
     }
@@ -114,7 +116,10 @@ function circle(jobs: ReadonlyMap<string, FlowParts>, placed: ReadonlySet<string
   return new JobsError(
     'invalid_request',
     `The jobs of this flow wait for each other in a circle (${names}), so none was stored. Take one of these dependencies out.`,
-    { errors: [{ field: `${key ?? ''}.depends_on`, message: `is part of the circle ${names}` }] },
+    {
+      errors: [{ field: `${key ?? ''}.dependsOn`, message: `is part of the circle ${names}` }],
+      members: { key: key ?? '' },
+    },
   );
 }
 

@@ -179,25 +179,25 @@ function checkedTiming(input: ScheduleTiming): Omit<TimingColumns, 'firstMs'> {
   if (given.length !== 1) {
     throw badField(
       'cron',
-      "or every_sec or after_sec must be given, and only one of them: a cron text such as '0 3 * * *', a fixed rate, or so long after the last run ended",
+      "or every or after must be given, and only one of them: a cron text such as '0 3 * * *', a fixed rate, or so long after the last run ended",
     );
   }
   if (cron !== undefined) {
     cronTimes(cron);
     zoneOf(timeZone ?? 'UTC');
   } else if (timeZone !== undefined) {
-    throw badField('time_zone', 'is for cron: leave it out');
+    throw badField('timeZone', 'is for cron: leave it out');
   }
-  const startAtMs = input.startAt === undefined ? null : checkedInstant(input.startAt, 'start_at');
-  const endAtMs = input.endAt === undefined ? null : checkedInstant(input.endAt, 'end_at');
+  const startAtMs = input.startAt === undefined ? null : checkedInstant(input.startAt, 'startAt');
+  const endAtMs = input.endAt === undefined ? null : checkedInstant(input.endAt, 'endAt');
   if (startAtMs !== null && endAtMs !== null && endAtMs < startAtMs) {
-    throw badField('end_at', 'must not be earlier than start_at');
+    throw badField('endAt', 'must not be earlier than the start');
   }
   return {
     cron: cron ?? null,
     timeZone: cron === undefined ? null : (timeZone ?? 'UTC'),
-    everyMs: period(every, 'every_sec'),
-    afterMs: period(after, 'after_sec'),
+    everyMs: period(every, 'every'),
+    afterMs: period(after, 'after'),
     startAtMs,
     endAtMs,
   };
@@ -255,10 +255,10 @@ function digestOf(draft: Omit<ScheduleDraft, 'tenantId'>): string {
 function neverDue({ cron, endAtMs }: ScheduleDraft): Error {
   const end = endAtMs === null ? '' : new Date(endAtMs).toISOString();
   return cron === null
-    ? badField('end_at', `is ${end}, so it would never be due: give a time that is still to come`)
+    ? badField('endAt', `is ${end}, so it would never be due: give a time that is still to come`)
     : badField(
         'cron',
-        `would never be due${end === '' ? '' : ` before end_at, ${end}`}: give times that are still to come`,
+        `would never be due${end === '' ? '' : ` before its end, ${end}`}: give times that are still to come`,
       );
 }
 

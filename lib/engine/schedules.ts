@@ -252,7 +252,7 @@ export class Schedules {
         return Object.assign(view, { outcome: result.outcome });
       }
       case 'duplicate':
-        throw duplicateJob(result.id, 'the schedule made no job');
+        throw duplicateJob(result, 'the schedule made no job');
       default:
         return undefined;
     }

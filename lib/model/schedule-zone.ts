@@ -129,7 +129,7 @@ const MOST_ZONES = 2000;
  *
  * @throws JobsError `invalid_request` that names what is taken
  */
-export function zoneOf(name: unknown, field = 'time_zone'): Zone {
+export function zoneOf(name: unknown, field = 'timeZone'): Zone {
   if (typeof name !== 'string' || name.length > LONGEST_ZONE) {
     throw unknownZone(String(name).slice(0, LONGEST_ZONE), field);
   }
@@ -177,13 +177,6 @@ function ruleOf(name: string, field: string): Intl.DateTimeFormat | number {
 }
 
 function unknownZone(name: string, field: string): JobsError {
-  const message =
-    "must be the name of a time zone, such as 'Europe/Berlin' or 'UTC', or an offset such as '+05:30'";
-  return new JobsError(
-    'invalid_request',
-    `The time zone "${name}" is unknown: ${field} ${message}.`,
-    {
-      errors: [{ field, message }],
-    },
-  );
+  const message = `is "${name}", which is no time zone: give the name of one, such as 'Europe/Berlin' or 'UTC', or an offset such as '+05:30'`;
+  return new JobsError('invalid_request', `${field} ${message}.`, { errors: [{ field, message }] });
 }

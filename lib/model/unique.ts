@@ -1,5 +1,6 @@
 import type { Duration } from './duration.js';
 import { JobsError } from './errors.js';
+import { isFinal, type JobStatus } from './job-status.js';
 
 /** Until when a job holds its unique key: its first claim, or its end. */
 export type UniqueUntil = 'started' | 'final';
@@ -36,16 +37,59 @@ export interface UniqueClaim {
   readonly onConflict: UniqueConflict;
 }
 
-/** Another job holds the key; without an id it is an earlier one of the same call. */
-export function duplicateJob(id: string | undefined, happened: string): JobsError {
-  return id === undefined
-    ? new JobsError(
-        'duplicate_job',
-        `Two jobs of this call have the same unique key, so ${happened}. Leave one of them out, or give them different keys.`,
-      )
-    : new JobsError(
-        'duplicate_job',
-        `Job ${id} holds the same unique key, so ${happened}. Wait until the key is free, ask for that job by the conflict mode 'return' ('replace' is for one of the same type that has not begun), or use another key.`,
-        { members: { job_id: id } },
-      );
+/** A job as far as it says whether it may get other params. */
+export interface Replaceable {
+  readonly type: string;
+  readonly typeVersion: number;
+  readonly status: JobStatus;
+  readonly revision: number;
+}
+
+/** Why the holder of a key does not get the params of a job like that; undefined when it may. */
+export function whyNotReplaced(
+  holder: Replaceable,
+  by: Pick<Replaceable, 'type' | 'typeVersion'>,
+): string | undefined {
+  const { type, typeVersion, status, revision } = holder;
+  if (type !== by.type) {
+    return `is of type ${type}; only a job of the same type is replaced`;
+  }
+  if (typeVersion !== by.typeVersion) {
+    return `is of version ${typeVersion} of its type; only a job of the same version is replaced`;
+  }
+  if (isFinal(status)) {
+    return `is ${status}, and has its key for a time (within); only a job that waits for its first run is replaced`;
+  }
+  if (status !== 'waiting' || revision > 0) {
+    const how = status === 'waiting' ? 'waits for another run' : `is ${status}`;
+    return `${how}; only a job that waits for its first run is replaced`;
+  }
+  return undefined;
+}
+
+/**
+ * Another job holds the key; without an id it is an earlier one of the same call.
+ *
+ * @param kept why that one is not replaced, where that was asked for
+ */
+export function duplicateJob(
+  { id, kept }: { readonly id?: string | undefined; readonly kept?: string | undefined },
+  happened: string,
+): JobsError {
+  if (id === undefined) {
+    const why = kept === undefined ? '' : `; the first ${kept}`;
+    return new JobsError(
+      'duplicate_job',
+      `Two jobs of this call have the same unique key${why}, so ${happened}. Leave one of them out, or give them different keys.`,
+    );
+  }
+  const [said, replace] =
+    kept === undefined
+      ? ['', " ('replace' is for one of the same type that has not begun)"]
+      : [` and ${kept}`, ''];
+  return new JobsError(
+    'duplicate_job',
+    `Job ${id} holds the same unique key${said}, so ${happened}. Wait until the key is free, ask for that job by the conflict mode 'return'${replace}, or use another key.`,
+    { members: { job_id: id } },
+  );
 }

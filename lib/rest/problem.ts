@@ -8,6 +8,7 @@ import {
 import type { JsonValue } from '../model/json.js';
 import { Unidentified } from './identity.js';
 import { InvalidRequest } from './invalid.js';
+import { onTheWire } from './wire/names.js';
 
 /** A problem document (RFC 9457). `code` is stable; members of the code's own stand beside it. */
 export interface Problem {
@@ -57,13 +58,14 @@ function ofJobsError(error: JobsError): ProblemAnswer {
     return { problem: document('internal_error', 500, INTERNAL), log: true };
   }
   const fixed = FIXED[error.code];
+  const { errors = [] } = error;
+  const told =
+    error instanceof InvalidRequest ? { detail: error.message, errors } : onTheWire(error, errors);
   const problem: Problem = {
     // Members first: none may take the place of the document's own.
     ...error.members,
-    ...document(error.code, error.status, fixed ?? error.message),
-    ...(error.errors === undefined || error.errors.length === 0
-      ? {}
-      : { errors: fieldsOf(error, error.errors) }),
+    ...document(error.code, error.status, fixed ?? told.detail),
+    ...(errors.length === 0 ? {} : { errors: told.errors }),
   };
   const wait = error.status === 423 || error.status === 503 ? 1 : undefined;
   const retryAfterSec = error.retryAfterSec ?? wait;
@@ -136,20 +138,4 @@ const TITLES: Readonly<
 
 function titleOf(code: string, status: number): string {
   return Object.hasOwn(TITLES, code) ? TITLES[code as keyof typeof TITLES] : `HTTP ${status}`;
-}
-
-function fieldsOf(error: JobsError, errors: readonly FieldError[]): readonly FieldError[] {
-  return error instanceof InvalidRequest ? errors : errors.map(onTheWire);
-}
-
-/** Options that are durations: milliseconds in code, seconds on the wire. */
-const DURATIONS = ['delay', 'timeout', 'retry_delay'];
-
-/** Services name options as code does; a path below `params`, `state`, `meta` is the client's own. */
-function onTheWire(error: FieldError): FieldError {
-  const [, index = '', option = '', below = ''] =
-    /^(jobs\.\d+\.)?([^.]*)(.*)$/s.exec(error.field) ?? [];
-  const name = option.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  const field = `${index}${name}${DURATIONS.includes(name) ? '_sec' : ''}${below}`;
-  return { field, message: error.message };
 }

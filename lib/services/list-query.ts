@@ -64,7 +64,7 @@ export function resolveQuery(given: JobQuery): CheckedQuery {
   if (given.cursor === undefined && page * limit > DEEPEST_ROW) {
     throw bad(
       'page',
-      `and limit reach beyond row ${DEEPEST_ROW}: go on with cursor (next_cursor of the page before)`,
+      `and limit reach beyond row ${DEEPEST_ROW}: go on with cursor (the one that came with the page before)`,
     );
   }
   const order = checkedOrder(given.order ?? '-scheduled_at');
@@ -86,17 +86,17 @@ export function resolveQuery(given: JobQuery): CheckedQuery {
         kind: kind === undefined ? undefined : checkedKind(kind),
         tag,
         userId,
-        scheduleId: checkedId(given.scheduleId, 'schedule'),
-        upstreamJobId: checkedId(given.upstreamJobId, 'upstream_job'),
+        scheduleId: checkedId(given.scheduleId, 'scheduleId', 'schedule'),
+        upstreamJobId: checkedId(given.upstreamJobId, 'upstreamJobId', 'job'),
         idempotencyKey,
         q,
       }),
       ...(given.scheduledAfter === undefined
         ? {}
-        : { scheduledAfter: instant(given.scheduledAfter, 'scheduled_after') }),
+        : { scheduledAfter: instant(given.scheduledAfter, 'scheduledAfter') }),
       ...(given.scheduledBefore === undefined
         ? {}
-        : { scheduledBefore: instant(given.scheduledBefore, 'scheduled_before') }),
+        : { scheduledBefore: instant(given.scheduledBefore, 'scheduledBefore') }),
     },
   };
 }
@@ -194,9 +194,9 @@ function checkedKind(kind: unknown): JobKind {
   return known;
 }
 
-function checkedId(id: string | undefined, what: 'schedule' | 'upstream_job'): string | undefined {
+function checkedId(id: string | undefined, field: string, what: string): string | undefined {
   if (id !== undefined && !isUuid(id)) {
-    throw bad(`${what}_id`, `must be the id of a ${what === 'schedule' ? what : 'job'}`);
+    throw bad(field, `must be the id of a ${what}`);
   }
   return id?.toLowerCase();
 }
@@ -225,7 +225,10 @@ function defined<T extends object>(values: T): Partial<T> {
 }
 
 function badCursor(): JobsError {
-  return bad('cursor', 'is not one of ours: take next_cursor of the page before, unchanged');
+  return bad(
+    'cursor',
+    'is not one of ours: take the one that came with the page before, unchanged',
+  );
 }
 
 function bad(field: string, message: string): JobsError {

@@ -57,7 +57,12 @@ export type Failure =
   /** These jobs are not there, or of another tenant. */
   | { readonly outcome: 'unknown_dependency'; readonly ids: readonly string[] }
   /** Another job holds its unique key; without an id it is an earlier one of the same call. */
-  | { readonly outcome: 'duplicate'; readonly id: string | undefined };
+  | {
+      readonly outcome: 'duplicate';
+      readonly id: string | undefined;
+      /** Why that one was not replaced, where that was asked for. */
+      readonly kept?: string | undefined;
+    };
 
 /** What a draft meets that is not stored: a failure, or another job that is given for it. */
 export type Refusal =

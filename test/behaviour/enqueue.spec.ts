@@ -242,9 +242,13 @@ describe('enqueue in a process without workers', () => {
     ['meta that is an array', { meta: [1] }, /meta/],
     ['an expiry that is no date', { expiresAt: 'tomorrow' }, /expiresAt/],
     ['an unknown option', { retries: 3 }, /retries/],
-    ['dependencies that are no list', { dependsOn: NIL }, /depends_?on/i],
-    ['a dependency that is no id', { dependsOn: [1] }, /depends_?on/i],
-    ['what follows of a dependency', { dependsOn: [{ id: NIL, onFailure: 'x' }] }, /on_?failure/i],
+    ['dependencies that are no list', { dependsOn: NIL }, /^dependsOn must/],
+    ['a dependency that is no id', { dependsOn: [1] }, /^dependsOn\.0/],
+    [
+      'what follows of a dependency',
+      { dependsOn: [{ id: NIL, onFailure: 'x' }] },
+      /^dependsOn\.0\.onFailure/,
+    ],
     ['uniqueness that is refused', { unique: false }, /unique/],
     ['uniqueness that is a text', { unique: 'k' }, /unique/],
     ['an empty unique key', { unique: { key: '' } }, /unique\.key/],
@@ -254,7 +258,9 @@ describe('enqueue in a process without workers', () => {
     ['a time of uniqueness', { unique: { within: 'long' } }, /unique\.within/],
     ['an unknown way with conflicts', { unique: { onConflict: 'ignore' } }, /unique\.onConflict/],
     ['an unknown part of uniqueness', { unique: { ttl: 1 } }, /unique\.ttl/],
-    ['a status hook that nothing signs for', { statusHook: 'https://x' }, /status_hook/],
+    ['a status hook that nothing signs for', { statusHook: 'https://x' }, /^statusHook/],
+    ['a date and a delay', { runAt: new Date(), delay: 1 }, /^delay .*runAt/],
+    ['an empty idempotency key', { idempotencyKey: '' }, /^idempotencyKey/],
   ])('refuses %s by name and stores nothing', async (_, options, field) => {
     const before = (await app.jobs.list()).total;
     const error = await refusal(app.jobs.enqueue(Plain, undefined, options));

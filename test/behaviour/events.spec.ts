@@ -90,6 +90,20 @@ describe('ctx.checkIn', () => {
     expect(await jobs.get(id)).toMatchObject({ checkIn: null, sequence: 2 });
   });
 
+  it('keeps what no database stores alike as U+FFFD, as progress and lines do', async () => {
+    const { jobs } = await boot();
+    const { id } = await jobs.enqueue(Held);
+    const { ctx, release } = await gate.entry(id);
+    await ctx.checkIn('a\0b\ud800c');
+    ctx.progress(0.5, 'a\0b\ud800c');
+    ctx.log.info('a\0b\ud800c');
+    release();
+    const kept = 'a\ufffdb\ufffdc';
+    const job = await waitForEnd(jobs, id);
+    expect(job).toMatchObject({ checkIn: kept, progressDetails: kept });
+    expect((await jobs.logs(id)).lines).toMatchObject([{ message: kept }]);
+  });
+
   it('refuses a message that is too large', async () => {
     const { jobs } = await boot(undefined, { limits: { logLine: 10 } });
     const { id } = await jobs.enqueue(Held);

@@ -13,7 +13,7 @@ import { createDatabase } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
 import { bootWithNotes, RollBack, rolledBack } from '../support/notes.js';
 import { codeOf, refusal } from '../support/refusals.js';
-import { waitForEnd } from '../support/waiting.js';
+import { until, waitForEnd } from '../support/waiting.js';
 
 const gate = handlerGate();
 
@@ -38,6 +38,13 @@ class Other implements JobHandler {
 class Held implements JobHandler {
   execute(ctx: JobContext): Promise<unknown> {
     return gate.obey(ctx);
+  }
+}
+
+@JobType({ name: 'again' })
+class Again implements JobHandler {
+  execute(): never {
+    throw new Error('Not yet.');
   }
 }
 
@@ -146,16 +153,34 @@ describe('a unique job', () => {
     expect(ctx.params).toEqual({ n: 3 });
     const refused = await refusal(app.jobs.enqueue(Held, { n: 4 }, { unique }));
     expect(refused).toMatchObject({ code: 'duplicate_job', members: { job_id: first.id } });
+    expect(refused.message).toContain('is running; only a job that waits for its first run');
     release();
     expect((await waitForEnd(app.jobs, first.id)).params).toEqual({ n: 3 });
     expect(await count(app)).toBe(1);
   });
 
-  it('is not replaced by a job of another type', async () => {
-    const app = await idle();
-    await app.jobs.enqueue(Other, { n: 1 }, { unique: { key: 'k' } });
-    const unique = { key: 'k', onConflict: 'replace' } as const;
-    expect(await codeOf(app.jobs.enqueue(Count, { n: 1 }, { unique }))).toBe('duplicate_job');
+  it('that is not replaced says why', async () => {
+    const app = await bootJobs({ types: [Count, Other, Again] });
+    const unique = { key: 'k', onConflict: 'replace', within: '1h' } as const;
+    const why = async (): Promise<string> => {
+      const refused = await refusal(app.jobs.enqueue(Again, { n: 2 }, { unique }));
+      expect(refused).toMatchObject({ code: 'duplicate_job', members: { job_id: id } });
+      return refused.message;
+    };
+    const { id } = await app.jobs.enqueue(Again, {}, { unique, retryDelay: '1h', maxRetries: 1 });
+    await until(async () => (await app.jobs.get(id)).waitingFor === 'retry');
+    expect(await why()).toContain('waits for another run; only a job that waits for its first run');
+    const other = await refusal(app.jobs.enqueue(Count, { n: 1 }, { unique }));
+    expect(other.message).toContain('is of type default:again; only a job of the same type');
+    await app.jobs.cancel(id);
+    expect(await why()).toContain('is canceled, and has its key for a time (within)');
+    const both = await refusal(
+      app.jobs.enqueueMany([
+        { type: Other, unique: { key: 'both' } },
+        { type: Count, unique: { key: 'both', onConflict: 'replace' } },
+      ]),
+    );
+    expect(both.message).toMatch(/Two jobs of this call .* first is of type default:other/);
   });
 
   it('is so by its type, and an enqueue may say more', async () => {

@@ -118,7 +118,7 @@ describe('a tenant', () => {
       expect(error).toMatchObject({ code: 'invalid_request', errors: [{ field: 'url' }] });
       expect(error.message).toContain('webhooks.allowHosts');
       const hook = app.jobs.enqueue(Quick, {}, { statusHook: url, tenantId: 'ann' });
-      expect((await refusal(hook)).errors?.[0]?.field).toBe('status_hook');
+      expect((await refusal(hook)).errors?.[0]?.field).toBe('statusHook');
       await create(url, 'bob');
     }
     await create('https://a.b.example.com/');

@@ -191,7 +191,7 @@ describe('a status hook', () => {
     ]) {
       const error = await refusal(jobs.enqueue(Quick, {}, { statusHook }));
       expect(error).toMatchObject({ code: 'invalid_request' });
-      expect(error.errors?.[0]?.field).toBe('status_hook');
+      expect(error.errors?.[0]?.field).toBe('statusHook');
     }
     expect((await jobs.list()).total).toBe(0);
   });

@@ -101,13 +101,18 @@ describe.each(SERVERS)('jobs that depend on others, on %s', (server) => {
       await ask({ a: { ...step, depends_on: ['b'] }, b: { ...step, depends_on: ['a'] } }),
     ).toMatchObject({
       status: 400,
-      body: { code: 'invalid_request', detail: expect.stringMatching(/circle/) as string },
+      body: {
+        code: 'invalid_request',
+        detail: expect.stringMatching(/circle/) as string,
+        errors: [{ field: 'a.depends_on' }],
+      },
     });
-    expect(await ask({ a: step, b: { ...step, depends_on: ['nobody'] } })).toMatchObject({
+    expect(await ask({ a: step, bC: { ...step, depends_on: ['nobody'] } })).toMatchObject({
       status: 400,
       body: {
         code: 'unknown_dependency',
-        key: 'b',
+        key: 'bC',
+        errors: [{ field: 'bC.depends_on' }],
         detail: expect.stringMatching(/in a flow its own keys/) as string,
       },
     });

@@ -109,6 +109,27 @@ describe.each(SERVERS)('schedules over HTTP on %s', (server) => {
     expect(await api.get('/schedules')).toMatchObject({ body: { total: 1 } });
   });
 
+  it.each<[over: object, field: string, says: RegExp]>([
+    [{ cron: null }, 'cron', /cron or every_sec or after_sec must be given/],
+    [{ every_sec: 60 }, 'cron', /cron or every_sec or after_sec must be given/],
+    [{ cron: null, every_sec: 60 }, 'time_zone', /time_zone is for cron/],
+    [{ time_zone: 'Mars/Base' }, 'time_zone', /time_zone is "Mars\/Base"/],
+    [{ end_at: 1e12 }, 'cron', /^cron would never be due before its end/],
+    [{ start_at: 2e12, end_at: 1.9e12 }, 'end_at', /^end_at must not be earlier than the start/],
+    [{ options: { status_hook: 'x' } }, 'options.status_hook', /^options\.status_hook /],
+  ])('refuse %j by its name', async (over, name, says) => {
+    const api = await open();
+    expect(await api.post('/schedules', { ...DAILY, ...over })).toMatchObject({
+      status: 400,
+      body: {
+        code: 'invalid_request',
+        detail: expect.stringMatching(says) as string,
+        errors: [{ field: name }],
+      },
+    });
+    expect(await api.get('/schedules')).toMatchObject({ body: { total: 0 } });
+  });
+
   it('take what the jobs are unique by, and answer 200 for a job that is there', async () => {
     const api = await open();
     const unique = { key: 'k', until: 'started', within_sec: 1.5, on_conflict: 'return' };

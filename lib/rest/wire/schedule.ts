@@ -31,6 +31,11 @@ export function scheduleInput(body: ScheduleBody, name: string | undefined): Sch
   if (name !== undefined && body.name !== undefined && body.name !== name) {
     throw invalid('body', [{ field: 'name', message: 'is not the one in the path: leave it out' }]);
   }
+  const rhythms = [body.cron, body.every_sec, body.after_sec];
+  if (rhythms.filter((each) => each !== undefined && each !== null).length !== 1) {
+    const message = 'or every_sec or after_sec must be given, and only one of them';
+    throw invalid('body', [{ field: 'cron', message }]);
+  }
   return present({
     name: name ?? body.name ?? '',
     type: body.type,

@@ -1,5 +1,5 @@
 import type { JobEntity } from '../../entities/job.entity.js';
-import type { UniqueConflict } from '../../model/unique.js';
+import { whyNotReplaced, type Replaceable, type UniqueConflict } from '../../model/unique.js';
 import { query, type Script } from '../dialects/sql.js';
 import { CreatedJob, isDue, kindOf, startsNow } from '../job-of-draft.js';
 import type { Failure, InsertResult, JobDraft } from '../store.js';
@@ -7,7 +7,6 @@ import type { JobScripts } from './job.scripts.js';
 import type { TableNames } from './table-names.js';
 import {
   isHeld,
-  isReplaceable,
   nameOf,
   type LastClaim,
   type Standing,
@@ -20,6 +19,8 @@ interface Conflict {
   /** What is done about it; who cannot be replaced any more makes it a `reject`. */
   readonly mode: UniqueConflict;
   readonly holder: string | number;
+  /** Why the holder is not replaced, though it was asked for. */
+  readonly kept: string | undefined;
 }
 
 /** The keys that drafts claim, as they stand; they are locked. */
@@ -59,7 +60,7 @@ export class UniqueInserts {
         .map((draft) => lasts.get(nameOf(keyOf(draft) ?? NO_KEY))?.jobSeq),
     );
     const waiting = [...standings.values()].filter(
-      (job) => replaced.has(job.seq) && isReplaceable(job),
+      (job) => replaced.has(job.seq) && whyNotReplaced(job, job) === undefined,
     );
     // Nobody claims, cancels or deletes these from here on. The others are left alone.
     const locked = yield* this.#keys.standings(
@@ -108,30 +109,27 @@ export class UniqueInserts {
       const first = firsts.get(name);
       const earlier = first === undefined ? undefined : drafts[first];
       if (holder !== undefined && holder.last.jobId !== draft.tried?.id) {
-        const canReplace = holder.job !== undefined && isReplaceable(holder.job);
-        conflicts.set(at, {
-          mode: modeOf(draft, canReplace ? holder.job : undefined),
-          holder: holder.last.jobId,
-        });
+        conflicts.set(at, { ...modeOf(draft, holder.job), holder: holder.last.jobId });
       } else if (first === undefined || earlier === undefined) {
         firsts.set(name, at);
       } else if (draft.idempotencyKey === null || draft.idempotencyKey !== earlier.idempotencyKey) {
-        conflicts.set(at, { mode: modeOf(draft, earlier.terms), holder: first });
+        const waiting = { ...earlier.terms, status: 'waiting', revision: 0 } as const;
+        conflicts.set(at, { ...modeOf(draft, waiting), holder: first });
       }
     }
     return conflicts;
   }
 
   /** What a conflict is a failure of, if it is one. */
-  failureOf({ mode, holder }: Conflict): Failure | undefined {
+  failureOf({ mode, holder, kept }: Conflict): Failure | undefined {
     return mode === 'reject'
-      ? { outcome: 'duplicate', id: typeof holder === 'string' ? holder : undefined }
+      ? { outcome: 'duplicate', id: typeof holder === 'string' ? holder : undefined, kept }
       : undefined;
   }
 
   /** Answers conflicts, once the others are stored; what is replaced is so afterwards. */
   *answer(conflicts: ReadonlyMap<number, Conflict>, results: InsertResult[]): Script<void> {
-    for (const [at, { mode, holder }] of conflicts) {
+    for (const [at, { mode, holder, kept }] of conflicts) {
       const earlier = typeof holder === 'number' ? results[holder] : undefined;
       if (earlier?.outcome === 'id_taken') {
         results[at] = earlier;
@@ -147,7 +145,7 @@ export class UniqueInserts {
             : undefined;
       results[at] =
         mode === 'reject' || job === undefined
-          ? { outcome: 'duplicate', id: typeof holder === 'string' ? holder : job?.id }
+          ? { outcome: 'duplicate', id: typeof holder === 'string' ? holder : job?.id, kept }
           : { outcome: 'existing', job };
     }
   }
@@ -177,7 +175,11 @@ export class UniqueInserts {
       results[at] =
         news?.changed === true
           ? { outcome: 'replaced', job: news.after, news }
-          : { outcome: 'duplicate', id: met.job.id };
+          : {
+              outcome: 'duplicate',
+              id: met.job.id,
+              kept: whyNotReplaced(met.job, draft.terms),
+            };
     }
   }
 
@@ -232,6 +234,8 @@ export class UniqueInserts {
   }
 }
 
+/** The key outlives it for the time that it was given. */
+const GONE = 'is there no more';
 const NO_KEY: UniqueKey = { tenantId: '', key: '' };
 
 /** The key that a draft claims. */
@@ -240,14 +244,15 @@ function keyOf({ extras, terms }: JobDraft): UniqueKey | undefined {
   return claim === null ? undefined : { tenantId: terms.tenantId, key: claim.key };
 }
 
-/** `holder`: a job that waits; its params may be replaced only by others of the same form. */
+/** What a draft does about the holder of its key, a job that may be gone. */
 function modeOf(
   { extras, terms }: JobDraft,
-  holder: Pick<Standing, 'type' | 'typeVersion'> | undefined,
-): UniqueConflict {
+  holder: Replaceable | undefined,
+): Pick<Conflict, 'mode' | 'kept'> {
   const mode = extras?.uniqueClaim?.onConflict ?? 'reject';
-  const isAlike = holder?.type === terms.type && holder.typeVersion === terms.typeVersion;
-  return mode === 'replace' && !isAlike ? 'reject' : mode;
+  const kept =
+    mode !== 'replace' ? undefined : holder === undefined ? GONE : whyNotReplaced(holder, terms);
+  return { mode: kept === undefined ? mode : 'reject', kept };
 }
 
 /** What the job that waits gets of the draft; one that is due and stays so keeps its place in line. */

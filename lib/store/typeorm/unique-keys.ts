@@ -1,7 +1,7 @@
 import type { JobEntity } from '../../entities/job.entity.js';
 import { EXTRA, hasExtra } from '../../model/extras.js';
 import { isFinal, type JobStatus } from '../../model/job-status.js';
-import { duplicateJob, type UniqueClaim } from '../../model/unique.js';
+import { duplicateJob, type Replaceable, type UniqueClaim } from '../../model/unique.js';
 import { query, type Row, type Script } from '../dialects/sql.js';
 import type { TableNames } from './table-names.js';
 
@@ -18,13 +18,9 @@ export interface StoredClaim extends UniqueKey {
 }
 
 /** A job as far as it says whether it holds a key, and may get other params. */
-export interface Standing {
+export interface Standing extends Replaceable {
   readonly seq: number;
   readonly id: string;
-  readonly status: JobStatus;
-  readonly revision: number;
-  readonly type: string;
-  readonly typeVersion: number;
 }
 
 /** Who claimed a key last. */
@@ -151,7 +147,7 @@ export class UniqueKeys {
     if (last !== undefined && !isOwn) {
       const holder = (yield* this.standings([last.jobSeq], false)).get(last.jobSeq);
       if (isHeld(last, holder, nowMs)) {
-        throw duplicateJob(last.jobId, `job ${job.id} was not put back in line`);
+        throw duplicateJob({ id: last.jobId }, `job ${job.id} was not put back in line`);
       }
     }
     const { tenantId, key, withinMs } = claim;
@@ -211,11 +207,6 @@ export function isHeld(last: LastClaim, job: Standing | undefined, nowMs: number
     !isFinal(job.status) &&
     (last.heldUntil === 'final' || (last.heldUntil === 'started' && job.revision === 0))
   );
-}
-
-/** Whether a job may still get other params and times. */
-export function isReplaceable({ status, revision }: Standing): boolean {
-  return status === 'waiting' && revision === 0;
 }
 
 /** One text for a key of a tenant; no name of either has a NUL. */
