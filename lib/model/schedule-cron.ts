@@ -76,7 +76,11 @@ function parse(text: string, field: string): CronTimes {
   try {
     // Looked at first: the search for a day that never comes takes longer than a request should.
     if (isNever(new CronPattern(text, undefined, options))) {
-      throw bad(field, 'names only days that its months do not have', 'it would never be due');
+      throw bad(
+        field,
+        'would never be due: it names only days that its months do not have',
+        'name a day that one of them has, or L for the last one',
+      );
     }
     cron = new Cron(text, { ...options, utcOffset: 0, paused: true });
   } catch (error) {

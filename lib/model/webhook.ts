@@ -42,7 +42,7 @@ export interface WebhookAnswer {
   /** Null where there was no answer. */
   readonly status: number | null;
   readonly durationMs: number;
-  /** The first kilobyte of the answer's body, without controls; null where it is hidden. */
+  /** The first kilobyte of the answer's body, without controls. */
   readonly text: string | null;
   /** Why it was not taken for an acknowledgement. */
   readonly error: string | null;
@@ -64,6 +64,7 @@ export interface WebhookDelivery {
   readonly nextAttemptAt: Date | null;
   readonly createdAt: Date;
   readonly updatedAt: Date;
+  /** Null where nothing came back yet, or where it is hidden. */
   readonly answer: WebhookAnswer | null;
 }
 

@@ -101,7 +101,7 @@ export abstract class JobsController {
         Object.entries(flow).map(([key, body]) => [
           key,
           {
-            ...enqueueOptions(body, call.caller, `${key}.`),
+            ...enqueueOptions(body, call.caller, `jobs.${key}.`),
             type: body.type,
             params: body.params,
           },

@@ -220,16 +220,13 @@ export class Deliverer {
     const { id, holder, lane } = taken;
     this.#answered.add(taken);
     this.#left.set(lane, performance.now() + LEFT_MS);
-    const { store, hideAnswers } = this.#parts;
-    await store.release({ id, holder, answer: answerText(gone(why).answer, hideAnswers) });
+    await this.#parts.store.release({ id, holder, answer: answerText(gone(why).answer, false) });
   }
 
-  async #settle(
-    taken: TakenDelivery,
-    { answer, isLast }: { readonly answer: Answer; readonly isLast: boolean },
-  ): Promise<void> {
+  async #settle(taken: TakenDelivery, { answer, isLast, isOurs = false }: End): Promise<void> {
     this.#answered.add(taken);
-    const { store, retryMs, random, hideAnswers } = this.#parts;
+    const { store, retryMs, random } = this.#parts;
+    const isHidden = this.#parts.hideAnswers && !isOurs;
     const { askedMs, isAcknowledged } = answer;
     const againInMs =
       isAcknowledged || isLast
@@ -243,22 +240,27 @@ export class Deliverer {
       target,
       status: isAcknowledged ? 'delivered' : againInMs === undefined ? 'failed' : 'pending',
       againInMs: againInMs ?? 0,
-      answer: answerText(answer, hideAnswers),
+      answer: answerText(answer, isHidden),
     } as const;
     if (end.status === 'failed' && taken.url !== null && taken.happened !== undefined) {
-      await this.#giveUp(taken, end, answer);
+      await this.#giveUp(taken, end, reasonOf(taken, answer), isHidden);
     } else {
       await store.settle(end);
     }
   }
 
-  async #giveUp(taken: TakenDelivery, end: DeliveryEnd, answer: Answer): Promise<void> {
+  /** @param isHidden whether the reason is for the log only */
+  async #giveUp(
+    taken: TakenDelivery,
+    end: DeliveryEnd,
+    reason: string,
+    isHidden: boolean,
+  ): Promise<void> {
     const { store, warn } = this.#parts;
-    const reason = endOf(taken, answer);
     const { disabled, isHookDropped } = await store.giveUp({
       ...end,
       asOfMs: taken.asOfMs,
-      reason,
+      reason: isHidden ? `a delivery failed ${timesOf(taken)}` : reason,
     });
     if (disabled !== undefined) {
       warn(
@@ -280,10 +282,16 @@ function whoOf({ lane, tenantId }: Pick<DueLane, 'lane' | 'tenantId'>): string {
 }
 
 /** Why a receiver is sent nothing any more. */
-function endOf({ attempts }: TakenDelivery, answer: Answer): string {
-  return answer.status === 410
-    ? 'it answered 410 (gone)'
-    : `a delivery failed ${attempts} times, the last time because ${reasonOf(answer)}`;
+function reasonOf(taken: TakenDelivery, { status, error }: Answer): string {
+  if (status === 410) {
+    return 'it answered 410 (gone)';
+  }
+  const last = status === undefined ? (error ?? 'nobody answered') : `it answered ${status}`;
+  return `a delivery failed ${timesOf(taken)}, the last time because ${last}`;
+}
+
+function timesOf({ attempts }: TakenDelivery): string {
+  return attempts === 1 ? 'once' : `${attempts} times`;
 }
 
 function unlessUnasked(error: unknown): undefined {
@@ -292,9 +300,18 @@ function unlessUnasked(error: unknown): undefined {
   }
 }
 
+/** How a try ends. */
+interface End {
+  readonly answer: Answer;
+  readonly isLast: boolean;
+  /** Whether it ended without a request, so that nothing of a receiver is in it. */
+  readonly isOurs?: boolean;
+}
+
 /** What a try without a request ends with. */
-function gone(why: string): { readonly answer: Answer; readonly isLast: boolean } {
+function gone(why: string): End {
   return {
+    isOurs: true,
     answer: {
       isAcknowledged: false,
       status: undefined,
@@ -307,18 +324,19 @@ function gone(why: string): { readonly answer: Answer; readonly isLast: boolean 
   };
 }
 
-/** What is kept of an answer, as JSON text. */
+/**
+ * What is kept of an answer, as JSON text. Of a hidden one nothing is: its status, its error and the time
+ * it took tell as well what there is where the URL leads.
+ */
 export function answerText(answer: Answer, isHidden: boolean): string {
-  return JSON.stringify({
-    status: answer.status ?? null,
-    duration_ms: answer.durationMs,
-    text: isHidden ? null : (answer.text ?? null),
-    error: answer.error ?? null,
-  });
-}
-
-function reasonOf({ status, error }: Answer): string {
-  return status === undefined ? (error ?? 'nobody answered') : `it answered ${status}`;
+  return isHidden
+    ? 'null'
+    : JSON.stringify({
+        status: answer.status ?? null,
+        duration_ms: answer.durationMs,
+        text: answer.text ?? null,
+        error: answer.error ?? null,
+      });
 }
 
 function hostOf(url: string): string {

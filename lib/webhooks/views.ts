@@ -38,19 +38,18 @@ export function deliveryOf(stored: JobDeliveryEntity): WebhookDelivery {
 }
 
 function answerOf(text: string | null): WebhookAnswer | null {
-  if (text === null) {
-    return null;
-  }
-  const answer = JSON.parse(text) as {
+  const answer = JSON.parse(text ?? 'null') as {
     status: number | null;
     duration_ms: number;
     text: string | null;
     error: string | null;
-  };
-  return {
-    status: answer.status,
-    durationMs: answer.duration_ms,
-    text: answer.text,
-    error: answer.error,
-  };
+  } | null;
+  return answer === null
+    ? null
+    : {
+        status: answer.status,
+        durationMs: answer.duration_ms,
+        text: answer.text,
+        error: answer.error,
+      };
 }

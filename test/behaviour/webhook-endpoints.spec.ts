@@ -532,3 +532,20 @@ it('lists what a status hook was sent, by the id of its job, to send it again', 
   await app.webhooks.redeliver(ids[0] ?? '');
   await receiver.received(7);
 });
+
+describe('answers that are hidden', () => {
+  it('tell nothing but whether it was delivered; the log says why it was not', async () => {
+    const receiver = await Receiver.open(() => 503);
+    const app = await boot({ hideAnswers: true, retry: ['10ms'] });
+    const { id } = await app.webhooks.create({ url: receiver.url, events: ['job.waiting'] });
+    await app.jobs.enqueue(Quick);
+    expect(await settled(app, id)).toMatchObject({ status: 'failed', attempts: 2, answer: null });
+    expect(await app.webhooks.get(id)).toMatchObject({
+      isEnabled: false,
+      disabledReason: 'a delivery failed 2 times',
+    });
+    expect(app.log.texts().join()).toContain('the last time because it answered 503');
+    expect(await app.webhooks.test(id)).toMatchObject({ status: 'failed', answer: null });
+    expect(JSON.stringify(await app.webhooks.deliveries(id))).not.toContain('503');
+  });
+});

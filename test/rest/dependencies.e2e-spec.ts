@@ -104,7 +104,7 @@ describe.each(SERVERS)('jobs that depend on others, on %s', (server) => {
       body: {
         code: 'invalid_request',
         detail: expect.stringMatching(/circle/) as string,
-        errors: [{ field: 'a.depends_on' }],
+        errors: [{ field: 'jobs.a.depends_on' }],
       },
     });
     expect(await ask({ a: step, bC: { ...step, depends_on: ['nobody'] } })).toMatchObject({
@@ -112,7 +112,7 @@ describe.each(SERVERS)('jobs that depend on others, on %s', (server) => {
       body: {
         code: 'unknown_dependency',
         key: 'bC',
-        errors: [{ field: 'bC.depends_on' }],
+        errors: [{ field: 'jobs.bC.depends_on' }],
         detail: expect.stringMatching(/in a flow its own keys/) as string,
       },
     });

@@ -15,30 +15,29 @@ const OURS = /^(options|unique|dependsOn|\d+)$/;
 
 /** Errors name options as code does; this is what a client has written, in the sentence too. */
 export function onTheWire(error: JobsError, fields: readonly FieldError[]) {
-  const { key } = error.members;
   let detail = error.message;
   const errors = fields.map(({ field, message }) => {
-    const [place, path] = placeAndPath(field, typeof key === 'string' ? key : undefined);
+    const { flow, job, path } = partsOf(field, error.members['key']);
     const wire = wirePath(path);
     // A sentence begins with the field that it is about, behind the job of several that it is in.
-    const before = [`${place}${path} `, `${place.slice(0, -1)}: ${path} `, `${path} `].find(
-      (each) => detail.startsWith(each),
+    const before = [`${job}.${path} `, `${job}: ${path} `, `${path} `].find((each) =>
+      detail.startsWith(each),
     );
     if (before !== undefined) {
       detail = `${before.slice(0, -path.length - 1)}${wire}${detail.slice(before.length - 1)}`;
     }
-    return { field: `${place}${wire}`, message };
+    return { field: `${flow}${job === '' ? '' : `${job}.`}${wire}`, message };
   });
   return { detail, errors };
 }
 
-/** A path below one job of several, which is named by its index or, in a flow, by its key. */
-function placeAndPath(field: string, key: string | undefined): [place: string, path: string] {
-  const place =
-    key !== undefined && field.startsWith(`${key}.`)
-      ? `${key}.`
-      : (/^jobs\.\d+\./.exec(field)?.[0] ?? '');
-  return [place, field.slice(place.length)];
+/** A field of one job of several has its index in front or, in a flow, its key, which a body has below `jobs`. */
+function partsOf(field: string, key: unknown) {
+  if (typeof key === 'string' && field.startsWith(`${key}.`)) {
+    return { flow: 'jobs.', job: key, path: field.slice(key.length + 1) };
+  }
+  const job = /^jobs\.\d+(?=\.)/.exec(field)?.[0] ?? '';
+  return { flow: '', job, path: job === '' ? field : field.slice(job.length + 1) };
 }
 
 function wirePath(path: string): string {
