@@ -1,6 +1,6 @@
 import { Subject, type Observable } from 'rxjs';
 import type { JobEntity } from '../entities/job.entity.js';
-import type { JobEvent } from '../model/job.js';
+import { saidOf, type JobEvent } from '../model/job.js';
 import type { JobStatus } from '../model/job-status.js';
 import type { ChangeNote, Standing } from '../store/store.js';
 import { hasEvents } from './stored-events.js';
@@ -158,7 +158,7 @@ export class EventBus {
 
 /** The event of a job's present status. */
 export function statusEvent(job: JobEntity, from?: JobStatus): JobEvent {
-  const message = job.details ?? job.error;
+  const message = saidOf(job);
   return {
     sequence: job.sequence,
     type: 'status',

@@ -174,6 +174,19 @@ export interface JobEvent {
   readonly actor?: string;
 }
 
+/** What a status says: its reason, or its error. A run that has begun does not say how the one before ended. */
+export function saidOf({
+  status,
+  details,
+  error,
+}: {
+  readonly status: JobStatus;
+  readonly details: string | null;
+  readonly error: string | null;
+}): string | null {
+  return details ?? (status === 'running' ? null : error);
+}
+
 /** A handler's progress, as `QueueWorker.progress$` emits it. */
 export interface JobProgressEvent {
   readonly jobId: string;

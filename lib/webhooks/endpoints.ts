@@ -287,7 +287,7 @@ export class Endpoints {
     if (opened === undefined && isEnabled === 1 && isToBeEnabled) {
       throw new JobsError(
         'try_later',
-        `The secret of webhook "${id}" was encrypted with a key that this process does not have, so the old one could not sign beside the new one for a while. Put that key behind the new one in webhooks.encryptionKey; or, to do without the old secret, disable the endpoint with the same change ({"enabled": false}) and enable it when the receiver has the new one.`,
+        `The secret of webhook "${id}" was encrypted with a key that this process does not have, so the old one could not sign beside the new one for a while. Put that key behind the new one in webhooks.encryptionKey; or, to do without the old secret, disable the endpoint with the same change, and enable it when the receiver has the new one.`,
         { retryAfterSec: UNREADABLE_SEC },
       );
     }

@@ -32,9 +32,19 @@ class Milestones implements JobHandler<Milestone> {
   }
 }
 
+@JobType({ name: 'twice', maxRetries: 1, retryDelay: 0 })
+class Twice implements JobHandler {
+  async execute(ctx: JobContext): Promise<void> {
+    await ctx.checkIn(`attempt ${ctx.attempt}`);
+    if (ctx.attempt === 1) {
+      throw new Error('Not yet.');
+    }
+  }
+}
+
 function boot(database?: TestDatabase, options: object = {}): Promise<BootedJobs> {
   return bootJobs({
-    types: [Held, Milestones],
+    types: [Held, Milestones, Twice],
     options,
     ...(database === undefined ? {} : { database }),
   });
@@ -216,6 +226,20 @@ describe('what an operator does', () => {
       '3 status waiting again ada',
       expect.stringMatching(/^4 status canceled +bob$/),
     ]);
+  });
+
+  it('of a run that begins is not told with the error of the one before', async () => {
+    const { jobs, queues } = await boot();
+    await queues.pause('default');
+    const { id } = await jobs.enqueue(Twice);
+    const { events } = await listening(jobs.watch(id));
+    await queues.resume('default');
+    await waitForEnd(jobs, id);
+    for (const all of [await events, await told(jobs.watch(id, { after: 0 }))]) {
+      const running = all.filter(({ type, status }) => type === 'status' && status === 'running');
+      expect(running.at(-1)?.sequence).toBeGreaterThan(3);
+      expect(running.map(({ message }) => message)).toEqual(running.map(() => undefined));
+    }
   });
 
   it('writes nothing where nobody says who or why', async () => {

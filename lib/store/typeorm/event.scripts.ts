@@ -3,6 +3,7 @@ import type { JobEventEntity } from '../../entities/job-event.entity.js';
 import type { JobEntity } from '../../entities/job.entity.js';
 import { EXTRA, hasExtra } from '../../model/extras.js';
 import { newId } from '../../model/id.js';
+import { saidOf } from '../../model/job.js';
 import type { JobStatus } from '../../model/job-status.js';
 import { chunks } from '../dialects/shared/chunks.js';
 import { query, type Script, type SqlValue } from '../dialects/sql.js';
@@ -335,7 +336,7 @@ function runOf(detail: SqlValue | undefined): string | null {
 }
 
 function detailOf({ job, kind, from, note }: Happening): EventDetail {
-  const said = note?.message ?? (kind === 'status' ? (job.details ?? job.error) : null);
+  const said = note?.message ?? (kind === 'status' ? saidOf(job) : null);
   return {
     ...(from === undefined ? {} : { from }),
     ...(said === null ? {} : { message: said }),
