@@ -155,7 +155,7 @@ export class SqliteInsertScript implements Inserts {
       const isEach = !isOneStart && startsNow(terms);
       const isLimited = (drafts[start] as JobDraft).limitKey !== null;
       const values: SqlValue[] = [isEach ? nowMs : startOf(terms, msOfSeq(seq), nowMs)];
-      const isSpecial = addShared(values, drafts[start] as JobDraft, declaration, nowMs);
+      const shape = addShared(values, drafts[start] as JobDraft, declaration, nowMs);
       let at = start;
       const end = start + rowsAtOnce(alikeFrom(drafts, start, to));
       for (; at < end; at += 1, seq += 1) {
@@ -167,7 +167,7 @@ export class SqliteInsertScript implements Inserts {
         }
         results.push(new CreatedJob(draft, seq, id, msOfSeq(seq), nowMs));
       }
-      yield* query(this.#statements.many(at - start, isSpecial, isEach, isLimited), values);
+      yield* query(this.#statements.many(at - start, shape, isEach, isLimited), values);
       start = at;
     }
   }
@@ -197,10 +197,10 @@ export class SqliteInsertScript implements Inserts {
       return undefined;
     }
     const shared: SqlValue[] = [];
-    const isSpecial = addShared(shared, first, declaration, 0);
+    const shape = addShared(shared, first, declaration, 0);
     const tails = drafts.map(() => ({ high: randomHigh(), low: randomLow() }));
     const [inserted] = yield {
-      sql: this.#statements.atOnce(drafts.length, isSpecial),
+      sql: this.#statements.atOnce(drafts.length, shape),
       params: [
         this.#clock.shiftMs,
         ...tails.flatMap(({ high, low }, at) => [high, low, drafts[at]?.params ?? '']),
@@ -245,7 +245,7 @@ export class SqliteInsertScript implements Inserts {
     if (limitKey !== null) {
       values.push(limitKey);
     }
-    const sql = `${this.#statements.many(1, true, false, limitKey !== null)} WHERE true
+    const sql = `${this.#statements.many(1, 'special', false, limitKey !== null)} WHERE true
       ON CONFLICT (idempotency_key, COALESCE(tenant_id, '${NIL_TENANT}')) WHERE idempotency_key IS NOT NULL
       DO NOTHING RETURNING seq`;
     if ((yield* query(sql, values)).length === 1) {

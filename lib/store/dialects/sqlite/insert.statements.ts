@@ -31,6 +31,15 @@ const SPECIAL = [
   'extras',
 ] as const;
 
+/** What rows say of what they share: what each does, that and who waits for others, or all of it. */
+export type Shape = 'plain' | 'extras' | 'special';
+
+const SHARED: Readonly<Record<Shape, readonly string[]>> = {
+  plain: PLAIN,
+  extras: [...PLAIN, 'extras'],
+  special: [...PLAIN, ...SPECIAL],
+};
+
 /**
  * How many rows a statement may have: each is a text of its own that stays prepared, so that many
  * rows go in few sizes.
@@ -48,11 +57,11 @@ export class InsertStatements {
   }
 
   /** `free` is worked out once, before the first row is there. The rows follow each other in order. */
-  atOnce(rows: number, isSpecial: boolean): string {
-    const key = `${rows}${isSpecial ? 's' : ''}o`;
+  atOnce(rows: number, shape: Shape): string {
+    const key = `${rows} ${shape} o`;
     let sql = this.#texts.get(key);
     if (sql === undefined) {
-      const shared = isSpecial ? [...PLAIN, ...SPECIAL] : PLAIN;
+      const shared = SHARED[shape];
       const own = Array.from({ length: rows }, (_, at) => `(${at}, ?, ?, ?)`).join(', ');
       sql = `WITH free AS MATERIALIZED (${freeNumbersSql(this.#t.rows, rows)}),
           own AS (VALUES ${own})
@@ -65,11 +74,11 @@ export class InsertStatements {
   }
 
   /** What `startOf` says, in SQL, for jobs that start when they were enqueued, each at its time. */
-  many(rows: number, isSpecial: boolean, isEach: boolean, isLimited: boolean): string {
-    const key = `${rows}${isSpecial ? 's' : ''}${isEach ? 'e' : ''}${isLimited ? 'l' : ''}`;
+  many(rows: number, shape: Shape, isEach: boolean, isLimited: boolean): string {
+    const key = `${rows} ${shape} ${isEach ? 'e' : ''}${isLimited ? 'l' : ''}`;
     let sql = this.#texts.get(key);
     if (sql === undefined) {
-      const shared = isSpecial ? [...PLAIN, ...SPECIAL] : PLAIN;
+      const shared = SHARED[shape];
       const start = isEach ? `MIN(${msOfSeqSql('column1')}, ?)` : '?';
       const columns = isLimited ? [...OWN, 'limit_key'] : OWN;
       const own = Array.from({ length: rows }, () => `(${columns.map(() => '?').join(', ')})`);
@@ -97,14 +106,14 @@ export function rowsAtOnce(rows: number): number {
   return SIZES.find((size) => rows >= size) ?? Math.min(rows, MOST_EXACT);
 }
 
-/** Adds the values of {@link PLAIN}, and of {@link SPECIAL} when there are any; whether there are. */
+/** Adds the values that rows share, and says which; `always`: all of them. */
 export function addShared(
   values: SqlValue[],
   draft: JobDraft,
   declared: Declaration,
   nowMs: number,
   always = false,
-): boolean {
+): Shape {
   const { terms, idempotencyKey, requestHash } = draft;
   const due = isDue(terms, nowMs);
   const kind = kindOf(draft, due);
@@ -128,11 +137,15 @@ export function addShared(
     terms.tags,
     terms.meta,
     terms.upstreamJobId,
-    extrasOf(draft),
   ];
-  const isSpecial = always || special.some((value) => value !== null);
-  if (isSpecial) {
-    values.push(...special);
+  const extras = extrasOf(draft);
+  if (always || special.some((value) => value !== null)) {
+    values.push(...special, extras);
+    return 'special';
   }
-  return isSpecial;
+  if (extras === null) {
+    return 'plain';
+  }
+  values.push(extras);
+  return 'extras';
 }
