@@ -133,20 +133,25 @@ describe('retention', () => {
     );
     let looked = 0;
     const plans = new Set<string | undefined>();
+    const prepared = new Map<string, Database.Statement>();
     let from: PurgedTo | undefined;
     do {
       const script = purge(tables, 'completed', 100, 100, from);
       from = runScript(script, ({ sql, params }) => {
-        const statement = database.prepare(sql);
+        let statement = prepared.get(sql);
+        if (statement === undefined) {
+          statement = database.prepare(sql);
+          prepared.set(sql, statement);
+          if (sql.includes('CASE WHEN')) {
+            const plan = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...params);
+            plans.add(/\(.*\)/.exec((plan[0] as { detail: string }).detail)?.[0]);
+          }
+        }
         if (!statement.reader) {
           statement.run(...params);
           return [];
         }
         const rows = statement.raw(true).all(...params) as Row[];
-        if (sql.includes('CASE WHEN')) {
-          const plan = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...params);
-          plans.add(/\(.*\)/.exec((plan[0] as { detail: string }).detail)?.[0]);
-        }
         looked += sql.includes('CASE WHEN') ? rows.length : 0;
         return rows;
       });
