@@ -6,13 +6,7 @@ import type { ScheduleInput } from '../model/schedule.js';
 import { firstSlot, nextSlot, timetableOf } from '../model/schedule-timetable.js';
 import { duplicateJob } from '../model/unique.js';
 import { NIL_TENANT } from '../model/tenant.js';
-import type {
-  ClaimedSchedule,
-  Created,
-  ScheduleStore,
-  ScheduleWrite,
-  StoredSchedule,
-} from '../store/store.js';
+import type { ClaimedSchedule, Created, ScheduleWrite, StoredSchedule } from '../store/store.js';
 import { checkedInstant } from './enqueue-checks.js';
 import type { EngineParts } from './engine-parts.js';
 import type { RegisteredType } from './handlers.js';
@@ -44,8 +38,9 @@ export interface SchedulesParts {
   wake(): void;
 }
 
-/** So often somebody may write a schedule between our look and our write. */
-const MOST_TRIES = 20;
+/** So long somebody may write a schedule again and again between our look and our write. */
+const PATIENCE_MS = 5000;
+const LONGEST_PAUSE_MS = 32;
 
 /** What operators and code do with schedules. */
 export class Schedules {
@@ -123,12 +118,15 @@ export class Schedules {
    */
   async remove(tenantId: string, name: string, cancelsWaiting: boolean): Promise<void> {
     const { schedules } = this.#to.parts.store;
-    const removed = cancelsWaiting
-      ? await this.#removeCanceling(tenantId, name)
-      : await schedules.remove(tenantId, name);
-    if (removed === undefined || removed === 'changed') {
-      throw notFound('schedule', name);
-    }
+    const removed = await this.#amidOthers(name, 'deleted', async () => {
+      const stopped = cancelsWaiting ? await this.#cancelWaiting(tenantId, name) : undefined;
+      // Somebody may have resumed it, or run it now.
+      const result = await schedules.remove(tenantId, name, stopped?.times.revision);
+      if (result === undefined) {
+        throw notFound('schedule', name);
+      }
+      return result === 'changed' ? undefined : result;
+    });
     try {
       while (await schedules.forgetJobs(removed.id)) {
         // One slice a transaction.
@@ -141,19 +139,13 @@ export class Schedules {
     }
   }
 
-  async #removeCanceling(tenantId: string, name: string): ReturnType<ScheduleStore['remove']> {
-    const { schedules } = this.#to.parts.store;
+  /** As it is while it is paused, with nothing left of it that waits. @throws JobsError `not_found` */
+  async #cancelWaiting(tenantId: string, name: string): Promise<StoredSchedule> {
+    const { operations, parts } = this.#to;
+    const stopped = await this.setPaused(tenantId, name, true);
     const reason = `The schedule "${name}" was deleted.`;
-    for (let tries = 1; tries <= MOST_TRIES; tries += 1) {
-      const { definition, times } = await this.setPaused(tenantId, name, true);
-      await cancelWaitingOf(this.#to.operations, schedules, definition.id, reason);
-      // Somebody may have resumed it, or run it now.
-      const removed = await schedules.remove(tenantId, name, times.revision);
-      if (removed !== 'changed') {
-        return removed;
-      }
-    }
-    throw writtenByOthers(name, 'deleted');
+    await cancelWaitingOf(operations, parts.store.schedules, stopped.definition.id, reason);
+    return stopped;
   }
 
   /** When it is due next, as long as nobody edits it. */
@@ -192,13 +184,31 @@ export class Schedules {
 
   /** Makes a job now, paused or not, as its policy of overlaps allows. */
   async runNow(tenantId: string, name: string): Promise<EnqueuedJob> {
-    for (let tries = 1; tries <= MOST_TRIES; tries += 1) {
-      const job = await this.#runOnce(tenantId, name);
-      if (job !== undefined) {
-        return job;
+    return this.#amidOthers(name, 'run', () => this.#runOnce(tenantId, name));
+  }
+
+  /** Does what others have undone by writing the schedule in between again, as long as a caller waits. */
+  async #amidOthers<T>(
+    name: string,
+    done: string,
+    attempt: () => Promise<T | undefined>,
+  ): Promise<T> {
+    const end = performance.now() + PATIENCE_MS;
+    for (let tries = 1; ; tries += 1) {
+      const result = await attempt();
+      if (result !== undefined) {
+        return result;
       }
+      if (performance.now() > end) {
+        throw new JobsError(
+          'database_busy',
+          `The schedule "${name}" was written by others all the time, so it was not ${done}. Try again.`,
+          { retryAfterSec: 1 },
+        );
+      }
+      const pauseMs = this.#to.parts.random() * Math.min(2 ** tries, LONGEST_PAUSE_MS);
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
-    throw writtenByOthers(name, 'run');
   }
 
   async #runOnce(tenantId: string, name: string): Promise<EnqueuedJob | undefined> {
@@ -327,12 +337,4 @@ function nextOf(
     }
   }
   return firstSlot(timetableOf(definition), nowMs, open) ?? null;
-}
-
-function writtenByOthers(name: string, done: string): JobsError {
-  return new JobsError(
-    'database_busy',
-    `The schedule "${name}" was written by others all the time, so it was not ${done}. Try again.`,
-    { retryAfterSec: 1 },
-  );
 }

@@ -2,7 +2,7 @@ import { JobEntity, type JobField } from '../../entities/job.entity.js';
 import { CHANGES_SQL, query, together, type Phrase, type Script } from '../dialects/sql.js';
 import { nobodyWaitsSql } from '../dialects/sqlite/dependents.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
-import { CONCERNS_OTHERS, EXTRA, isHeldBack, SETTLED_ALONE } from '../../model/extras.js';
+import { CONCERNS_OTHERS, EXTRA, hasExtra, isHeldBack, SETTLED_ALONE } from '../../model/extras.js';
 import { readyAs } from '../job-of-draft.js';
 import type {
   ArchivedRun,
@@ -153,7 +153,7 @@ export class JobScripts {
     news?: News,
   ): Script<ChangeResult | undefined> {
     for (;;) {
-      const before = yield* this.#heldStill(yield* this.find(id, tenantId));
+      const before = yield* this.#heldStill(yield* this.find(id, tenantId), decide, nowMs);
       if (before === undefined) {
         return undefined;
       }
@@ -177,10 +177,17 @@ export class JobScripts {
    * A job that others are concerned with, locked where others write at the same time: what follows
    * for them is written before the job itself, and what stands beside it counts for both.
    */
-  *#heldStill(job: JobEntity | undefined): Script<JobEntity | undefined> {
+  *#heldStill(
+    job: JobEntity | undefined,
+    decide: Decide,
+    nowMs: number,
+  ): Script<JobEntity | undefined> {
     const { forUpdate } = this.#t.words;
     if (job === undefined || job.extras === null || forUpdate === '') {
       return job;
+    }
+    if (hasExtra(job.extras, EXTRA.unique)) {
+      yield* this.consequences.uniques.lockOf(job, decide(job, nowMs), false);
     }
     const rows = yield* query(
       `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq = ? ${forUpdate}`,

@@ -24,7 +24,8 @@ const TIMES_COLUMNS = Object.keys(TIMES);
 
 /**
  * Schedules as somebody edits and reads them. The order of locks is: the definition, then the times;
- * who fires locks times alone, who ends a run its entry among those that are open, then times.
+ * who fires locks times alone, who ends a run its entry among those that are open, then times. So nobody who
+ * has times waits for an entry.
  */
 export class ScheduleScripts {
   readonly #t: TableNames;
@@ -132,7 +133,8 @@ export class ScheduleScripts {
 
   /**
    * Whether there are any that have not ended, nor do before this transaction is over: one that is locked
-   * is enough, since who ends it sees then what this has written. How many of the first few they are.
+   * is enough, since who ends it sees then what this has written. How many of the first few they are. Where
+   * all are being ended, by somebody who waits for the times, this is given up and done again.
    */
   *#openLocked(id: string): Script<number> {
     const { scheduleJobs, words } = this.#t;
@@ -144,12 +146,14 @@ export class ScheduleScripts {
       if (words.forUpdate === '' || open.length === 0) {
         return open.length;
       }
-      const locked = yield* query(
-        `SELECT seq FROM ${scheduleJobs} WHERE seq ${words.amongNumbers} ORDER BY seq ${words.forUpdate}`,
-        [JSON.stringify(open.map(([seq]) => Number(seq)))],
-      );
+      const those = JSON.stringify(open.map(([seq]) => Number(seq)));
+      const some = `SELECT seq FROM ${scheduleJobs} WHERE seq ${words.amongNumbers} ORDER BY seq`;
+      const locked = yield* query(`${some} ${words.skipLocked}`, [those]);
       if (locked.length > 0) {
         return locked.length;
+      }
+      for (const sql of words.waiting(`${some} ${words.forUpdate}`, 0)) {
+        yield* query(sql, [those]);
       }
     }
   }

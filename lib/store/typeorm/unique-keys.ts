@@ -3,6 +3,7 @@ import { EXTRA, hasExtra } from '../../model/extras.js';
 import { isFinal, type JobStatus } from '../../model/job-status.js';
 import { duplicateJob, type Replaceable, type UniqueClaim } from '../../model/unique.js';
 import { query, type Row, type Script } from '../dialects/sql.js';
+import type { JobChange } from '../store.js';
 import type { TableNames } from './table-names.js';
 
 /** A key of a tenant. */
@@ -109,6 +110,21 @@ export class UniqueKeys {
           ]),
         ['job_seq', 'job_id', 'held_until', 'within_until_ms'],
       );
+    }
+  }
+
+  /**
+   * Locks the key that a job claimed, if it has a row: before the job's own, where a change is to release or
+   * to retake it. `nowait`: the job's is locked already, so that nobody is waited for.
+   */
+  *lockOf(job: JobEntity, change: JobChange | undefined, nowait: boolean): Script<void> {
+    const { words, uniques } = this.#t;
+    const claim = change?.remove === true || change?.isRetry === true ? claimOf(job) : undefined;
+    if (claim !== undefined && words.forUpdate !== '') {
+      const select = `SELECT 1 FROM ${uniques} WHERE tenant_id = ? AND unique_key = ? ${words.forUpdate}`;
+      for (const sql of nowait ? words.waiting(select, 0) : [select]) {
+        yield* query(sql, [claim.tenantId, claim.key]);
+      }
     }
   }
 

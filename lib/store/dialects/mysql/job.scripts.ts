@@ -143,6 +143,9 @@ export class MysqlJobScripts extends JobScripts {
       return { before, after: before, changed: false };
     }
     let after = before;
+    if (this.#isOurs) {
+      yield* this.consequences.uniques.lockOf(before, change, true);
+    }
     const removed = yield* this.consequences.before(before, change, nowMs);
     if (change.remove === true) {
       yield* query(`DELETE FROM ${this.#t.jobs} WHERE seq = ?`, [before.seq]);
