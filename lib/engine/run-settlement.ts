@@ -1,7 +1,8 @@
 import type { JobEntity } from '../entities/job.entity.js';
-import { EXTRA, hasExtra, SETTLED_ALONE } from '../model/extras.js';
+import { EXTRA, hasExtra, TOLD_OF } from '../model/extras.js';
 import { isFinal } from '../model/job-status.js';
 import type { Ending } from '../model/outcome.js';
+import type { Completion } from '../store/store.js';
 import type { RunLogger } from './log-writer.js';
 import type { ServedRun } from './run.js';
 import { changeOfEnding } from './run-end.js';
@@ -40,11 +41,15 @@ export async function storeEnding(run: EndingRun, ending: Ending): Promise<void>
 
 function complete(run: EndingRun, result: string | null): void {
   const { job, parts, runId } = run;
-  if (hasExtra(job.extras, SETTLED_ALONE) || parts.store.webhooks.isHeard(job.tenantId)) {
+  if (hasExtra(job.extras, EXTRA.schedule)) {
     void storeEnding(run, { kind: 'completed', result });
     return;
   }
   const completion = { seq: job.seq, runId, startedAtMs: job.startedAtMs ?? 0, result };
+  if (hasExtra(job.extras, TOLD_OF) || parts.store.webhooks.isHeard(job.tenantId)) {
+    completeHeard(run, completion);
+    return;
+  }
   const stored = hasExtra(job.extras, EXTRA.dependents)
     ? parts.store.jobs.completeRelated(completion).then(({ won, news }) => {
         if (news !== undefined) {
@@ -63,6 +68,25 @@ function complete(run: EndingRun, result: string | null): void {
       const from = job.status;
       noteCompleted(job, result, parts.store.estimateNowMs());
       parts.changed(job, from);
+      run.ended();
+    },
+    (error: unknown) => {
+      run.unsettled(error);
+      run.ended();
+    },
+  );
+}
+
+/** The same where somebody is told of it. */
+function completeHeard(run: EndingRun, completion: Completion): void {
+  const { parts, type } = run;
+  parts.store.jobs.completeHeard(completion).then(
+    (changed) => {
+      if (changed === undefined) {
+        void storeEnding(run, { kind: 'completed', result: completion.result });
+        return;
+      }
+      parts.stored(changed, type);
       run.ended();
     },
     (error: unknown) => {

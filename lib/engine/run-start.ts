@@ -1,4 +1,5 @@
 import type { JobEntity } from '../entities/job.entity.js';
+import { hasExtra, SAID_BESIDE } from '../model/extras.js';
 import type { ServedRun } from './run.js';
 
 /** The sequence of a job at its first claim, when nothing else has happened to it. */
@@ -6,7 +7,7 @@ const FIRST_CLAIM_SEQUENCE = 2;
 
 /** Whether there is more to a job than its claim has returned: from before, or beside its row. */
 export function isContinued({ sequence, extras }: JobEntity): boolean {
-  return sequence > FIRST_CLAIM_SEQUENCE || extras !== null;
+  return sequence > FIRST_CLAIM_SEQUENCE || hasExtra(extras, SAID_BESIDE);
 }
 
 /** Reads what an earlier run left, and what stands beside the row, which a claim does not return. */
@@ -15,7 +16,7 @@ export async function recall(run: ServedRun): Promise<void> {
   if (job.sequence > FIRST_CLAIM_SEQUENCE) {
     await recallRun(run);
   }
-  if (job.extras !== null) {
+  if (hasExtra(job.extras, SAID_BESIDE)) {
     await recallBeside(run);
   }
 }

@@ -23,10 +23,19 @@ export const EXTRA = {
   deadline: 256,
   /** Events of it are stored. */
   events: 512,
+  /** Its `status_hook` is told nothing any more. */
+  hookDropped: 1024,
 } as const;
 
-/** The end of a job with one of these says something about others, and is settled by itself. */
-export const SETTLED_ALONE = EXTRA.hook | EXTRA.schedule | EXTRA.events;
+/** Of a job with one of these more is said in a row of `job_extras`; of others it is neither written nor read. */
+export const SAID_BESIDE =
+  EXTRA.parents | EXTRA.unique | EXTRA.hook | EXTRA.hookDropped | EXTRA.schedule | EXTRA.checkedIn;
+
+/** Of a job with one of these it is perhaps told what happens to it. */
+export const TOLD_OF = EXTRA.hook | EXTRA.events;
+
+/** The end of a job with one of these says something about others: many have to be told of it, or one schedule. */
+export const SETTLED_ALONE = TOLD_OF | EXTRA.schedule;
 
 /** The end of a job with one of these concerns others. */
 export const CONCERNS_OTHERS = EXTRA.dependents | SETTLED_ALONE;

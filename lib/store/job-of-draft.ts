@@ -1,6 +1,6 @@
 import { JobExtrasEntity } from '../entities/job-extras.entity.js';
 import { JobEntity } from '../entities/job.entity.js';
-import { EXTRA } from '../model/extras.js';
+import { EXTRA, hasExtra, SAID_BESIDE } from '../model/extras.js';
 import type { JobKind } from '../model/job.js';
 import type { ChangeResult, Created, DraftExtras, JobDraft, JobTerms } from './store.js';
 
@@ -175,7 +175,9 @@ export class CreatedJob implements Created {
   /** What stands beside it, if anything does. */
   get beside(): JobExtrasEntity | undefined {
     const { extras } = this.draft;
-    return extras === null ? undefined : (this.#beside ??= besideOf(extras, this.dependsOn, this));
+    return extras === null || !hasExtra(extrasOf(this.draft), SAID_BESIDE)
+      ? undefined
+      : (this.#beside ??= besideOf(extras, this.dependsOn, this));
   }
 
   /** Made when somebody looks: most of a bulk enqueue is never looked at. */

@@ -169,6 +169,11 @@ export interface JobStore {
   complete(completion: Completion): Promise<boolean>;
   /** The same for runs of jobs that others wait for, who are told. */
   completeRelated(completion: Completion): Promise<RelatedCompletion>;
+  /**
+   * The same for runs of jobs that somebody hears of: with it is written what they are told. Undefined where
+   * it is to be settled by itself, because of what is stored by now or of the schedule that made the job.
+   */
+  completeHeard(completion: Completion): Promise<ChangeResult | undefined>;
   /** Writes what a handler reports; false when the run holds its job no more. */
   report(report: RunReport): Promise<boolean>;
   /** Reads, decides and writes as one compare-and-set; undefined when there is no such job. */

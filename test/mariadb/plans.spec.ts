@@ -15,6 +15,7 @@ import { CHANGES_SQL, runScriptAsync, type Script } from '../../lib/store/dialec
 import type { ClaimRequest, LimitedRequest } from '../../lib/store/store.js';
 import { heldRuns } from '../../lib/store/typeorm/history.store.js';
 import { DeliveryScripts } from '../../lib/store/typeorm/delivery.scripts.js';
+import { completeHeard } from '../../lib/store/typeorm/heard-ends.script.js';
 import { ListScripts } from '../../lib/store/typeorm/list.script.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
@@ -187,6 +188,22 @@ const SCRIPTS: readonly [string, () => Script<unknown>, readonly string[]][] = [
     'the end of runs',
     () =>
       jobs.complete(
+        [seq, seq - 4_000_201].map((each) => ({
+          seq: each,
+          runId: newId(),
+          startedAtMs: now,
+          result: '1',
+        })),
+        now,
+      ),
+    ['PRIMARY'],
+  ],
+  [
+    'the end of runs that somebody hears of',
+    () =>
+      completeHeard(
+        tables,
+        jobs,
         [seq, seq - 4_000_201].map((each) => ({
           seq: each,
           runId: newId(),

@@ -16,6 +16,7 @@ import { NumberSource } from '../../lib/store/dialects/shared/number-source.js';
 import { runScriptAsync, type Row, type Script } from '../../lib/store/dialects/sql.js';
 import type { ClaimRequest, LimitedRequest } from '../../lib/store/store.js';
 import { heldRuns } from '../../lib/store/typeorm/history.store.js';
+import { completeHeard } from '../../lib/store/typeorm/heard-ends.script.js';
 import { ListScripts } from '../../lib/store/typeorm/list.script.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
 import { ScheduleScripts } from '../../lib/store/typeorm/schedule.scripts.js';
@@ -181,6 +182,11 @@ const WRITES: readonly [string, () => Script<unknown>, readonly string[]][] = [
     ['ix_jobs_ready', 'jobs_pkey'],
   ],
   ['the end of runs', () => jobs.complete([completion], now), ['jobs_pkey']],
+  [
+    'the end of runs that somebody hears of',
+    () => completeHeard(tables, jobs, [completion, { ...completion, seq: 2 }], now),
+    ['jobs_pkey'],
+  ],
   ['a report', () => jobs.report([{ seq: 1, runId: 'run' }], now), ['jobs_pkey']],
   ['the renewal of leases', () => jobs.renew('mine', 1000, now), ['ix_jobs_lease', 'jobs_pkey']],
   ['a promotion', () => jobs.promote(500, now), ['ix_jobs_due', 'jobs_pkey']],

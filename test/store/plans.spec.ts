@@ -9,6 +9,7 @@ import { SqliteLimitedClaims } from '../../lib/store/dialects/sqlite/limited-cla
 import { Declarations } from '../../lib/store/dialects/sqlite/declarations.js';
 import { heldRuns, insertLines } from '../../lib/store/typeorm/history.store.js';
 import { DutyScripts } from '../../lib/store/typeorm/duty.scripts.js';
+import { completeHeard } from '../../lib/store/typeorm/heard-ends.script.js';
 import { JobScripts } from '../../lib/store/typeorm/job.scripts.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
 import { ScheduleScripts } from '../../lib/store/typeorm/schedule.scripts.js';
@@ -159,9 +160,13 @@ describe('the plan of', () => {
     const plan = planOf(insertLines(tables, [{ seq: 1, runId: 'r', lines: [] }]));
     expect(plan).toContain('SEARCH held USING INTEGER PRIMARY KEY (rowid=?)');
     expect(plan).not.toMatch(/SCAN held|MATERIALIZE/);
-    expect(planOf(duties.standings([newId()]))).toContain(
-      'SEARCH held USING INTEGER PRIMARY KEY (rowid=?)',
-    );
+    const ended = { seq: 1, runId: 'r', startedAtMs: 1, result: null };
+    for (const script of [
+      duties.standings([newId()]),
+      completeHeard(tables, jobs, [ended, { ...ended, seq: 2 }], 1),
+    ]) {
+      expect(planOf(script)).toContain('SEARCH held USING INTEGER PRIMARY KEY (rowid=?)');
+    }
   });
 
   it('a page of the jobs of a schedule that have not ended begins where the last one ended', () => {

@@ -1,5 +1,6 @@
 import { JobExtrasEntity } from '../../entities/job-extras.entity.js';
 import type { JobEntity } from '../../entities/job.entity.js';
+import { hasExtra, SAID_BESIDE } from '../../model/extras.js';
 import { query, type Row, type RowsInto, type Script } from '../dialects/sql.js';
 import type { ListedJob } from '../store.js';
 import type { TableNames } from './table-names.js';
@@ -13,7 +14,7 @@ export function* readBeside(
   jobs: readonly JobEntity[],
   latest = '',
 ): Script<readonly JobEntity[]> {
-  const those = jobs.filter(({ extras }) => extras !== null);
+  const those = jobs.filter(({ extras }) => hasExtra(extras, SAID_BESIDE));
   if (those.length > 0) {
     const rows = yield* query(
       `SELECT ${EXTRAS_COLUMNS} FROM ${t.extras} WHERE seq ${t.words.amongNumbers} ${latest}`,

@@ -1,4 +1,5 @@
 import type { JobEntity } from '../../entities/job.entity.js';
+import { EXTRA, hasExtra } from '../../model/extras.js';
 import type { Script } from '../dialects/sql.js';
 import type { ChangeResult, JobChange } from '../store.js';
 import { Dependencies } from './dependencies.script.js';
@@ -57,6 +58,23 @@ export class Consequences {
     }
     yield* this.dependencies.tellAll(news, nowMs);
     return newsOf(result, news);
+  }
+
+  /** The same of many jobs that have completed and that no schedule made. */
+  *ofCompleted(changed: readonly Changed[], nowMs: number): Script<readonly ChangeResult[]> {
+    yield* this.events.completed(changed, nowMs);
+    const news = new News();
+    const awaited = changed.filter(({ after }) => hasExtra(after.extras, EXTRA.dependents));
+    yield* this.dependencies.tellDone(
+      awaited.map(({ after }) => after.seq),
+      news,
+      nowMs,
+    );
+    return changed.map(({ before, after }, at) => {
+      const result = { before, after, changed: true };
+      // What they have led to is told once.
+      return at === 0 ? newsOf(result, news) : result;
+    });
   }
 
   /** Tells the dependents that one transaction had too many of. */

@@ -235,7 +235,7 @@ export class DeliveryScripts {
     // The row first: whoever changes the job now has said what there is to tell by then.
     yield* query(
       `UPDATE ${this.#t.rows}
-       SET extras = extras - ${EXTRA.hook} + (CASE WHEN extras & ${EXTRA.events} = 0 THEN ${EXTRA.events} ELSE 0 END)
+       SET extras = extras - ${EXTRA.hook} + ${EXTRA.hookDropped} + (CASE WHEN extras & ${EXTRA.events} = 0 THEN ${EXTRA.events} ELSE 0 END)
        WHERE seq = ? AND extras & ${EXTRA.hook} <> 0`,
       [jobSeq],
     );

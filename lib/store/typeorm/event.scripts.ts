@@ -112,6 +112,19 @@ export class EventScripts {
     yield* this.#write(happened, nowMs);
   }
 
+  /** Jobs that have completed, many at once. */
+  *completed(changed: readonly Changed[], nowMs: number): Script<void> {
+    const heard = changed.filter((each) => this.concerns(each));
+    const begun = yield* this.#begun(heard.map(({ before }) => before));
+    const ended = heard.map(({ before, after }): Happening => ({
+      job: after,
+      kind: 'status',
+      from: before.status,
+      note: undefined,
+    }));
+    yield* this.#write([...begun, ...ended], nowMs);
+  }
+
   *created(created: readonly Created[], nowMs: number): Script<void> {
     const happened = created.map(({ job }): Happening => ({
       job,
@@ -145,14 +158,17 @@ export class EventScripts {
        WHERE job_seq ${amongNumbers} AND (status = 'running' AND kind = 'status' OR sequence ${amongNumbers})`,
       [JSON.stringify(jobs.map(({ seq }) => seq)), JSON.stringify(jobs.map((job) => job.sequence))],
     );
-    const isWritten = (job: JobEntity): boolean =>
-      rows.some(
-        ([seq, sequence, detail]) =>
-          Number(seq) === job.seq &&
-          (Number(sequence) === job.sequence || runOf(detail) === job.runId),
-      );
+    const written = new Set(
+      rows.flatMap(([seq, sequence, detail]) => [
+        placeOf(Number(seq), Number(sequence)),
+        placeOf(Number(seq), runOf(detail)),
+      ]),
+    );
     return jobs
-      .filter((job) => !isWritten(job))
+      .filter(
+        ({ seq, sequence, runId }) =>
+          !written.has(placeOf(seq, sequence)) && !written.has(placeOf(seq, runId)),
+      )
       .map((job) => ({ job, kind: 'status', from: 'waiting', note: undefined }));
   }
 
@@ -234,14 +250,13 @@ export class EventScripts {
         unmarked.set(job.seq, job);
       }
     }
-    yield* this.#insert(events, deliveries, nowMs);
+    yield* this.#insert(events, deliveries);
     yield* this.#mark([...unmarked.values()]);
   }
 
   *#insert(
     events: readonly (readonly (string | number | null)[])[],
     deliveries: readonly (readonly (string | number | null)[])[],
-    nowMs: number,
   ): Script<void> {
     const { words } = this.#t;
     if (events.length > 0) {
@@ -269,7 +284,7 @@ export class EventScripts {
       yield* query(
         words.insertNew(
           `INSERT INTO ${this.#t.deliveries} (${columns.join(', ')}, status, attempts, lost, created_at_ms, updated_at_ms)
-           SELECT ${values.join(', ')}, 'pending', 0, 0, ${Math.trunc(nowMs)}, ${Math.trunc(nowMs)}
+           SELECT ${values.join(', ')}, 'pending', 0, 0, given.due_at_ms, given.due_at_ms
            FROM ${words.table('given', DELIVERY_COLUMNS)}${words.afterSelect}`,
           'job_seq, target, sequence',
         ),
@@ -329,6 +344,10 @@ export function laneOfHook(url: string, tenantId: string): string {
 /** About as long is the job as it is stored with the event. */
 function sizeOf({ job: { params, result, state } }: Happening): number {
   return params.length + (result?.length ?? 0) + (state?.length ?? 0);
+}
+
+function placeOf(seq: number, place: number | string | null): string {
+  return `${seq} ${place ?? ''}`;
 }
 
 function runOf(detail: SqlValue | undefined): string | null {

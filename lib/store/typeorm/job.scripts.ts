@@ -44,7 +44,6 @@ export function rowEndsAlone(t: TableNames, bits = CONCERNS_OTHERS): string {
 export class JobScripts {
   readonly #t: TableNames;
   readonly #completeSql: string;
-  readonly #completeRelatedSql: string;
   readonly #reportSql: string;
   /** What else happens when a job has changed, in the same transaction. */
   readonly consequences: Consequences;
@@ -57,8 +56,12 @@ export class JobScripts {
       () => this.latest,
     );
     this.#completeSql = this.#completeStatement(CONCERNS_OTHERS);
-    this.#completeRelatedSql = this.#completeStatement(SETTLED_ALONE);
     this.#reportSql = this.#reportStatement();
+  }
+
+  /** After a statement that reads so many rows which are about to be changed. */
+  lockOf(_count: number): string {
+    return this.#t.words.forUpdate;
   }
 
   /** After a statement that reads: as committed by now, where a transaction of the host's sees the past. */
@@ -74,7 +77,7 @@ export class JobScripts {
     completions: readonly Completion[],
     nowMs: number,
   ): Script<readonly RelatedCompletion[]> {
-    const won = yield* together(this.complete(completions, nowMs, true));
+    const won = yield* together(this.complete(completions, nowMs, SETTLED_ALONE));
     const news = new News();
     yield* this.consequences.dependencies.tellDone(
       completions.flatMap(({ seq }, at) => (won[at] === true ? [seq] : [])),
@@ -86,13 +89,13 @@ export class JobScripts {
   }
 
   /**
-   * Ends runs as completed; true for each that was still running under its run. `isRelated`: also
-   * those of jobs that others wait for.
+   * Ends runs as completed; true for each that was still running under its run. `left`: those of jobs
+   * with one of these extras are left as they are.
    */
   *complete(
     completions: readonly Completion[],
     nowMs: number,
-    isRelated = false,
+    left = CONCERNS_OTHERS,
   ): Script<readonly boolean[]> {
     const ended = bySeq(completions).map((each) => [
       each.seq,
@@ -100,7 +103,7 @@ export class JobScripts {
       each.startedAtMs,
       each.result,
     ]);
-    const sql = isRelated ? this.#completeRelatedSql : this.#completeSql;
+    const sql = left === CONCERNS_OTHERS ? this.#completeSql : this.#completeStatement(left);
     yield* query(sql, [nowMs, nowMs, JSON.stringify(ended)]);
     // Counting is cheaper than RETURNING; only when somebody lost is it asked who.
     const changed = yield* query(CHANGES_SQL);

@@ -3,6 +3,7 @@ import { isJustBehind, type InsertsBehind } from '../dialects/shared/insert-behi
 import { quietly, type TimedScript } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type {
+  ChangeResult,
   ClaimRequest,
   Completion,
   InsertResult,
@@ -20,6 +21,7 @@ import type { CountScripts } from './count.scripts.js';
 import type { DutyScripts } from './duty.scripts.js';
 import type { Inserts } from './inserts.js';
 import type { JobScripts } from './job.scripts.js';
+import { completeHeard } from './heard-ends.script.js';
 import { leaseStore } from './lease.store.js';
 import { KeyLooks } from './key-looks.js';
 import type { ListScripts } from './list.script.js';
@@ -145,6 +147,14 @@ export function jobStore(parts: JobStoreParts): JobStore {
     orderOf: (completion) => completion.seq,
     script: (completions, now) => scripts.completeRelated(completions, now),
   };
+  const completeHeardKind: BatchKind<Completion, ChangeResult | undefined> = {
+    name: 'complete heard',
+    rank: 32,
+    // Each is read with all that belongs to it, which may be as much as a megabyte.
+    maxItems: 100,
+    orderOf: (completion) => completion.seq,
+    script: (completions, now) => completeHeard(parts.tables, scripts, completions, now),
+  };
   const claimKind: BatchKind<ClaimRequest, Awaited<ReturnType<JobStore['claim']>>> = {
     name: 'claim',
     rank: 90,
@@ -264,6 +274,7 @@ export function jobStore(parts: JobStoreParts): JobStore {
       (await writer()).write((now) => limited.comeBack(id, runId, request, now), 'engine'),
     complete: (completion) => parts.writer().add(completeKind, completion, 'engine'),
     completeRelated: (completion) => parts.writer().add(completeRelatedKind, completion, 'engine'),
+    completeHeard: (completion) => parts.writer().add(completeHeardKind, completion, 'engine'),
     report: (report) => parts.writer().add(reportKind, report, 'engine'),
     change: async (id, decide, tenantId) =>
       (await asideWriter()).write(

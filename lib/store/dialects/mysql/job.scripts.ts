@@ -1,5 +1,5 @@
 import { JobEntity, type JobField } from '../../../entities/job.entity.js';
-import { CONCERNS_OTHERS, SETTLED_ALONE } from '../../../model/extras.js';
+import { CONCERNS_OTHERS } from '../../../model/extras.js';
 import type {
   ChangeResult,
   Completion,
@@ -53,10 +53,15 @@ export class MysqlJobScripts extends JobScripts {
     return this.#isOurs ? '' : this.#t.words.latest;
   }
 
+  /** A row that is singled out after it met a lock is not waited for: see `#takeOne`. */
+  override lockOf(count: number): string {
+    return this.#isOurs && count === 1 ? 'FOR UPDATE NOWAIT' : 'FOR UPDATE';
+  }
+
   override *complete(
     completions: readonly Completion[],
     nowMs: number,
-    isRelated = false,
+    left = CONCERNS_OTHERS,
   ): Script<readonly boolean[]> {
     yield* this.#takeOne(completions);
     const sorted = bySeq(completions);
@@ -74,7 +79,7 @@ export class MysqlJobScripts extends JobScripts {
     ];
     let changed = 0;
     for (const part of parts) {
-      const sql = this.#completion(part, nowMs, isRelated ? SETTLED_ALONE : CONCERNS_OTHERS);
+      const sql = this.#completion(part, nowMs, left);
       yield parts.length === 1 && completions.length > 1
         ? { sql, params: [], alone: true }
         : { sql, params: [] };
@@ -246,7 +251,7 @@ export class MysqlJobScripts extends JobScripts {
     }
   }
 
-  #completion(part: readonly Completion[], nowMs: number, bits: number): string {
+  #completion(part: readonly Completion[], nowMs: number, left: number): string {
     const runs = part.map(({ seq, runId }) => `(${seq},${literal(runId)})`).join(',');
     // Pairs alone lead MariaDB to no row.
     const seqs = list(part.map(({ seq }) => seq));
@@ -255,7 +260,7 @@ export class MysqlJobScripts extends JobScripts {
         lease_until_ms = NULL, eta_ms = NULL, progress = 1, error = NULL,
         started_at_ms = COALESCE(started_at_ms, ${starts(part)})${results(part)}
       WHERE seq IN ${seqs} AND (seq, run_id) IN (${runs}) AND status = 'running'
-        AND ${endsAlone('extras', bits)}`;
+        AND ${endsAlone('extras', left)}`;
   }
 
   /** Those of the rows that nobody has locked and that still meet the condition, locked. */

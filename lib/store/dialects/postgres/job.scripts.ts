@@ -1,4 +1,4 @@
-import { CONCERNS_OTHERS, SETTLED_ALONE } from '../../../model/extras.js';
+import { CONCERNS_OTHERS } from '../../../model/extras.js';
 import type {
   Completion,
   HeldRun,
@@ -20,7 +20,7 @@ import { JOINED, joined, numbers, texts } from './arrays.js';
 export class PostgresJobScripts extends JobScripts {
   readonly #t: TableNames;
   readonly #completeSql: string;
-  readonly #completeRelatedSql: string;
+  readonly #completing: (left: number) => string;
   readonly #renewSql: string;
   readonly #reportSql: string;
 
@@ -28,16 +28,15 @@ export class PostgresJobScripts extends JobScripts {
     super(tables);
     this.#t = tables;
     const { jobs } = tables;
-    const completing = (bits: number): string => `UPDATE ${jobs} AS job SET
+    this.#completing = (left) => `UPDATE ${jobs} AS job SET
         status = 'completed', sequence = sequence + 1, finished_at_ms = ?, updated_at_ms = ?,
         lease_until_ms = NULL, eta_ms = NULL, progress = 1, error = NULL,
         started_at_ms = COALESCE(job.started_at_ms, ended.started_at_ms),
         result = COALESCE(ended.result, job.result)
       FROM unnest(?::bigint[], ${JOINED}, ?::bigint[], ${JOINED}) AS ended (seq, run_id, started_at_ms, result)
       WHERE job.seq = ended.seq AND job.run_id = ended.run_id AND job.status = 'running'
-        AND ${endsAlone('job.extras', bits)}`;
-    this.#completeSql = completing(CONCERNS_OTHERS);
-    this.#completeRelatedSql = completing(SETTLED_ALONE);
+        AND ${endsAlone('job.extras', left)}`;
+    this.#completeSql = this.#completing(CONCERNS_OTHERS);
     // A job that a transaction of the application holds must not keep the others from living on.
     this.#renewSql = `UPDATE ${jobs} SET lease_until_ms = ?
       WHERE seq = ANY(ARRAY(
@@ -58,12 +57,12 @@ export class PostgresJobScripts extends JobScripts {
   override *complete(
     completions: readonly Completion[],
     nowMs: number,
-    isRelated = false,
+    left = CONCERNS_OTHERS,
   ): Script<readonly boolean[]> {
     const ended = bySeq(completions);
     const seqs = numbers(ended.map((each) => each.seq));
     yield {
-      sql: isRelated ? this.#completeRelatedSql : this.#completeSql,
+      sql: left === CONCERNS_OTHERS ? this.#completeSql : this.#completing(left),
       params: [
         nowMs,
         nowMs,
