@@ -1,12 +1,15 @@
 import { isJobsError } from '../model/errors.js';
 import { newId } from '../model/id.js';
-import type { DeliveryEnd, DueLane, TakenDelivery, WebhookStore } from '../store/webhooks.js';
+import type { JobEventEntity } from '../entities/job-event.entity.js';
+import type { DueLane, TakenDelivery, WebhookStore } from '../store/webhooks.js';
+import { gone } from './answers.js';
 import { Counts } from './counts.js';
 import { bodyOf } from './event-body.js';
 import { DECLARED_PREFIX } from './options.js';
-import { waitAfter } from './retry-schedule.js';
+import { Room } from './room.js';
 import { TOTAL_MS, type Answer, type Sender } from './sender.js';
-import type { Slots } from './slots.js';
+import { MOST, MOST_OF_ONE, type Slots } from './slots.js';
+import { TryEnds, type TryEndsParts } from './try-ends.js';
 
 /** Of the jobs under way of one tenant, as they were: nothing more of it is taken beyond that. */
 const MOST_BYTES = 8_000_000;
@@ -15,30 +18,28 @@ const LEASE_MS = 30_000;
 /** While there is something on its way, looks for what others have stored. */
 const LOOK_MS = 1000;
 const STOP_MS = 2000;
+/** A receiver that answers quickly is sent the next ones as soon as it has answered: they are there. */
+const QUICK_MS = 100;
+/** What has waited so long for its turn is given back: its receiver answers no more. */
+const TURN_MS = 5000;
 /** A process that cannot send to a receiver leaves what is for it to others, for so long. */
 const LEFT_MS = 60_000;
 const UNREADABLE =
   'its secret cannot be read, so nothing was sent: the former key has to be given beside the new one in webhooks.encryptionKey, or the endpoint be disabled and given a new secret (rotate_secret)';
+const UNTRIED = 'its receiver was busy with others, so nothing was sent';
 const UNASKED =
   'it is not known which hosts its tenant may name (webhooks.allowHosts), so nothing was sent';
 
 /** What a deliverer is made of. */
-export interface DelivererParts {
-  readonly store: WebhookStore;
+export interface DelivererParts extends TryEndsParts {
   readonly sender: Sender;
   readonly slots: Slots;
-  readonly retryMs: readonly number[];
-  readonly hideAnswers: boolean;
-  readonly random: () => number;
   /** The database's time. */
   nowMs(): number;
   /** Whether this process can sign for a lane: others may have other options. */
   readonly serves: (lane: string) => boolean;
   /** The secrets that sign for a receiver now; undefined where they cannot be read. */
   secretsOf(taken: TakenDelivery): Promise<readonly string[] | undefined>;
-  /** This process looks at once who hears what. */
-  refresh(): Promise<void>;
-  readonly warn: (text: string) => void;
 }
 
 /**
@@ -54,17 +55,21 @@ export class Deliverer {
   readonly #sent = new Map<TakenDelivery, Promise<void>>();
   readonly #cutOff: TakenDelivery[] = [];
   readonly #bytes = new Counts();
+  /** Requests under way. */
+  readonly #requests = new Room({ inAll: MOST, ofOne: MOST_OF_ONE, patienceMs: TURN_MS });
   /** Behind which lane the next look begins. */
   #after = '';
   /** When the first delivery is due of the lanes that were looked at since the first of them. */
   #nextMs = Infinity;
-  /** How they ended is being stored: a stop does not give them back. */
-  readonly #answered = new WeakSet<TakenDelivery>();
+  readonly #ends: TryEnds;
+  /** Takings so far: how a try ended that is being stored when one begins is stored before it. */
+  #takes = 0;
   #isStopped = false;
   #wake: () => void = () => undefined;
 
   constructor(parts: DelivererParts) {
     this.#parts = parts;
+    this.#ends = new TryEnds(parts);
   }
 
   onMore(wake: () => void): void {
@@ -81,19 +86,28 @@ export class Deliverer {
     this.#after = next ?? '';
     const lanes = found.filter(({ lane }) => this.#serves(lane));
     const nowMs = this.#parts.nowMs();
+    // Fewer and larger takes: a lane that is still half full waits.
     const due = lanes.filter(
-      (each) => each.dueAtMs <= nowMs && this.#bytes.of(whoOf(each)) < MOST_BYTES,
+      (each) =>
+        each.dueAtMs <= nowMs &&
+        this.#bytes.of(whoOf(each)) < MOST_BYTES &&
+        slots.isHalfEmpty(each.lane),
     );
     const wanted = slots.share(
       shuffled(due, random).map((each) => ({ lane: each.lane, who: whoOf(each) })),
     );
     const until = performance.now() + LEASE_MS - TOTAL_MS;
-    const taken = wanted.length === 0 ? [] : await store.take(wanted, newId(), LEASE_MS);
+    const taken = wanted.length === 0 ? [] : await this.#take(wanted);
     for (const each of taken) {
       this.#send(each, until);
     }
     const againMs = this.#lookedAt(lanes, nowMs, next !== undefined);
     return taken.length > 0 ? 0 : againMs;
+  }
+
+  #take(wanted: Parameters<WebhookStore['take']>[0]): ReturnType<WebhookStore['take']> {
+    this.#takes += 1;
+    return this.#parts.store.take(wanted, newId(), LEASE_MS);
   }
 
   /** In how many milliseconds there may be more: where there are more lanes than one look sees, at once. */
@@ -116,7 +130,7 @@ export class Deliverer {
     this.#isStopped = true;
     await this.#inTime(this.#sent.values());
     this.#parts.sender.close();
-    const unanswered = [...this.#sent.keys()].filter((each) => !this.#answered.has(each));
+    const unanswered = [...this.#sent.keys()].filter((each) => !this.#ends.has(each));
     const cutOff = [...this.#cutOff.splice(0), ...unanswered];
     // A database that does not answer keeps no process from ending: there are leases.
     await this.#inTime(cutOff.map((each) => this.#parts.store.cutOff(each)));
@@ -148,199 +162,138 @@ export class Deliverer {
     const bytes = taken.happened?.job?.length ?? 0;
     slots.enter(place);
     this.#bytes.add(place.who, bytes);
-    const sent = this.#deliver(taken, until)
+    let takes: number | undefined;
+    // The next ones are taken while its end is stored, mostly with the same commit.
+    const answered = (): void => {
+      if (takes === undefined) {
+        takes = this.#takes;
+        slots.leave(place);
+        this.#wakeFor(lane);
+      }
+    };
+    const sent = this.#deliver(taken, until, answered)
       .catch((error: unknown) =>
         this.#parts.warn(
           `Delivery ${taken.id} could not be settled and is sent again: ${String(error)}`,
         ),
       )
       .finally(() => {
+        answered();
         this.#sent.delete(taken);
-        slots.leave(place);
         this.#bytes.add(place.who, -bytes);
-        // Fewer and larger takes: a lane that is still half full waits.
-        if (!this.#isStopped && slots.isHalfEmpty(lane)) {
-          this.#wake();
+        if (takes === this.#takes) {
+          // What waits behind it is free, and nobody has looked.
+          this.#wakeFor(lane);
         }
       });
     this.#sent.set(taken, sent);
   }
 
-  async #deliver(taken: TakenDelivery, until: number): Promise<void> {
-    const { url, happened, event } = taken;
+  #wakeFor(lane: string): void {
+    if (!this.#isStopped && this.#parts.slots.isHalfEmpty(lane)) {
+      this.#wake();
+    }
+  }
+
+  async #deliver(taken: TakenDelivery, until: number, answered: () => void): Promise<void> {
+    const { url, happened } = taken;
     const secrets = await this.#parts.secretsOf(taken);
     if (taken.isLost && taken.attempts > this.#parts.retryMs.length + 1) {
-      await this.#settle(taken, {
+      await this.#ends.settle(taken, {
         ...gone('the processes that sent it vanished'),
         isLast: false,
       });
       return;
     }
     if (url === null || happened === undefined) {
-      await this.#settle(
+      await this.#ends.settle(
         taken,
         gone(url === null ? 'its endpoint was deleted' : 'its job was deleted'),
       );
       return;
     }
     if (secrets === undefined || secrets.length === 0) {
-      await this.#leave(taken, UNREADABLE);
+      // Another process may sign it, or this one after a while.
+      this.#left.set(taken.lane, performance.now() + LEFT_MS);
+      await this.#ends.release(taken, UNREADABLE);
       return;
     }
+    const { lane } = taken;
+    const request = (): Promise<Answer | undefined> =>
+      this.#request(taken, { url, happened, secrets, until });
+    const answer = await this.#requests
+      .do(lane, request, () => new TurnMissed())
+      .catch(async (error: unknown) => {
+        if (!(error instanceof TurnMissed)) {
+          throw error;
+        }
+        this.#parts.slots.slowed(lane);
+        await this.#ends.release(taken, UNTRIED);
+      });
+    if (answer === undefined) {
+      return;
+    }
+    const { isAcknowledged, durationMs } = answer;
+    this.#parts.slots.told(lane, isAcknowledged, isAcknowledged && durationMs < QUICK_MS);
+    const settled = this.#ends.settle(taken, { answer, isLast: answer.status === 410 });
+    answered();
+    await settled;
+  }
+
+  /** Sends it in its turn; undefined where it was not tried, which has been seen to. */
+  async #request(
+    taken: TakenDelivery,
+    { url, happened, secrets, until }: Content,
+  ): Promise<Answer | undefined> {
     if (performance.now() > until) {
-      return; // While this process was held up somebody else may have sent it, and newer ones.
+      return undefined; // While this process was held up somebody else may have sent it, and newer ones.
     }
     if (this.#isStopped) {
       this.#cutOff.push(taken);
-      return;
+      return undefined;
     }
     const message = {
       id: taken.id,
       url,
       tenantId: taken.isDeclared ? undefined : taken.tenantId,
-      body: bodyOf(event, happened),
+      body: bodyOf(taken.event, happened),
       secrets,
       timestampSec: Math.floor(this.#parts.nowMs() / 1000),
     };
     const answer = await this.#parts.sender.send(message).catch(unlessUnasked);
     if (answer === undefined) {
-      await this.#leave(taken, UNASKED);
-      return;
+      this.#left.set(taken.lane, performance.now() + LEFT_MS);
+      await this.#ends.release(taken, UNASKED);
+      return undefined;
     }
     if (!answer.isAcknowledged && this.#isStopped && answer.status === undefined) {
       this.#cutOff.push(taken); // Nobody's fault.
-      return;
+      return undefined;
     }
-    this.#parts.slots.told(taken.lane, answer.isAcknowledged);
-    await this.#settle(taken, { answer, isLast: answer.status === 410 });
-  }
-
-  /** This process cannot send it, and says why; another one may, or this one after a while. */
-  async #leave(taken: TakenDelivery, why: string): Promise<void> {
-    const { id, holder, lane } = taken;
-    this.#answered.add(taken);
-    this.#left.set(lane, performance.now() + LEFT_MS);
-    await this.#parts.store.release({ id, holder, answer: answerText(gone(why).answer, false) });
-  }
-
-  async #settle(taken: TakenDelivery, { answer, isLast, isOurs = false }: End): Promise<void> {
-    this.#answered.add(taken);
-    const { store, retryMs, random } = this.#parts;
-    const isHidden = this.#parts.hideAnswers && !isOurs;
-    const { askedMs, isAcknowledged } = answer;
-    const againInMs =
-      isAcknowledged || isLast
-        ? undefined
-        : waitAfter(taken.attempts, retryMs, { askedMs, random });
-    const { id, holder, jobSeq, target } = taken;
-    const end = {
-      id,
-      holder,
-      jobSeq,
-      target,
-      status: isAcknowledged ? 'delivered' : againInMs === undefined ? 'failed' : 'pending',
-      againInMs: againInMs ?? 0,
-      answer: answerText(answer, isHidden),
-    } as const;
-    if (end.status === 'failed' && taken.url !== null && taken.happened !== undefined) {
-      await this.#giveUp(taken, end, reasonOf(taken, answer), isHidden);
-    } else {
-      await store.settle(end);
-    }
-  }
-
-  /** @param isHidden whether the reason is for the log only */
-  async #giveUp(
-    taken: TakenDelivery,
-    end: DeliveryEnd,
-    reason: string,
-    isHidden: boolean,
-  ): Promise<void> {
-    const { store, warn } = this.#parts;
-    const { disabled, isHookDropped } = await store.giveUp({
-      ...end,
-      asOfMs: taken.asOfMs,
-      reason: isHidden ? `a delivery failed ${timesOf(taken)}` : reason,
-    });
-    if (disabled !== undefined) {
-      warn(
-        `Webhook endpoint ${disabled.id} (${hostOf(disabled.url)}) was disabled: ${reason}. Mend the receiver, then enable it (PUT /webhooks/${disabled.id} with {"enabled": true}): what has waited is sent then.`,
-      );
-      await this.#parts.refresh();
-    }
-    if (isHookDropped === true) {
-      warn(
-        `The status hook of job ${taken.happened?.jobId ?? '?'} is told nothing any more: ${reason}.`,
-      );
-    }
+    return answer;
   }
 }
+
+/** What is sent of a delivery, and until when its answer comes in time. */
+interface Content {
+  readonly url: string;
+  readonly happened: JobEventEntity;
+  readonly secrets: readonly string[];
+  readonly until: number;
+}
+
+/** Its receiver was busy for too long. */
+class TurnMissed extends Error {}
 
 /** Who shares the room for requests: a tenant, and each endpoint of the options. */
 function whoOf({ lane, tenantId }: Pick<DueLane, 'lane' | 'tenantId'>): string {
   return lane.startsWith(DECLARED_PREFIX) ? lane : tenantId;
 }
 
-/** Why a receiver is sent nothing any more. */
-function reasonOf(taken: TakenDelivery, { status, error }: Answer): string {
-  if (status === 410) {
-    return 'it answered 410 (gone)';
-  }
-  const last = status === undefined ? (error ?? 'nobody answered') : `it answered ${status}`;
-  return `a delivery failed ${timesOf(taken)}, the last time because ${last}`;
-}
-
-function timesOf({ attempts }: TakenDelivery): string {
-  return attempts === 1 ? 'once' : `${attempts} times`;
-}
-
 function unlessUnasked(error: unknown): undefined {
   if (!isJobsError(error) || error.code !== 'try_later') {
     throw error;
   }
-}
-
-/** How a try ends. */
-interface End {
-  readonly answer: Answer;
-  readonly isLast: boolean;
-  /** Whether it ended without a request, so that nothing of a receiver is in it. */
-  readonly isOurs?: boolean;
-}
-
-/** What a try without a request ends with. */
-function gone(why: string): End {
-  return {
-    isOurs: true,
-    answer: {
-      isAcknowledged: false,
-      status: undefined,
-      durationMs: 0,
-      text: undefined,
-      error: why,
-      askedMs: undefined,
-    },
-    isLast: true,
-  };
-}
-
-/**
- * What is kept of an answer, as JSON text. Of a hidden one nothing is: its status, its error and the time
- * it took tell as well what there is where the URL leads.
- */
-export function answerText(answer: Answer, isHidden: boolean): string {
-  return isHidden
-    ? 'null'
-    : JSON.stringify({
-        status: answer.status ?? null,
-        duration_ms: answer.durationMs,
-        text: answer.text ?? null,
-        error: answer.error ?? null,
-      });
-}
-
-function hostOf(url: string): string {
-  return URL.canParse(url) ? new URL(url).host : 'no URL';
 }
 
 /** So that where there are more lanes than room each has its turn. */

@@ -14,7 +14,7 @@ import {
   type WebhookWithSecret,
 } from '../model/webhook.js';
 import { STATUS_HOOK, type WebhookStore } from '../store/webhooks.js';
-import { answerText } from './deliverer.js';
+import { answerText } from './answers.js';
 import type { SecretBox } from './secret-box.js';
 import type { Sender } from './sender.js';
 import { checkedSecret, newSecret } from './signing.js';

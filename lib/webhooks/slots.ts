@@ -1,12 +1,14 @@
 import { Counts } from './counts.js';
 
 /** Requests under way at once in all, to one receiver, and to one that did not take the last one. */
-const MOST = 256;
-const MOST_OF_ONE = 32;
+export const MOST = 256;
+export const MOST_OF_ONE = 32;
 const MOST_OF_AILING = 4;
+/** Taken at once of one that answers quickly: what it is sent next waits here, not for a commit. */
+const MOST_OF_QUICK = 64;
 /** What a lane is given in one turn of the lanes of one who shares. */
 const PORTION = 8;
-/** Lanes of which is remembered that they ail. */
+/** Lanes of which is remembered how they do. */
 const MOST_REMEMBERED = 10_000;
 
 /** A receiver, and who shares the room with others: a tenant, or an endpoint of the options. */
@@ -24,6 +26,7 @@ export class Slots {
   readonly #ofLane = new Counts();
   readonly #ofWho = new Counts();
   readonly #ailing = new Set<string>();
+  readonly #quick = new Set<string>();
 
   get isFull(): boolean {
     return this.#total >= MOST;
@@ -31,7 +34,7 @@ export class Slots {
 
   /** Whether a lane that was busy may take a larger part again. */
   isHalfEmpty(lane: string): boolean {
-    return this.#ofLane.of(lane) <= MOST_OF_ONE / 2;
+    return this.#ofLane.of(lane) <= Math.max(this.#mostOf(lane), MOST_OF_ONE) / 2;
   }
 
   /** Takes a place if there is one, of `most` that the lane has. */
@@ -56,15 +59,14 @@ export class Slots {
   }
 
   /** One that fails is asked little, so that it does not take what those who answer could use. */
-  told(lane: string, isAcknowledged: boolean): void {
-    if (isAcknowledged) {
-      this.#ailing.delete(lane);
-      return;
-    }
-    if (this.#ailing.size >= MOST_REMEMBERED) {
-      this.#ailing.clear();
-    }
-    this.#ailing.add(lane);
+  told(lane: string, isAcknowledged: boolean, isQuick = false): void {
+    remember(this.#ailing, lane, !isAcknowledged);
+    remember(this.#quick, lane, isQuick);
+  }
+
+  /** It has kept others waiting. */
+  slowed(lane: string): void {
+    this.#quick.delete(lane);
   }
 
   /** How many more each of these lanes may have; nothing of those that have none. */
@@ -120,9 +122,26 @@ export class Slots {
   }
 
   #roomOf(lane: string): number {
-    const most = this.#ailing.has(lane) ? MOST_OF_AILING : MOST_OF_ONE;
-    return most - this.#ofLane.of(lane);
+    return this.#mostOf(lane) - this.#ofLane.of(lane);
   }
+
+  #mostOf(lane: string): number {
+    if (this.#ailing.has(lane)) {
+      return MOST_OF_AILING;
+    }
+    return this.#quick.has(lane) ? MOST_OF_QUICK : MOST_OF_ONE;
+  }
+}
+
+function remember(lanes: Set<string>, lane: string, isOne: boolean): void {
+  if (!isOne) {
+    lanes.delete(lane);
+    return;
+  }
+  if (lanes.size >= MOST_REMEMBERED && !lanes.has(lane)) {
+    lanes.clear();
+  }
+  lanes.add(lane);
 }
 
 function grouped(lanes: readonly SharedLane[]): ReadonlyMap<string, string[]> {

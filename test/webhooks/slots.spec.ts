@@ -49,3 +49,12 @@ it('asks one that fails little until it answers', () => {
   slots.told(lane.lane, true);
   expect(slots.share([lane])).toEqual([{ lane: lane.lane, most: 32 }]);
 });
+
+it('takes more at once of one that answers quickly, as long as it does', () => {
+  const slots = new Slots();
+  const [lane] = lanesOf('ann', 1) as [SharedLane];
+  slots.told(lane.lane, true, true);
+  expect(slots.share([lane])).toEqual([{ lane: lane.lane, most: 64 }]);
+  slots.told(lane.lane, true, false);
+  expect(slots.share([lane])).toEqual([{ lane: lane.lane, most: 32 }]);
+});

@@ -130,14 +130,15 @@ export class DeliveryScripts {
     const { deliveries, webhooks, events, words } = this.#t;
     // A process that was not heard of again has perhaps sent nothing: that was no try, unless it happens
     // again and again. MySQL sees the new value of a column that is set before.
-    yield* query(
-      `UPDATE ${deliveries} SET
+    yield {
+      sql: `UPDATE ${deliveries} SET
          attempts = attempts + CASE WHEN holder IS NULL OR lost >= ${MOST_LOST} THEN 1 ELSE 0 END,
          lost = lost + CASE WHEN holder IS NULL THEN 0 ELSE 1 END,
          holder = ?, lease_until_ms = ?, updated_at_ms = ?
        WHERE id ${words.amongTexts}`,
-      [holder, nowMs + leaseMs, nowMs, those],
-    );
+      params: [holder, nowMs + leaseMs, nowMs, those],
+      deferred: true,
+    };
     const rows = yield* query(
       `SELECT sent.id, sent.target, sent.lane, sent.job_seq, sent.attempts, sent.event,
          COALESCE(sent.url, hook.url), hook.secrets, COALESCE(hook.is_declared, 0),
@@ -286,17 +287,18 @@ export class DeliveryScripts {
       return;
     }
     const cases = `CASE id ${ends.map(() => 'WHEN ? THEN ?').join(' ')} END`;
-    yield* query(
-      `UPDATE ${this.#t.deliveries} SET status = '${status}', lane = NULL, due_at_ms = NULL,
+    yield {
+      sql: `UPDATE ${this.#t.deliveries} SET status = '${status}', lane = NULL, due_at_ms = NULL,
          holder = NULL, lease_until_ms = NULL, updated_at_ms = ?, answer = ${cases}
        WHERE id ${this.#t.words.amongTexts} AND holder = ${cases}`,
-      [
+      params: [
         nowMs,
         ...ends.flatMap(({ id, answer }) => [id, answer]),
         JSON.stringify(ends.map(({ id }) => id)),
         ...ends.flatMap(({ id, holder }) => [id, holder]),
       ],
-    );
+      deferred: true,
+    };
   }
 }
 

@@ -6,7 +6,7 @@ import { newId } from '../../model/id.js';
 import { saidOf } from '../../model/job.js';
 import type { JobStatus } from '../../model/job-status.js';
 import { chunks } from '../dialects/shared/chunks.js';
-import { query, type Script, type SqlValue } from '../dialects/sql.js';
+import { query, type RowsInto, type Script, type SqlValue } from '../dialects/sql.js';
 import type { ChangeNote, Created } from '../store.js';
 import { HOOK_LANE, STATUS_HOOK, type EventPage, type Subscriber } from '../webhooks.js';
 import { readBeside, updateExtras } from './beside.script.js';
@@ -51,6 +51,7 @@ interface Told {
  */
 export class EventScripts {
   readonly #t: TableNames;
+  readonly #events: RowsInto;
   /** Endpoints that are enabled, as this process last saw them, by tenant; null for all. */
   #memory: { subscribers: ReadonlyMap<string | null, readonly Subscriber[]> } = {
     subscribers: new Map(),
@@ -58,6 +59,7 @@ export class EventScripts {
 
   constructor(tables: TableNames) {
     this.#t = tables;
+    this.#events = { table: tables.events, columns: EVENT_COLUMNS };
   }
 
   set subscribers(subscribers: readonly Subscriber[]) {
@@ -260,15 +262,9 @@ export class EventScripts {
   ): Script<void> {
     const { words } = this.#t;
     if (events.length > 0) {
-      const columns = Object.keys(EVENT_COLUMNS).join(', ');
-      yield* query(
-        words.insertNew(
-          `INSERT INTO ${this.#t.events} (${columns})
-           SELECT ${columns} FROM ${words.table('given', EVENT_COLUMNS)}${words.afterSelect}`,
-          'job_seq, sequence',
-        ),
-        [JSON.stringify(events)],
-      );
+      for (const { sql, params } of words.insertRows(this.#events, events)) {
+        yield* query(sql, params);
+      }
     }
     if (deliveries.length > 0) {
       const columns = Object.keys(DELIVERY_COLUMNS);
