@@ -14,6 +14,7 @@ import type { MysqlClient } from '../../lib/store/dialects/mysql/mysql2.js';
 import { CHANGES_SQL, runScriptAsync, type Script } from '../../lib/store/dialects/sql.js';
 import type { ClaimRequest, LimitedRequest } from '../../lib/store/store.js';
 import { heldRuns } from '../../lib/store/typeorm/history.store.js';
+import { DeliveryInserts } from '../../lib/store/typeorm/delivery-inserts.js';
 import { DeliveryScripts } from '../../lib/store/typeorm/delivery.scripts.js';
 import { completeHeard } from '../../lib/store/typeorm/heard-ends.script.js';
 import { ListScripts } from '../../lib/store/typeorm/list.script.js';
@@ -34,6 +35,7 @@ const claims = new MysqlClaimScript(tables);
 const limited = new MysqlLimitedClaims(tables, jobs, claims);
 const duties = new MysqlDutyScripts(tables);
 const deliveries = new DeliveryScripts(tables);
+const inserts = new DeliveryInserts(tables);
 const lists = new ListScripts(tables);
 const now = Date.now();
 const here: ClaimRequest = {
@@ -264,6 +266,14 @@ describe.each(BELIEFS)('with statistics %s', (_name, statement) => {
     expect((await planOf(take('talkative'))).reads).toBeLessThan(60);
     // Nor does each of those that wait read all that wait behind it.
     expect((await planOf(take('unheard'))).reads).toBeLessThan(900 * 10);
+  });
+
+  it('a look whether anything is due later in a lane is one range of it', async () => {
+    const given = { jobSeq: 1, sequence: 2, jobId: '', tenantId: '', event: 'x', url: null };
+    for (const lane of ['talkative', 'unheard']) {
+      const held = inserts.isAnyHeldUp([{ ...given, id: newId(), target: lane, lane }], now);
+      expect((await planOf(held)).reads).toBeLessThan(5);
+    }
   });
 
   it('retention goes by when jobs ended', async () => {

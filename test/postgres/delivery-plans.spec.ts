@@ -4,6 +4,7 @@ import { newId } from '../../lib/model/id.js';
 import { POSTGRES_WORDS } from '../../lib/store/dialects/postgres/words.js';
 import type { Script } from '../../lib/store/dialects/sql.js';
 import { listDeliveries } from '../../lib/store/typeorm/delivery-lists.script.js';
+import { DeliveryInserts, type NewDelivery } from '../../lib/store/typeorm/delivery-inserts.js';
 import { DeliveryScripts } from '../../lib/store/typeorm/delivery.scripts.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
 import { bootJobs } from '../support/boot.js';
@@ -14,6 +15,7 @@ const ROWS = 20_000;
 const LANES = 200;
 const tables = tableNames(undefined, undefined, POSTGRES_WORDS);
 const deliveries = new DeliveryScripts(tables);
+const inserts = new DeliveryInserts(tables);
 const now = Date.now();
 
 let writing: QueryRunner;
@@ -79,6 +81,12 @@ function ways(plan: Plan): readonly string[] {
   return [...new Set(found)].toSorted();
 }
 
+/** Something that may come behind what its lane holds. */
+function behind(lane: string): NewDelivery {
+  const job = { jobSeq: 1, jobId: '', tenantId: '', event: 'x' };
+  return { ...job, id: newId(), target: lane, lane, sequence: 2, url: null };
+}
+
 const take = (lane: string) => (): Script<unknown> =>
   deliveries.take([{ lane, most: 32 }], 'holder', 1000, now);
 const TAKES: readonly [string, () => Script<unknown>][] = [
@@ -111,6 +119,14 @@ describe.each(BELIEFS)('with statistics $from', ({ steps }) => {
     expect(ways(plan)).toEqual(['ix_job_deliveries_lane', 'ix_job_deliveries_order']);
     expect(plan['Actual Rows']).toBe(1);
     expect(blocks(plan)).toBeLessThan(100);
+  });
+
+  it('a look whether anything is due later in a lane is one range of it', async () => {
+    for (const lane of ['lane 2', 'talkative']) {
+      const plan = await planOf(writing, firstOf(inserts.isAnyHeldUp([behind(lane)], now)));
+      expect(ways(plan)).toEqual(['ix_job_deliveries_lane']);
+      expect(blocks(plan)).toBeLessThan(10);
+    }
   });
 
   it('a look at all lanes steps from one to the next', async () => {

@@ -8,6 +8,7 @@ import { SqliteClaimScript } from '../../lib/store/dialects/sqlite/claim.script.
 import { SqliteLimitedClaims } from '../../lib/store/dialects/sqlite/limited-claim.script.js';
 import { Declarations } from '../../lib/store/dialects/sqlite/declarations.js';
 import { heldRuns, insertLines } from '../../lib/store/typeorm/history.store.js';
+import { DeliveryInserts } from '../../lib/store/typeorm/delivery-inserts.js';
 import { DutyScripts } from '../../lib/store/typeorm/duty.scripts.js';
 import { completeHeard } from '../../lib/store/typeorm/heard-ends.script.js';
 import { JobScripts } from '../../lib/store/typeorm/job.scripts.js';
@@ -173,6 +174,14 @@ describe('the plan of', () => {
     const plan = planOf(new ScheduleScripts(tables).openJobs('schedule', 5, 10));
     expect(plan).toMatch(/ix_job_schedule_jobs_schedule \(schedule_id=\? AND seq>\?\)/);
     expect(plan).not.toContain('TEMP B-TREE');
+  });
+
+  it('a look whether anything is due later in a lane is one range of it', () => {
+    const given = { id: '', jobSeq: 1, sequence: 2, jobId: '', tenantId: '', event: '', url: null };
+    const held = new DeliveryInserts(tables).isAnyHeldUp([{ ...given, target: 'a', lane: 'a' }], 1);
+    expect(planOf(held)).toContain(
+      'USING COVERING INDEX ix_job_deliveries_lane (lane=? AND due_at_ms>?)',
+    );
   });
 
   it('a promotion looks at the due index alone', () => {

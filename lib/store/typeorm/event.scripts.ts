@@ -10,6 +10,7 @@ import { query, type RowsInto, type Script, type SqlValue } from '../dialects/sq
 import type { ChangeNote, Created } from '../store.js';
 import { HOOK_LANE, STATUS_HOOK, type EventPage, type Subscriber } from '../webhooks.js';
 import { readBeside, updateExtras } from './beside.script.js';
+import { DeliveryInserts, type NewDelivery } from './delivery-inserts.js';
 import { EVENT_COLUMNS, eventOfRow } from './event.rows.js';
 import type { Changed } from './news.js';
 import type { TableNames } from './table-names.js';
@@ -52,6 +53,7 @@ interface Told {
 export class EventScripts {
   readonly #t: TableNames;
   readonly #events: RowsInto;
+  readonly #deliveries: DeliveryInserts;
   /** Endpoints that are enabled, as this process last saw them, by tenant; null for all. */
   #memory: { subscribers: ReadonlyMap<string | null, readonly Subscriber[]> } = {
     subscribers: new Map(),
@@ -60,6 +62,7 @@ export class EventScripts {
   constructor(tables: TableNames) {
     this.#t = tables;
     this.#events = { table: tables.events, columns: EVENT_COLUMNS };
+    this.#deliveries = new DeliveryInserts(tables);
   }
 
   set subscribers(subscribers: readonly Subscriber[]) {
@@ -221,7 +224,7 @@ export class EventScripts {
 
   *#writeSome(happened: readonly Happening[], nowMs: number): Script<void> {
     const events: (string | number | null)[][] = [];
-    const deliveries: (string | number | null)[][] = [];
+    const deliveries: NewDelivery[] = [];
     const unmarked = new Map<number, JobEntity>();
     for (const each of happened) {
       const { job, kind, note } = each;
@@ -235,58 +238,21 @@ export class EventScripts {
       const detail = JSON.stringify(detailOf(each));
       events.push([job.seq, job.sequence, job.id, atMs, kind, job.status, detail, snapshot]);
       for (const { target, lane, url } of told) {
-        deliveries.push([
-          newId(nowMs),
-          target,
-          lane,
-          nowMs,
-          job.seq,
-          job.sequence,
-          job.id,
-          job.tenantId,
-          type,
-          url,
-        ]);
+        const { seq: jobSeq, sequence, id: jobId, tenantId } = job;
+        const of = { jobSeq, sequence, jobId, tenantId, event: type };
+        deliveries.push({ id: newId(nowMs), target, lane, url, ...of });
       }
       if (!hasExtra(job.extras, EXTRA.events | EXTRA.hook)) {
         unmarked.set(job.seq, job);
       }
     }
-    yield* this.#insert(events, deliveries);
-    yield* this.#mark([...unmarked.values()]);
-  }
-
-  *#insert(
-    events: readonly (readonly (string | number | null)[])[],
-    deliveries: readonly (readonly (string | number | null)[])[],
-  ): Script<void> {
-    const { words } = this.#t;
     if (events.length > 0) {
-      for (const { sql, params } of words.insertRows(this.#events, events)) {
+      for (const { sql, params } of this.#t.words.insertRows(this.#events, events)) {
         yield* query(sql, params);
       }
     }
-    if (deliveries.length > 0) {
-      const columns = Object.keys(DELIVERY_COLUMNS);
-      // What waits behind an older event of the same job is not due before it: it would be looked at
-      // in vain as long as its receiver is away.
-      const byOrder = words.using(this.#t.index('job_deliveries_order'));
-      const due = `COALESCE((SELECT CASE WHEN former.due_at_ms > given.due_at_ms THEN former.due_at_ms END
-        FROM ${this.#t.deliveries} AS former${byOrder}
-        WHERE former.job_seq = given.job_seq AND former.target = given.target
-          AND former.sequence < given.sequence
-        ORDER BY former.sequence DESC LIMIT 1), given.due_at_ms)`;
-      const values = columns.map((name) => (name === 'due_at_ms' ? due : `given.${name}`));
-      yield* query(
-        words.insertNew(
-          `INSERT INTO ${this.#t.deliveries} (${columns.join(', ')}, status, attempts, lost, created_at_ms, updated_at_ms)
-           SELECT ${values.join(', ')}, 'pending', 0, 0, given.due_at_ms, given.due_at_ms
-           FROM ${words.table('given', DELIVERY_COLUMNS)}${words.afterSelect}`,
-          'job_seq, target, sequence',
-        ),
-        [JSON.stringify(deliveries)],
-      );
-    }
+    yield* this.#deliveries.insert(deliveries, nowMs);
+    yield* this.#mark([...unmarked.values()]);
   }
 
   /** Says on the rows that there are events, which go when they go; and their ends are settled one by one. */
@@ -313,19 +279,6 @@ export class EventScripts {
       : [...told, { target: STATUS_HOOK, lane: laneOfHook(hook, job.tenantId), url: hook }];
   }
 }
-
-const DELIVERY_COLUMNS = {
-  id: 'text',
-  target: 'text',
-  lane: 'text',
-  due_at_ms: 'number',
-  job_seq: 'number',
-  sequence: 'number',
-  job_id: 'text',
-  tenant_id: 'text',
-  event: 'text',
-  url: 'text',
-} as const;
 
 /**
  * Status hooks of a tenant wait apart from those of others, and those of one of its hosts in one lane; whoever
