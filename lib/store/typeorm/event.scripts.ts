@@ -216,8 +216,10 @@ export class EventScripts {
     };
   }
 
+  /** In the order of jobs: who claimed them and who ends them may write the same, and neither waits for the other in turn. */
   *#write(happened: readonly Happening[], nowMs: number): Script<void> {
-    for (const part of chunks(happened, MOST_WRITTEN, sizeOf)) {
+    const sorted = happened.toSorted((a, b) => a.job.seq - b.job.seq);
+    for (const part of chunks(sorted, MOST_WRITTEN, sizeOf)) {
       yield* this.#writeSome(part, nowMs);
     }
   }
