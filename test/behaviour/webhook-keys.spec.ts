@@ -170,7 +170,9 @@ describe('secrets of endpoints', () => {
     const blind = await boot({ encryptionKey: TWO }, first.database);
     const error = await refusal(blind.webhooks.update(id, { rotateSecret: true }));
     expect(error.code).toBe('try_later');
-    expect(error.message).toMatch(/webhooks.encryptionKey.*"enabled": false/);
+    expect(error.message).toMatch(
+      /webhooks.encryptionKey.*disable the endpoint with the same change/,
+    );
     expect(await sealed(blind)).toBe(before);
     const change = { rotateSecret: true, isEnabled: false } as const;
     const { secret = '' } = await blind.webhooks.update(id, change);
