@@ -119,7 +119,10 @@ export class Schedules {
   async remove(tenantId: string, name: string, cancelsWaiting: boolean): Promise<void> {
     const { schedules } = this.#to.parts.store;
     const removed = await this.#amidOthers(name, 'deleted', async () => {
-      const stopped = cancelsWaiting ? await this.#cancelWaiting(tenantId, name) : undefined;
+      const stopped = cancelsWaiting ? await this.setPaused(tenantId, name, true) : undefined;
+      if (stopped !== undefined) {
+        await this.#cancelWaiting(stopped.definition);
+      }
       // Somebody may have resumed it, or run it now.
       const result = await schedules.remove(tenantId, name, stopped?.times.revision);
       if (result === undefined) {
@@ -139,13 +142,20 @@ export class Schedules {
     }
   }
 
-  /** As it is while it is paused, with nothing left of it that waits. @throws JobsError `not_found` */
-  async #cancelWaiting(tenantId: string, name: string): Promise<StoredSchedule> {
+  /** Nothing of a schedule that is paused waits any more. @throws JobsError `database_busy` */
+  async #cancelWaiting({ id, name }: JobScheduleEntity): Promise<void> {
     const { operations, parts } = this.#to;
-    const stopped = await this.setPaused(tenantId, name, true);
     const reason = `The schedule "${name}" was deleted.`;
-    await cancelWaitingOf(operations, parts.store.schedules, stopped.definition.id, reason);
-    return stopped;
+    await cancelWaitingOf(operations, parts.store.schedules, id, reason).catch((error: unknown) => {
+      if (!isJobsError(error) || error.code !== 'database_busy') {
+        throw error;
+      }
+      throw new JobsError(
+        'database_busy',
+        `${error.message} The schedule "${name}" is there still, and paused: delete it again, or resume it.`,
+        { cause: error, retryAfterSec: 1 },
+      );
+    });
   }
 
   /** When it is due next, as long as nobody edits it. */

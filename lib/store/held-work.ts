@@ -90,6 +90,12 @@ export class HeldWork {
   remove(isLate: (pending: Pending) => boolean): void {
     this.#tried = this.#tried.filter((each) => !isLate(each));
     this.#untried = this.#untried.filter((each) => !isLate(each));
+    this.#rest();
+  }
+
+  /** Takes back what a try could not be made with: it is the next one, ahead of what belongs behind it. */
+  giveBack(items: readonly Pending[]): void {
+    this.#untried = [...items, ...this.#untried];
   }
 
   /** Others got through, and nothing is kept: the next lock is another one. */
@@ -119,7 +125,7 @@ export class HeldWork {
   readonly #wake = (): void => {
     this.#timer = undefined;
     this.#delayMs = Math.min(this.#delayMs * 2, DELAY_MS.most);
-    this.#untried = this.#tried;
+    this.#untried = [...this.#untried, ...this.#tried];
     this.#tried = [];
     if (this.#untried.length > 0) {
       this.#due();

@@ -155,9 +155,7 @@ export class CreatedJob implements Created {
     readonly nowMs: number,
   ) {}
 
-  /** What it depends on, as it is stored. */
-  dependsOn: string | null = null;
-
+  #dependsOn: string | null = null;
   #beside: JobExtrasEntity | undefined;
 
   /** What has changed because of it already. */
@@ -170,6 +168,20 @@ export class CreatedJob implements Created {
     this.#job = job;
     this.news = news;
     this.isSettled = true;
+  }
+
+  /** What it depends on, as it is stored. */
+  get dependsOn(): string | null {
+    return this.#dependsOn;
+  }
+
+  /** Also of the job as somebody has looked at it by then. */
+  set dependsOn(text: string | null) {
+    this.#dependsOn = text;
+    this.#beside = undefined;
+    if (this.#job !== undefined) {
+      this.#job.beside = this.beside;
+    }
   }
 
   /** What stands beside it, if anything does. */

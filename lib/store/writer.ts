@@ -53,6 +53,8 @@ export class Writer {
   readonly #held: HeldWork;
   /** Whether the next transaction is that of work which was held: others have had theirs. */
   #isTurnOfHeld = false;
+  /** What of it is tried now. */
+  #again: ReadonlySet<Pending> = NOTHING;
   /** When the last try began. */
   #begunAt = 0;
   #closed = false;
@@ -184,6 +186,7 @@ export class Writer {
 
   /** Takes what shares the next transaction off the queue, grouped by kind. */
   #take(): Work[] {
+    this.#again = NOTHING;
     const groups = new Map<BatchKind<unknown, unknown>, Pending[]>();
     const later: Pending[] = [];
     if (!this.#held.isEmpty) {
@@ -192,6 +195,7 @@ export class Writer {
       this.#isTurnOfHeld = again.length === 0;
       const [first] = again;
       if (first !== undefined) {
+        this.#again = new Set(again);
         return [{ script: scriptOf(first.kind, again), items: again }];
       }
     }
@@ -324,10 +328,10 @@ export class Writer {
     }
     const kept = items.filter(isKept);
     const isAwaited = kept.some((each) => each.isUncertain === true);
-    this.#queue = [...kept, ...this.#queue];
+    this.#keep(kept);
     if (this.#closed) {
       this.close();
-    } else if (this.#queue.length > 0) {
+    } else if (this.#isAnyDue) {
       const delay = isAwaited ? UNCERTAIN_DELAY_MS : UNAVAILABLE_DELAY_MS;
       this.#timer = setTimeout(this.#flush, delay);
       this.#timer.unref();
@@ -337,7 +341,13 @@ export class Writer {
   }
 
   #putBack(work: readonly Work[]): void {
-    this.#queue = [...work.flatMap((each) => each.items), ...this.#queue];
+    this.#keep(work.flatMap((each) => each.items));
+  }
+
+  /** What was held goes back there: in the queue it would come behind what waits for it. */
+  #keep(items: readonly Pending[]): void {
+    this.#held.giveBack(items.filter((each) => this.#again.has(each)));
+    this.#queue = [...items.filter((each) => !this.#again.has(each)), ...this.#queue];
   }
 
   #refuseLate(refusal = (): Error => busyError(BUSY_DEADLINE_MS)): void {
@@ -353,7 +363,7 @@ export class Writer {
 
   /** The engine's own work leaves the lock to callers at once: what waits meanwhile shares a commit. */
   #waitForLock(): void {
-    if (this.#closed || this.#queue.length === 0) {
+    if (this.#closed || !this.#isAnyDue) {
       this.#next();
     } else if (this.#isTrying()) {
       this.#scheduled = true;
@@ -379,6 +389,10 @@ export class Writer {
     return performance.now() - (this.#stuckSince ?? performance.now());
   }
 
+  get #isAnyDue(): boolean {
+    return this.#queue.length > 0 || this.#held.isDue;
+  }
+
   get #isIdle(): boolean {
     return this.#queue.length === 0 && this.#held.isEmpty;
   }
@@ -386,7 +400,7 @@ export class Writer {
   #next(): void {
     if (this.#closed) {
       this.close();
-    } else if (this.#queue.length > 0 || this.#held.isDue) {
+    } else if (this.#isAnyDue) {
       this.#schedule();
     } else if (this.#held.isEmpty) {
       this.#tellIdle();
@@ -402,6 +416,8 @@ export class Writer {
     }
   }
 }
+
+const NOTHING: ReadonlySet<Pending> = new Set();
 
 /** Whether nothing smaller can be singled out. */
 function isOne({ items }: Work): boolean {

@@ -1,7 +1,13 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { Engine } from '../../lib/engine/engine.js';
 import { JOBS_ENGINE } from '../../lib/jobs.tokens.js';
-import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/index.js';
+import {
+  JobType,
+  type Job,
+  type JobContext,
+  type JobHandler,
+  type OnJobInit,
+} from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { driverUnderTest } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
@@ -29,6 +35,13 @@ class Step implements JobHandler {
     }
     return 'done';
   }
+}
+
+@JobType({ group: 'default', name: 'introduced' })
+class Introduced implements JobHandler, OnJobInit {
+  onJobInit(): void {}
+
+  execute(): void {}
 }
 
 /** The sessions that wait for what others have locked, on PostgreSQL. */
@@ -103,6 +116,55 @@ describe('a job that depends on others', () => {
       await refusal(app.jobs.enqueue(Step, {}, { dependsOn: [theirs.id], tenantId: 'mine' })),
     ).toMatchObject({ code: 'unknown_dependency' });
     expect((await app.jobs.list({ type: ['default:step'] })).total).toBe(1);
+  });
+
+  it.each([
+    ['a NUL in it', 'a\0b'],
+    ['another separator', 'a\u0001b'],
+    ['no text at all', ''],
+  ])('is refused for an id with %s, which no job has', async (_what, id) => {
+    const app = await boot();
+    const { id: parent } = await app.jobs.enqueue(Step, {}, { delay: '1h' });
+    const [refused, stored] = await Promise.all([
+      refusal(app.jobs.enqueue(Step, {}, { dependsOn: [parent, id] })),
+      app.jobs.enqueue(Step, {}, { dependsOn: [parent] }),
+    ]);
+    expect(refused).toMatchObject({ code: 'unknown_dependency', status: 400 });
+    expect(stored.waitingFor).toBe('dependencies');
+  });
+
+  it('is refused for an id that differs from a job’s in its variant alone', async () => {
+    const app = await boot();
+    const { id } = await app.jobs.enqueue(Step, {}, { delay: '1h' });
+    const variant = (Number.parseInt(id[19] ?? '', 16) & 3).toString(16);
+    const other = id.slice(0, 19) + variant + id.slice(20);
+    expect(await refusal(app.jobs.enqueue(Step, {}, { dependsOn: [other] }))).toMatchObject({
+      code: 'unknown_dependency',
+    });
+  });
+
+  it('says what it depends on, whatever else it has and whoever looks at it while it is stored', async () => {
+    const app = await bootJobs({ types: [Step, Introduced], options: { role: 'producer' } });
+    const { id } = await app.jobs.enqueue(Step, {}, { delay: '1h' });
+    const dependsOn = [id];
+    const unique = { key: 'one', onConflict: 'return' } as const;
+    const jobs = await Promise.all([
+      app.jobs.enqueue(Step, {}, { dependsOn, idempotencyKey: 'k' }),
+      app.jobs.enqueue(Introduced, {}, { dependsOn }),
+      app.jobs.enqueue(Step, {}, { dependsOn, unique }),
+      app.jobs.enqueue(Step, {}, { dependsOn, unique }),
+      app.jobs.enqueue(Step, {}, { dependsOn, delay: '1h', tags: ['t'] }),
+    ]);
+    const flow = await app.jobs.enqueueFlow({
+      first: { type: Step, unique: { key: 'two', onConflict: 'return' } },
+      last: { type: Introduced, dependsOn: ['first'], idempotencyKey: 'l' },
+    });
+    for (const job of jobs) {
+      expect(job.dependsOn).toEqual([{ id, onFailure: 'fail' }]);
+      expect((await app.jobs.get(job.id)).dependsOn).toEqual(job.dependsOn);
+    }
+    const last = await app.jobs.get(flow['last']?.id ?? '');
+    expect(last.dependsOn).toEqual([{ id: flow['first']?.id, onFailure: 'fail' }]);
   });
 
   it('is stored though others of the same moment are refused, or wait for what has ended', async () => {

@@ -249,6 +249,9 @@ describe('a transaction of the host', () => {
         refusal(app.webhooks.delete(hook)),
       ]);
       expect(errors.map(({ code }) => code)).toEqual(['database_busy', 'database_busy']);
+      expect(isFile || /"hourly" is there still, and paused/.test(errors[0]?.message ?? '')).toBe(
+        true,
+      );
     });
     expect(performance.now() - begun).toBeLessThan(9000);
     expect((await app.jobs.get(job.id)).status).toBe('waiting');

@@ -141,11 +141,18 @@ describe('work that met a lock', () => {
   function lockedRows() {
     const locked = new Set<number>();
     const done: string[] = [];
+    /** How many tries the server is away for, and how it says so. */
+    const away = { tries: 0, as: 'unavailable' as 'unavailable' | 'busy' };
+    const gone = new Error('gone');
     const session: Session = {
       ...idleSession([]),
-      classify: () => 'held',
+      classify: (error) => (error === gone ? away.as : 'held'),
       async transact(scripts) {
         const results: unknown[] = [];
+        if (away.tries > 0) {
+          away.tries -= 1;
+          throw gone;
+        }
         for (const [index, script] of scripts.entries()) {
           try {
             results.push(runScript(script(0), () => []));
@@ -188,7 +195,7 @@ describe('work that met a lock', () => {
         });
       },
     };
-    return { locked, done, writer: new Writer(session), rowed, needing };
+    return { locked, done, away, writer: new Writer(session), rowed, needing };
   }
 
   it('is tried alone, so that others wait for one of them at most', async () => {
@@ -229,6 +236,47 @@ describe('work that met a lock', () => {
     const of = (names: string) => done.filter((name) => names.includes(name)).join('');
     expect(of('acdfg')).toBe('acdfg');
     expect(of('be')).toBe('be');
+    writer.close();
+  });
+
+  it.each(['unavailable', 'busy'] as const)(
+    'keeps its order where the server is %s while it is tried again',
+    async (as) => {
+      const { locked, done, away, writer, rowed } = lockedRows();
+      const add = (name: string) => writer.add(rowed, { row: 1, name }, 'engine');
+      locked.add(1);
+      const waiting = [add('a')];
+      await writer.add(rowed, { row: 2, name: 'free' }, 'engine');
+      waiting.push(add('b'), add('c'));
+      await writer.add(rowed, { row: 3, name: 'later' }, 'engine');
+      Object.assign(away, { tries: 2, as });
+      await vi.waitFor(() => expect(away.tries).toBe(0), { timeout: 5000 });
+      locked.clear();
+      await Promise.all(waiting);
+      expect(done).toEqual(['free', 'later', 'a', 'b', 'c']);
+      await writer.idle();
+      writer.close();
+    },
+  );
+
+  it('goes on when a caller beside it was refused in the middle of a round', async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const { locked, writer, needing } = lockedRows();
+    const other = { ...needing, name: 'other' };
+    locked.add(1);
+    const refused = [writer.add(needing, [1], 'caller')];
+    await vi.advanceTimersByTimeAsync(1000);
+    refused.push(writer.add(other, [1], 'caller'));
+    const all = Promise.allSettled(refused);
+    await vi.advanceTimersByTimeAsync(1000);
+    const waiting = writer.add(needing, [1], 'caller');
+    await vi.advanceTimersByTimeAsync(4500);
+    expect((await all).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    locked.clear();
+    await vi.advanceTimersByTimeAsync(200);
+    expect(await waiting).toBe('stored');
+    await writer.idle();
     writer.close();
   });
 

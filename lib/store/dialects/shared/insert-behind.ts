@@ -4,7 +4,7 @@ import type { CreatedJob } from '../../job-of-draft.js';
 import type { InsertResult, JobDraft } from '../../store.js';
 import { NOBODY, textOf } from '../../typeorm/dependency-inserts.js';
 import type { Script } from '../sql.js';
-import { seqOfParts } from './row-numbers.js';
+import { seqOfId, seqOfParts } from './row-numbers.js';
 import { groupByTerms, type ServerInserts } from './server-inserts.js';
 
 /** A draft that names more is stored step by step: 200 of them are stored at once. */
@@ -49,8 +49,13 @@ export function isJustBehind({ id, idempotencyKey, limitKey, extras }: JobDraft)
     id === undefined &&
     idempotencyKey === null &&
     limitKey === null &&
-    extras.dependsOn.every(({ on }) => typeof on === 'string')
+    extras.dependsOn.every(({ on }) => typeof on === 'string' && isJobId(on))
   );
+}
+
+/** Whether a text can be the id of a stored job; no other is looked for, or sent anywhere. */
+function isJobId(id: string): boolean {
+  return seqOfId(id) !== undefined && '89ab'.includes(id[19] ?? ' ');
 }
 
 /** Those that drafts name, by their ids. Drafts wait for them all, as long as nobody sees that one has ended. */

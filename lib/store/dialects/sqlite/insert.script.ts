@@ -239,7 +239,7 @@ export class SqliteInsertScript implements Inserts {
     const { id, high, low } = draft.id === undefined ? newJobId(seq) : givenJobId(draft.id);
     const created = new CreatedJob(draft, seq, id, msOfSeq(seq), nowMs);
     const declaration = yield* this.#declarations.of(terms);
-    const values: SqlValue[] = [created.job.runAtMs];
+    const values: SqlValue[] = [startOf(terms, msOfSeq(seq), nowMs)];
     addShared(values, draft, declaration, nowMs, true);
     values.push(seq, high, low, draft.params);
     if (limitKey !== null) {
