@@ -14,6 +14,8 @@ import type { TableNames } from './table-names.js';
 
 const LONGEST_DELAY_MS = 25;
 const DEADLINE_MS = 30_000;
+/** How long the lock is waited for to extend a lease. */
+const KEEPING_MS = 1000;
 /** How long a closing store waits for the transactions of runs that are over. */
 const CLOSE_PATIENCE_MS = 2000;
 
@@ -107,9 +109,7 @@ export class HandlerTransactions {
       }
       if (isLong(run, begunAt) && !end.isReached) {
         // What the fence had extended is taken back with the rest; the next renewal may be too late.
-        await runOn(runner, this.#clock, (nowMs) => keepLease(this.#tables, run, nowMs)).catch(
-          () => undefined,
-        );
+        await this.#keepLease(runner, run, end);
       }
       if (end.isReached && !this.#isShared()) {
         // The handler may linger: with its connection closed, nothing it still does is written.
@@ -172,6 +172,22 @@ export class HandlerTransactions {
         );
       }
       await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
+
+  /** Whoever has waited for the lock may have it now, for a moment. */
+  async #keepLease(runner: QueryRunner, run: TransactionRun, end: EndOfRun): Promise<void> {
+    const until = performance.now() + KEEPING_MS;
+    for (let delay = 1; !end.isReached; delay = Math.min(delay * 2, LONGEST_DELAY_MS)) {
+      try {
+        await runOn(runner, this.#clock, (nowMs) => keepLease(this.#tables, run, nowMs));
+        return;
+      } catch (error) {
+        if (classifySqliteError(error) !== 'busy' || performance.now() > until) {
+          return; // The next renewal extends it, if it comes in time.
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, delay));
     }
   }
 
