@@ -11,7 +11,7 @@ import {
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { driverUnderTest } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
-import { refusal } from '../support/refusals.js';
+import { codeOf, refusal } from '../support/refusals.js';
 import { until, waitForEnd, waitForStatus } from '../support/waiting.js';
 
 const gate = handlerGate();
@@ -439,16 +439,31 @@ describe('a job that others wait for', () => {
   });
 
   it('outlives its retention until they have ended', async () => {
-    const app = await bootJobs({
-      types: [Gated, Step],
-      options: { retention: { completed: '1ms' } },
-    });
-    const parent = await app.jobs.enqueue(Step);
+    const app = await bootJobs({ types: [Gated, Step] });
+    /** Retention looks when a process starts, at the oldest first. */
+    const retention = async (): Promise<void> => {
+      const unneeded = await app.run(Step);
+      const looking = await bootJobs({
+        types: [Gated, Step],
+        database: app.database,
+        options: { retention: { completed: '1ms' } },
+      });
+      await until(
+        async () => (await codeOf(app.jobs.get(unneeded.id))) === 'not_found',
+        'retention',
+      );
+      await looking.close();
+    };
+    const parent = await app.run(Step);
     const child = await app.jobs.enqueue(Gated, {}, { dependsOn: [parent.id] });
     const entry = await gate.entry(child.id);
+    await retention();
     expect(entry.ctx.dependencies).toMatchObject([{ id: parent.id, status: 'completed' }]);
     expect(await app.jobs.get(parent.id)).toMatchObject({ status: 'completed' });
     entry.release();
+    await waitForEnd(app.jobs, child.id);
+    await retention();
+    expect(await codeOf(app.jobs.get(parent.id))).toBe('not_found');
   });
 });
 
