@@ -3,7 +3,8 @@ import { query, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { ChangeResult, JobChange, Standing } from '../store.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
-import { endsAlone, rowEndsAlone, type JobScripts } from './job.scripts.js';
+import { endsAlone, rowEndsAlone } from './ends-alone.js';
+import type { JobScripts } from './job.scripts.js';
 import type { TableNames } from './table-names.js';
 
 /** Jobs that may expire unstarted, and have. */

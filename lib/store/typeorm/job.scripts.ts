@@ -1,6 +1,5 @@
 import { JobEntity, type JobField } from '../../entities/job.entity.js';
 import { CHANGES_SQL, query, together, type Phrase, type Script } from '../dialects/sql.js';
-import { nobodyWaitsSql } from '../dialects/sqlite/dependents.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import { CONCERNS_OTHERS, EXTRA, hasExtra, isHeldBack, SETTLED_ALONE } from '../../model/extras.js';
 import { readyAs } from '../job-of-draft.js';
@@ -17,6 +16,7 @@ import type {
 } from '../store.js';
 import { readBeside } from './beside.script.js';
 import { Consequences } from './consequences.js';
+import { rowEndsAlone } from './ends-alone.js';
 import { heldOfRow } from './held.rows.js';
 import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import { News } from './news.js';
@@ -26,19 +26,6 @@ import type { TableNames } from './table-names.js';
 
 /** The statuses in which a run holds its job. */
 export const ACTIVE = "('running', 'canceling', 'suspending', 'locked')";
-
-/** The end of a run concerns nobody else, so that many can be ended at once. */
-export function endsAlone(extras = 'extras', bits = CONCERNS_OTHERS): string {
-  return `(${extras} IS NULL OR ${extras} & ${bits} = 0)`;
-}
-
-/** The same of rows as they are written, which may not say that others wait. */
-export function rowEndsAlone(t: TableNames, bits = CONCERNS_OTHERS): string {
-  const alone = endsAlone(`${t.rows}.extras`, bits);
-  return t.words.marksParents || (bits & EXTRA.dependents) === 0
-    ? alone
-    : `${alone} AND ${nobodyWaitsSql(t, t.rows)}`;
-}
 
 /** The statements on the path of a job, for SQLite. */
 export class JobScripts {

@@ -1,7 +1,7 @@
 import type { JobEntity } from '../../../entities/job.entity.js';
 import { DutyScripts } from '../../typeorm/duty.scripts.js';
 import { ALL_JOB_COLUMNS, jobOfRow } from '../../typeorm/job.columns.js';
-import { endsAlone } from '../../typeorm/job.scripts.js';
+import { endsAlone } from '../../typeorm/ends-alone.js';
 import type { TableNames } from '../../typeorm/table-names.js';
 import { query, type Script } from '../sql.js';
 import { HELD } from './mysql-words.js';

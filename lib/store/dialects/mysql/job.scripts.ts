@@ -12,7 +12,8 @@ import type {
 } from '../../store.js';
 import { readBeside } from '../../typeorm/beside.script.js';
 import { ALL_JOB_COLUMNS, boundValue, JOB_COLUMNS, jobOfRow } from '../../typeorm/job.columns.js';
-import { ACTIVE, bySeq, endsAlone, JobScripts, withDerived } from '../../typeorm/job.scripts.js';
+import { endsAlone } from '../../typeorm/ends-alone.js';
+import { ACTIVE, bySeq, JobScripts, withDerived } from '../../typeorm/job.scripts.js';
 import { heldOfRow, missedOf } from '../../typeorm/held.rows.js';
 import { halfLease, keepLease } from '../../typeorm/lease.scripts.js';
 import type { News } from '../../typeorm/news.js';

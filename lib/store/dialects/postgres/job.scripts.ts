@@ -8,7 +8,8 @@ import type {
   TransactionRun,
 } from '../../store.js';
 import { heldOfRow, missedOf } from '../../typeorm/held.rows.js';
-import { ACTIVE, bySeq, endsAlone, JobScripts } from '../../typeorm/job.scripts.js';
+import { endsAlone } from '../../typeorm/ends-alone.js';
+import { ACTIVE, bySeq, JobScripts } from '../../typeorm/job.scripts.js';
 import { READY } from '../../typeorm/ready.js';
 import { halfLease, LEASE_KEPT } from '../../typeorm/lease.scripts.js';
 import type { TableNames } from '../../typeorm/table-names.js';
