@@ -19,6 +19,7 @@ const sql = [
   'store/webhooks.ts',
   'store/job-of-draft.ts',
   'store/write-batch.ts',
+  'store/write-queue.ts',
   'store/writer.ts',
   'typeorm',
 ];
@@ -55,8 +56,9 @@ const layers: Readonly<Record<string, Rule>> = {
   'store/job-of-draft.ts': { may: ['entities', 'model'], types: ['store/store.ts'] },
   'store/write-batch.ts': { may: ['store/dialects'] },
   'store/held-work.ts': { may: ['node', 'store/write-batch.ts'] },
+  'store/write-queue.ts': { may: ['store/held-work.ts', 'store/write-batch.ts'] },
   'store/writer.ts': {
-    may: ['node', 'model', 'store/dialects', 'store/held-work.ts', 'store/write-batch.ts'],
+    may: ['node', 'model', 'store/dialects', 'store/write-batch.ts', 'store/write-queue.ts'],
     types: ['store/store.ts'],
   },
   'store/dialects': { may: [...sql, 'store/typeorm'] },

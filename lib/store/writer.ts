@@ -7,19 +7,17 @@ import {
   unavailableError,
 } from './dialects/write-errors.js';
 import type { TimedScript } from './dialects/sql.js';
-import { HeldWork } from './held-work.js';
 import {
   alone,
   aside,
   doubted,
   Held,
-  orderOf,
-  scriptOf,
   type BatchKind,
   type Patience,
   type Pending,
   type Work,
 } from './write-batch.js';
+import { WriteQueue } from './write-queue.js';
 
 /** After so long without the lock a caller's write is refused. */
 export const BUSY_DEADLINE_MS = 5000;
@@ -28,7 +26,6 @@ export const BUSY_DEADLINE_MS = 5000;
 const TRYING_MS = 2;
 const TRYING_LOCKS_MS = 50;
 const BUSY_DELAY_MS = { least: 1, most: 25 };
-const MOST_LOOKED_AT = 10_000; // What came later waits, so that a transaction is as quickly chosen.
 const UNAVAILABLE_DELAY_MS = 1000;
 /** A lost answer is asked for again so soon, as long as somebody waits for it. */
 const UNCERTAIN_DELAY_MS = 100;
@@ -41,7 +38,7 @@ const UNCERTAIN_DELAY_MS = 100;
 export class Writer {
   readonly #session: Session;
   readonly #random: () => number;
-  #queue: Pending[] = [];
+  readonly #queue: WriteQueue;
   #scheduled = false;
   #writing = false;
   /** Since when work waits without a commit; undefined while all goes well. */
@@ -49,12 +46,6 @@ export class Writer {
   #timer: NodeJS.Timeout | undefined;
   /** Whether the timer waits for a lock. */
   #isBusy = false;
-  /** What waits for a lock of somebody else. */
-  readonly #held: HeldWork;
-  /** Whether the next transaction is that of work which was held: others have had theirs. */
-  #isTurnOfHeld = false;
-  /** What of it is tried now. */
-  #again: ReadonlySet<Pending> = NOTHING;
   /** When the last try began. */
   #begunAt = 0;
   #closed = false;
@@ -63,21 +54,29 @@ export class Writer {
   constructor(session: Session, random: () => number = Math.random) {
     this.#session = session;
     this.#random = random;
-    this.#held = new HeldWork(() => this.#schedule(), random);
+    this.#queue = new WriteQueue(() => this.#schedule(), random);
   }
 
-  /** Adds an item to the next transaction; resolves after its commit. */
-  add<I, O>(kind: BatchKind<I, O>, item: I, patience: Patience): Promise<Exclude<O, Held>> {
+  /**
+   * Adds an item to the next transaction; resolves after its commit. `since`: when the caller came, where
+   * it has waited for something else before.
+   */
+  add<I, O>(
+    kind: BatchKind<I, O>,
+    item: I,
+    patience: Patience,
+    since = patience === 'caller' ? performance.now() : 0,
+  ): Promise<Exclude<O, Held>> {
     return new Promise<Exclude<O, Held>>((resolve, reject) => {
       if (this.#closed) {
         reject(closedError());
         return;
       }
-      this.#queue.push({
+      this.#queue.add({
         kind,
         item,
         patience,
-        since: patience === 'caller' ? performance.now() : 0,
+        since,
         resolve,
         reject,
       });
@@ -108,13 +107,13 @@ export class Writer {
 
   /** For how long work has waited without a commit; 0 when nothing waits. */
   get stuckMs(): number {
-    const isWaiting = this.#writing || !this.#isIdle;
+    const isWaiting = this.#writing || !this.#queue.isEmpty;
     return isWaiting && this.#stuckSince !== undefined ? performance.now() - this.#stuckSince : 0;
   }
 
   /** Resolves when nothing waits to be written, or after so long. */
   idle(patienceMs?: number): Promise<void> {
-    if (this.#isIdle && !this.#writing) {
+    if (this.#queue.isEmpty && !this.#writing) {
       return Promise.resolve();
     }
     return new Promise((resolve) => {
@@ -134,9 +133,7 @@ export class Writer {
       return;
     }
     clearTimeout(this.#timer);
-    const left = [...this.#queue, ...this.#held.clear()];
-    this.#queue = [];
-    left.forEach((pending) => pending.reject(closedError()));
+    this.#queue.clear().forEach((pending) => pending.reject(closedError()));
     this.#tellIdle();
   }
 
@@ -154,7 +151,7 @@ export class Writer {
     if (this.#writing) {
       return;
     }
-    const work = this.#take();
+    const work = this.#queue.take();
     if (work.length === 0) {
       return;
     }
@@ -184,51 +181,6 @@ export class Writer {
     );
   };
 
-  /** Takes what shares the next transaction off the queue, grouped by kind. */
-  #take(): Work[] {
-    this.#again = NOTHING;
-    const groups = new Map<BatchKind<unknown, unknown>, Pending[]>();
-    const later: Pending[] = [];
-    if (!this.#held.isEmpty) {
-      this.#queue = this.#held.keepOrder(this.#queue);
-      const again = this.#isTurnOfHeld || this.#queue.length === 0 ? this.#held.next() : [];
-      this.#isTurnOfHeld = again.length === 0;
-      const [first] = again;
-      if (first !== undefined) {
-        this.#again = new Set(again);
-        return [{ script: scriptOf(first.kind, again), items: again }];
-      }
-    }
-    const rest = this.#queue.length > MOST_LOOKED_AT ? this.#queue.splice(MOST_LOOKED_AT) : [];
-    for (const pending of this.#queue) {
-      const group = groups.get(pending.kind);
-      if (group === undefined) {
-        groups.set(pending.kind, [pending]);
-      } else if (group.length < pending.kind.maxItems) {
-        group.push(pending);
-      } else {
-        later.push(pending);
-      }
-    }
-    // What comes after a kind must not overtake items of it that do not fit into this transaction:
-    // the end of a run would fence off a report of its own.
-    let barrier = Infinity;
-    for (const { kind } of later) {
-      barrier = Math.min(barrier, kind.rank);
-    }
-    const held: Pending[] = [];
-    for (const [kind, items] of groups) {
-      if (kind.rank > barrier) {
-        groups.delete(kind);
-        held.push(...items);
-      }
-    }
-    this.#queue = held.length + rest.length === 0 ? later : later.concat(held, rest);
-    return [...groups.entries()]
-      .sort(([a, one], [b, other]) => a.rank - b.rank || placeOf(one) - placeOf(other))
-      .map(([kind, items]) => ({ script: scriptOf(kind, items), items }));
-  }
-
   #committed(work: readonly Work[], results: readonly unknown[]): void {
     this.#stuckSince = undefined;
     const held: Pending[] = [];
@@ -244,10 +196,10 @@ export class Writer {
       }
     }
     if (held.length > 0) {
-      this.#held.add(held, 0);
+      this.#queue.hold(held, 0);
       this.#refuseLate();
     }
-    this.#held.committed();
+    this.#queue.committed();
     this.#next();
   }
 
@@ -291,7 +243,7 @@ export class Writer {
         guilty.items[0]?.reject(cause);
       } else {
         // One bad item must not fail its neighbours: each goes alone from here on.
-        this.#queue = [...guilty.items.map(alone), ...this.#queue];
+        this.#queue.giveBack(guilty.items.map(alone));
       }
     }
     this.#next();
@@ -304,14 +256,14 @@ export class Writer {
       this.#putBack(work);
     } else if (guilty === undefined || isOne(guilty)) {
       this.#putBack(work.filter((each) => each !== guilty && guilty !== undefined));
-      this.#held.add(
+      this.#queue.hold(
         guilty?.items ?? work.flatMap((each) => each.items),
         performance.now() - this.#begunAt,
       );
       this.#refuseLate(refusal);
     } else {
       this.#putBack(work.filter((each) => each !== guilty));
-      this.#queue.unshift(...guilty.items.map(aside));
+      this.#queue.giveBack(guilty.items.map(aside));
     }
     this.#next();
   }
@@ -328,10 +280,10 @@ export class Writer {
     }
     const kept = items.filter(isKept);
     const isAwaited = kept.some((each) => each.isUncertain === true);
-    this.#keep(kept);
+    this.#queue.giveBack(kept);
     if (this.#closed) {
       this.close();
-    } else if (this.#isAnyDue) {
+    } else if (this.#queue.isDue) {
       const delay = isAwaited ? UNCERTAIN_DELAY_MS : UNAVAILABLE_DELAY_MS;
       this.#timer = setTimeout(this.#flush, delay);
       this.#timer.unref();
@@ -341,29 +293,19 @@ export class Writer {
   }
 
   #putBack(work: readonly Work[]): void {
-    this.#keep(work.flatMap((each) => each.items));
-  }
-
-  /** What was held goes back there: in the queue it would come behind what waits for it. */
-  #keep(items: readonly Pending[]): void {
-    this.#held.giveBack(items.filter((each) => this.#again.has(each)));
-    this.#queue = [...items.filter((each) => !this.#again.has(each)), ...this.#queue];
+    this.#queue.giveBack(work.flatMap((each) => each.items));
   }
 
   #refuseLate(refusal = (): Error => busyError(BUSY_DEADLINE_MS)): void {
     const latest = performance.now() - BUSY_DEADLINE_MS;
-    const isLate = (each: Pending): boolean => each.patience === 'caller' && each.since < latest;
-    const late = [...this.#queue, ...this.#held.items].filter(isLate);
-    if (late.length > 0) {
-      this.#queue = this.#queue.filter((each) => !isLate(each));
-      this.#held.remove(isLate);
-      late.forEach((pending) => pending.reject(refusal()));
-    }
+    this.#queue
+      .remove((each) => each.patience === 'caller' && each.since < latest)
+      .forEach((pending) => pending.reject(refusal()));
   }
 
   /** The engine's own work leaves the lock to callers at once: what waits meanwhile shares a commit. */
   #waitForLock(): void {
-    if (this.#closed || !this.#isAnyDue) {
+    if (this.#closed || !this.#queue.isDue) {
       this.#next();
     } else if (this.#isTrying()) {
       this.#scheduled = true;
@@ -381,7 +323,7 @@ export class Writer {
     const since = performance.now() - TRYING_MS;
     return (
       this.#lockedMs < TRYING_LOCKS_MS &&
-      this.#queue.some((each) => each.patience === 'caller' && each.since > since)
+      this.#queue.isAny((each) => each.patience === 'caller' && each.since > since)
     );
   }
 
@@ -389,20 +331,12 @@ export class Writer {
     return performance.now() - (this.#stuckSince ?? performance.now());
   }
 
-  get #isAnyDue(): boolean {
-    return this.#queue.length > 0 || this.#held.isDue;
-  }
-
-  get #isIdle(): boolean {
-    return this.#queue.length === 0 && this.#held.isEmpty;
-  }
-
   #next(): void {
     if (this.#closed) {
       this.close();
-    } else if (this.#isAnyDue) {
+    } else if (this.#queue.isDue) {
       this.#schedule();
-    } else if (this.#held.isEmpty) {
+    } else if (this.#queue.isEmpty) {
       this.#tellIdle();
     }
   }
@@ -417,17 +351,7 @@ export class Writer {
   }
 }
 
-const NOTHING: ReadonlySet<Pending> = new Set();
-
 /** Whether nothing smaller can be singled out. */
 function isOne({ items }: Work): boolean {
   return items.length === 1 && items[0]?.kind.passing === undefined;
-}
-
-/**
- * By which row it begins, for work of one rank: whoever takes the same rows in another transaction takes
- * them in the same order, so that neither waits for the other with rows in hand.
- */
-function placeOf([first]: readonly Pending[]): number {
-  return first === undefined ? 0 : (orderOf(first) ?? 0);
 }

@@ -309,6 +309,20 @@ describe('work that met a lock', () => {
     await idle;
     writer.close();
   });
+
+  it('is refused five seconds after the caller came, who has waited for something else before', async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const { locked, writer, needing } = lockedRows();
+    locked.add(1);
+    const cameAt = performance.now() - 4000;
+    const refused = expect(writer.add(needing, [1], 'caller', cameAt)).rejects.toMatchObject({
+      code: 'database_busy',
+    });
+    await vi.advanceTimersByTimeAsync(1200);
+    await refused;
+    writer.close();
+  });
 });
 
 describe('the writer', () => {

@@ -220,11 +220,13 @@ export function jobStore(parts: JobStoreParts): JobStore {
       if (draft.extras === null) {
         return to.add(insertKind, draft, 'caller');
       }
-      return isJustBehind(draft)
-        ? to
-            .add(behindKind, draft, 'caller')
-            .then((stored) => stored ?? to.add(relatedKind, draft, 'caller'))
-        : to.add(relatedKind, draft, 'caller');
+      if (!isJustBehind(draft)) {
+        return to.add(relatedKind, draft, 'caller');
+      }
+      const since = performance.now();
+      return to
+        .add(behindKind, draft, 'caller', since)
+        .then((stored) => stored ?? to.add(relatedKind, draft, 'caller', since));
     },
     insertAll: async (drafts, refuses) => {
       const to = await Promise.resolve(inserter(drafts.some(mayWait)));
