@@ -1,9 +1,10 @@
 import type { QueryRunner } from 'typeorm';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { isJobsError, JobType, SchedulesService, type JobHandler } from '../../lib/index.js';
 import { seqOfId } from '../../lib/store/dialects/shared/row-numbers.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { isFile } from '../support/databases.js';
+import { codeOf } from '../support/refusals.js';
 import { until, within } from '../support/waiting.js';
 
 @JobType({ name: 'quick' })
@@ -136,5 +137,30 @@ if (!isFile) {
         );
       },
     );
+
+    it('retention waits for no key, and leaves its job for later', async () => {
+      const app = await bootJobs({ types });
+      const isGone = async (id: string): Promise<boolean> =>
+        (await codeOf(app.jobs.get(id))) === 'not_found';
+      /** Retention looks when a process starts, at the oldest first. */
+      const retention = async (): Promise<void> => {
+        const last = await app.run(Quick);
+        const options = { retention: { completed: '1ms' } };
+        const looking = await bootJobs({ types, database: app.database, options });
+        await until(() => isGone(last.id), 'retention');
+        await looking.close();
+      };
+      const { id } = await app.run(Quick, undefined, { unique });
+      const runner: QueryRunner = app.dataSource.createQueryRunner();
+      onTestFinished(() => runner.release());
+      await runner.startTransaction();
+      await runner.query(`SELECT 1 FROM job_uniques WHERE unique_key = 'the key' FOR UPDATE`);
+      await retention();
+      expect(await isGone(id)).toBe(false);
+      await runner.commitTransaction();
+      await retention();
+      expect(await isGone(id)).toBe(true);
+      expect(await app.sql('SELECT * FROM job_uniques')).toEqual([]);
+    });
   });
 }

@@ -103,8 +103,8 @@ interface Slice {
 }
 
 /**
- * Deletes these jobs and all that is of them, unless the time is over before; whether it did. Their rows
- * are locked first: other processes delete others, and nobody comes to need what is half gone.
+ * Deletes these jobs and all that is of them, unless the time is over before; whether it did. Their keys and
+ * rows are locked first: other processes delete others, and nobody comes to need what is half gone.
  */
 function* removeRows(
   t: TableNames,
@@ -115,7 +115,7 @@ function* removeRows(
     `SELECT seq FROM ${t.rows}
      WHERE seq ${t.words.amongNumbers} AND status = ? AND finished_at_ms < ?
      ORDER BY seq ${t.words.skipLocked}`,
-    [JSON.stringify(rows.map((row) => row[0])), status, beforeMs],
+    [JSON.stringify(yield* withKeys(t, rows)), status, beforeMs],
   );
   // A statement of its own: it sees what was committed before the locks were there.
   const free = yield* query(
@@ -140,6 +140,24 @@ function* removeRows(
     yield* noteDeleted(t, ids);
   }
   return true;
+}
+
+/**
+ * The row numbers of those whose unique keys nobody else has locked; they are locked here. Everybody locks
+ * keys before rows, and one that is waited for would keep the rows from whoever has it.
+ */
+function* withKeys(t: TableNames, rows: readonly Row[]): Script<readonly number[]> {
+  const seqs = rows.map(([seq]) => Number(seq));
+  const claiming = seqs.filter((_, at) => (Number(rows[at]?.[2]) & EXTRA.unique) !== 0);
+  if (claiming.length === 0 || t.words.skipLocked === '') {
+    return seqs;
+  }
+  const keys = `SELECT job_seq FROM ${t.uniques} WHERE job_seq ${t.words.amongNumbers}`;
+  const those = [JSON.stringify(claiming)];
+  const ours = yield* query(`${keys} ${t.words.skipLocked}`, those);
+  const others = new Set((yield* query(keys, those)).map(([seq]) => Number(seq)));
+  ours.forEach(([seq]) => others.delete(Number(seq)));
+  return seqs.filter((seq) => !others.has(seq));
 }
 
 /**
