@@ -134,6 +134,7 @@ export class Enqueuer {
           })),
         });
         const prepared = preparing instanceof Promise ? await preparing : preparing;
+        refuseForeign(prepared, accepted);
         places.set(index, accepted.length);
         accepted.push(prepared);
         indexes.push(index);
@@ -309,6 +310,20 @@ function failure(refused: Failure): JobsError {
       errors: refused.ids.map((id) => ({ field: 'dependsOn', message: `there is no job ${id}` })),
     },
   );
+}
+
+/** @throws JobsError `unknown_dependency` where a job waits for an earlier one of the call that is another tenant's */
+function refuseForeign({ terms, extras }: Prepared, earlier: readonly Prepared[]): void {
+  const isForeign = (extras?.dependsOn ?? []).some(
+    ({ on }) => typeof on === 'number' && earlier[on]?.terms.tenantId !== terms.tenantId,
+  );
+  if (isForeign) {
+    throw new JobsError(
+      'unknown_dependency',
+      `A job of tenant ${terms.tenantId} cannot depend on one of another tenant, so nothing was stored. Give both the same tenantId.`,
+      { errors: [{ field: 'dependsOn', message: 'names a job of another tenant' }] },
+    );
+  }
 }
 
 function conflict({ id }: KeyHolder): JobsError {

@@ -29,7 +29,8 @@ const MOST_TOLD = 500;
  * Jobs that wait for others. A count in `job_extras` says how many of them are not final yet, and a
  * verdict what follows from those that ended otherwise than completed: whoever ends a job counts
  * down for its dependents in the same transaction, so nobody looks for who may go on, and nobody is
- * forgotten. Each is told once (`told`), also when a job is retried and ends again.
+ * forgotten. Each is told once (`told`), also when a job is retried and ends again: edges are locked
+ * where they are read, since another process may go on with what an earlier end has left.
  */
 export class Dependencies {
   readonly #t: TableNames;
@@ -117,10 +118,13 @@ export class Dependencies {
     }
   }
 
-  /** Tells the dependents of jobs that one transaction had too many of; whether there are more. */
+  /**
+   * Tells the dependents of jobs that one transaction had too many of; whether there are more. What another
+   * process goes on with is left to it.
+   */
   *goOn(news: News, nowMs: number): Script<boolean> {
     const noted = yield* query(
-      `SELECT seq FROM ${this.#t.untold} ORDER BY seq LIMIT ${UNTOLD_AT_ONCE}`,
+      `SELECT seq FROM ${this.#t.untold} ORDER BY seq LIMIT ${UNTOLD_AT_ONCE} ${this.#t.words.skipLocked}`,
     );
     const those = JSON.stringify(noted.map(([seq]) => Number(seq)));
     yield* query(`DELETE FROM ${this.#t.untold} WHERE seq ${this.#t.words.amongNumbers}`, [those]);
@@ -212,7 +216,7 @@ export class Dependencies {
       const edges = yield* query(
         `SELECT parent_seq, child_seq FROM ${dependencies}
          WHERE parent_seq ${words.amongNumbers} AND told = 0
-         ORDER BY parent_seq, child_seq LIMIT ${FREED_AT_ONCE}`,
+         ORDER BY parent_seq, child_seq LIMIT ${FREED_AT_ONCE} ${words.forUpdate}`,
         [those],
       );
       const [lastParent = 0, lastChild = 0] = (edges.at(-1) ?? []).map(Number);
@@ -241,7 +245,7 @@ export class Dependencies {
     const { words, dependencies } = this.#t;
     const edges = yield* query(
       `SELECT child_seq, on_failure FROM ${dependencies}
-       WHERE parent_seq = ? AND told = 0 ORDER BY child_seq LIMIT ${most}`,
+       WHERE parent_seq = ? AND told = 0 ORDER BY child_seq LIMIT ${most} ${words.forUpdate}`,
       [seq],
     );
     if (edges.length === 0) {

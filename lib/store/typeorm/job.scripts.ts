@@ -143,7 +143,8 @@ export class JobScripts {
     news?: News,
   ): Script<ChangeResult | undefined> {
     for (;;) {
-      const before = yield* this.#heldStill(yield* this.find(id, tenantId), decide, nowMs);
+      const found = yield* this.find(id, tenantId);
+      const before = yield* this.#heldStill(found, decide, news !== undefined, nowMs);
       if (before === undefined) {
         return undefined;
       }
@@ -165,11 +166,15 @@ export class JobScripts {
 
   /**
    * A job that others are concerned with, locked where others write at the same time: what follows
-   * for them is written before the job itself, and what stands beside it counts for both.
+   * for them is written before the job itself, and what stands beside it counts for both. `follows`: rows of
+   * other jobs are locked already, so that nobody is waited for who has its key. One that waits for others
+   * is locked beside its row too, without waiting for whoever tells it: the end of what it waits for
+   * finds it as it is then, or comes before.
    */
   *#heldStill(
     job: JobEntity | undefined,
     decide: Decide,
+    follows: boolean,
     nowMs: number,
   ): Script<JobEntity | undefined> {
     const { forUpdate } = this.#t.words;
@@ -177,13 +182,14 @@ export class JobScripts {
       return job;
     }
     if (hasExtra(job.extras, EXTRA.unique)) {
-      yield* this.consequences.uniques.lockOf(job, decide(job, nowMs), false);
+      yield* this.consequences.uniques.lockOf(job, decide(job, nowMs), follows);
     }
     const rows = yield* query(
       `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq = ? ${forUpdate}`,
       [job.seq],
     );
-    return (yield* readBeside(this.#t, rows.map(jobOfRow)))[0];
+    const lock = hasExtra(job.extras, EXTRA.parents) ? `${forUpdate} NOWAIT` : '';
+    return (yield* readBeside(this.#t, rows.map(jobOfRow), lock))[0];
   }
 
   *find(id: string, tenantId: string | undefined): Script<JobEntity | undefined> {

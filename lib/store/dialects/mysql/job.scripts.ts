@@ -1,5 +1,5 @@
 import { JobEntity, type JobField } from '../../../entities/job.entity.js';
-import { CONCERNS_OTHERS } from '../../../model/extras.js';
+import { CONCERNS_OTHERS, EXTRA, hasExtra } from '../../../model/extras.js';
 import type {
   ChangeResult,
   Completion,
@@ -291,19 +291,23 @@ export class MysqlJobScripts extends JobScripts {
     }
   }
 
+  /** One that waits for others is locked beside its row too: see `JobScripts.change`. */
   *#findLocked(id: string, tenantId: string | undefined): Script<JobEntity | undefined> {
     const seq = seqOfId(id);
     if (seq === undefined) {
       return undefined;
     }
+    const lock = this.#isOurs ? 'FOR UPDATE NOWAIT' : 'FOR UPDATE';
     const rows = yield* query(
-      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq = ? FOR UPDATE${this.#isOurs ? ' NOWAIT' : ''}`,
+      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq = ? ${lock}`,
       [seq],
     );
     const job = rows.map(jobOfRow)[0];
-    return job?.id === id && (tenantId === undefined || job.tenantId === tenantId)
-      ? (yield* readBeside(this.#t, [job], this.latest))[0]
-      : undefined;
+    if (job?.id !== id || (tenantId !== undefined && job.tenantId !== tenantId)) {
+      return undefined;
+    }
+    const beside = hasExtra(job.extras, EXTRA.parents) ? lock : this.latest;
+    return (yield* readBeside(this.#t, [job], beside))[0];
   }
 
   *#set(before: JobEntity, change: JobChange, nowMs: number): Script<JobEntity> {
