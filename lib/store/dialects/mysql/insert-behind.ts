@@ -42,7 +42,8 @@ export class MysqlInsertsBehind extends ServerInsertsBehind {
       return false;
     }
     const seqs = list(named.map(({ seq }) => seq));
-    const pairs = named.map(({ id, seq }) => `(${seq},${literal(id)})`).join(',');
+    // An id says its row's number, so that both of one row are found by two lists as well as by pairs.
+    const ids = list(named.map(({ id }) => id));
     const extras = created.map(({ seq, id, beside }) => [
       seq,
       id,
@@ -53,7 +54,7 @@ export class MysqlInsertsBehind extends ServerInsertsBehind {
     yield* later('SAVEPOINT nestjs_jobs_behind');
     yield* later(
       `/*M! SET STATEMENT max_statement_time = ${PATIENCE_SEC} FOR */ UPDATE ${jobs}${words.using(undefined)} SET extras = COALESCE(extras, 0) | ${EXTRA.dependents}
-       WHERE seq IN ${seqs} AND (seq, job_id) IN (${pairs}) AND tenant_id = ${literal(tenantId)}
+       WHERE seq IN ${seqs} AND job_id IN ${ids} AND tenant_id = ${literal(tenantId)}
          AND status NOT IN ${FINAL}`,
     );
     yield* later(texts[0] ?? '');
