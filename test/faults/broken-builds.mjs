@@ -176,7 +176,7 @@ export const BUILDS = [
     patches: [
       {
         file: 'lib/store/dialects/mysql/job.scripts.ts',
-        from: "WHERE seq = ? FOR UPDATE${this.#isOurs ? ' NOWAIT' : ''}`",
+        from: 'WHERE seq = ? ${lock}`',
         to: 'WHERE seq = ?`',
       },
     ],
