@@ -10,6 +10,9 @@ import type { JsonValue } from '../model/json.js';
 import type { RelatedJobs } from '../store/store.js';
 import { dependsOnOf } from './job-view.js';
 
+/** So many times, in all, a job is named that was told of before. */
+const MOST_REPEATED = 1000;
+
 /** What a job depends on, with how each has ended. */
 export function outcomesOf(
   job: JobEntity,
@@ -45,33 +48,46 @@ export function dependenciesView(
       status: each.status,
       onFailure: dependsOnOf(each).find(({ id }) => id === job.id)?.onFailure ?? 'fail',
     })),
-    causes: causesOf(job, ancestors, new Set([job.id])),
+    causes: causesOf(job, ancestors),
   };
 }
 
-/** Each branch as deep as it goes; jobs cannot wait for each other in a circle. */
+/**
+ * Level by level, the nearest first. Each job is told of with its own causes once, where it is met first,
+ * and without them where it is named again: there may be more ways to it than any answer can hold.
+ */
 function causesOf(
   job: JobEntity,
   ancestors: ReadonlyMap<string, JobEntity>,
-  above: ReadonlySet<string>,
 ): readonly FailureCause[] {
-  return dependsOnOf(job).flatMap(({ id }) => {
-    const parent = above.has(id) ? undefined : ancestors.get(id);
-    return parent === undefined || !hasFailed(parent)
-      ? []
-      : [
-          {
-            id,
-            type: parent.type,
-            status: parent.status,
-            error: parent.error,
-            causes: causesOf(parent, ancestors, new Set([...above, id])),
-          },
-        ];
-  });
+  const causes: FailureCause[] = [];
+  const met = new Set<string>();
+  const open = [{ job, causes }];
+  let repeated = 0;
+  // Grows while it is walked through.
+  for (const { job: dependent, causes: found } of open) {
+    for (const { id } of dependsOnOf(dependent)) {
+      const parent = ancestors.get(id);
+      if (parent === undefined || !hasFailed(parent)) {
+        continue;
+      }
+      const { type, status, error } = parent;
+      const own: FailureCause[] = [];
+      if (!met.has(id)) {
+        met.add(id);
+        open.push({ job: parent, causes: own });
+      } else if (repeated < MOST_REPEATED) {
+        repeated += 1;
+      } else {
+        continue;
+      }
+      found.push({ id, type, status, error, causes: own });
+    }
+  }
+  return causes;
 }
 
 /** Whether a job has ended without having done what others wait for. */
-export function hasFailed({ status }: JobEntity): boolean {
+function hasFailed({ status }: JobEntity): boolean {
   return isFinal(status) && status !== 'completed' && status !== 'skipped';
 }

@@ -41,6 +41,7 @@ export interface FailureCause {
   readonly type: string;
   readonly status: JobStatus;
   readonly error: string | null;
+  /** Told where the job is met first, level by level; empty where it is named again. */
   readonly causes: readonly FailureCause[];
 }
 
@@ -49,6 +50,9 @@ export interface JobDependencies {
   readonly dependsOn: readonly DependencyOutcome[];
   /** The first 1,000, in the order in which they were enqueued. */
   readonly dependents: readonly Dependent[];
-  /** Of all jobs it depends on, directly or not, those that did not complete. */
+  /**
+   * Of all jobs it depends on, directly or not, those that did not complete. 1,000 are looked at, the
+   * nearest first; each is told of once, and 1,000 times in all one of them is named again.
+   */
   readonly causes: readonly FailureCause[];
 }

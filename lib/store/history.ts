@@ -51,8 +51,8 @@ export interface RunningRuns {
 /** Jobs that one has to do with. */
 export interface RelatedJobs {
   /**
-   * By id: those that it depends on, and of those that did not complete again those that they depend
-   * on, up to a thousand in all.
+   * By id: all that it depends on, and of those that did not complete again those that they depend
+   * on, the nearest first, until there are a thousand.
    */
   readonly ancestors: ReadonlyMap<string, JobEntity>;
   /** Those that depend on it, the first thousand. */

@@ -93,6 +93,37 @@ describe.each(SERVERS)('jobs that depend on others, on %s', (server) => {
     });
   });
 
+  it('say why they failed without holding up the server, however many ways lead to it', async () => {
+    const host = await open();
+    const jobs: Record<string, object> = {
+      top: { type: 'default:step', params: { fails: true } },
+    };
+    let above = ['top'];
+    for (let layer = 0; layer < 40; layer += 1) {
+      const names = [`left${layer}`, `right${layer}`];
+      names.forEach((name) => (jobs[name] = { type: 'default:step', depends_on: above }));
+      above = names;
+    }
+    const flow = await host.post('/jobs/flow', { jobs }, ANN);
+    const last = `/jobs/${idOf(flow, 'right39')}`;
+    expect((await host.get(`${last}/wait?timeout_sec=10`, ANN)).body).toMatchObject({
+      status: 'failed',
+    });
+    const asked = performance.now();
+    const { body, text } = await host.get(`${last}/dependencies`, ANN);
+    expect(performance.now() - asked).toBeLessThan(2000);
+    expect(text.length).toBeLessThan(1_000_000);
+    let causes = body?.['causes'];
+    for (let layer = 38; layer >= 0; layer -= 1) {
+      expect(causes).toMatchObject([
+        { id: idOf(flow, `left${layer}`) },
+        { id: idOf(flow, `right${layer}`) },
+      ]);
+      causes = causes?.[0]?.['causes'];
+    }
+    expect(causes).toMatchObject([{ id: idOf(flow, 'top'), causes: [] }]);
+  });
+
   it('are refused as a whole when one of a flow is', async () => {
     const host = await open();
     const ask = (body: object) => host.post('/jobs/flow', body, ANN);

@@ -153,14 +153,24 @@ export const COMPONENTS: Readonly<Record<ComponentName, JsonSchema>> = {
       items: answerOf({ id: UUID, type: TEXT, status: STATUS, on_failure: ON_FAILURES }),
       description: 'the first 1,000',
     },
-    causes: { type: 'array', items: ref('JobFailureCause') },
+    causes: {
+      type: 'array',
+      items: ref('JobFailureCause'),
+      description:
+        'what did not complete; of all jobs it depends on, directly or not, 1,000 are looked at, the nearest first',
+    },
   }),
   JobFailureCause: answerOf({
     id: UUID,
     type: TEXT,
     status: STATUS,
     error: nullable(TEXT),
-    causes: { type: 'array', items: ref('JobFailureCause') },
+    causes: {
+      type: 'array',
+      items: ref('JobFailureCause'),
+      description:
+        'told where the job is met first, level by level; empty where it is named again, which happens 1,000 times at the most',
+    },
   }),
   JobEvent: {
     type: 'object',

@@ -14,21 +14,24 @@ const WAITING_AT_ONCE = 1000;
 /** Most have few that wait for them. */
 const FEW_PARENTS = 8;
 
-/** The jobs that some depend on, by id. */
-function* parentsOf(
-  t: TableNames,
+/** What some jobs depend on, besides what is known. */
+function namedBy(
   jobs: readonly JobEntity[],
-): Script<ReadonlyMap<string, JobEntity>> {
-  const ids = new Set(jobs.flatMap((job) => dependenciesOf(job).map(({ id }) => id)));
-  if (ids.size === 0) {
-    return new Map();
-  }
+  known: ReadonlyMap<string, JobEntity>,
+): readonly string[] {
+  const ids = jobs.flatMap((job) => dependenciesOf(job).map(({ id }) => id));
+  return [...new Set(ids)].filter((id) => !known.has(id));
+}
+
+/** Those of the jobs that are there, in this order. */
+function* readInOrder(t: TableNames, ids: readonly string[]): Script<readonly JobEntity[]> {
   const rows = yield* query(
     `SELECT ${ALL_JOB_COLUMNS} FROM ${t.jobs} WHERE seq ${t.words.amongNumbers}`,
-    [JSON.stringify([...ids].map((id) => seqOfId(id) ?? -1))],
+    [JSON.stringify(ids.map((id) => seqOfId(id) ?? -1))],
   );
-  const parents = yield* readBeside(t, rows.map(jobOfRow));
-  return new Map(parents.map((job) => [job.id, job]));
+  const jobs = yield* readBeside(t, rows.map(jobOfRow));
+  const byId = new Map(jobs.map((job) => [job.id, job]));
+  return ids.flatMap((id) => byId.get(id) ?? []);
 }
 
 /** What stands beside a job's row, and the jobs that it depends on as far as they can be told of. */
@@ -51,11 +54,13 @@ export function* besideAndParents(
 /** What a job has to do with others, level by level as far as failures lead. */
 export function* relatedJobs(t: TableNames, job: JobEntity): Script<RelatedJobs> {
   const ancestors = new Map<string, JobEntity>();
-  let level: readonly JobEntity[] = [job];
-  while (level.length > 0 && ancestors.size < MOST) {
-    const found = [...(yield* parentsOf(t, level)).values()].filter(({ id }) => !ancestors.has(id));
+  // All that it depends on itself; of what is behind those as many as there is room for.
+  let named = namedBy([job], ancestors);
+  while (named.length > 0) {
+    const found = yield* readInOrder(t, named);
     found.forEach((each) => ancestors.set(each.id, each));
-    level = found.filter(({ status }) => isFinal(status) && !isDone(status));
+    const failed = found.filter(({ status }) => isFinal(status) && !isDone(status));
+    named = namedBy(failed, ancestors).slice(0, Math.max(MOST - ancestors.size, 0));
   }
   const rows = yield* query(
     `SELECT ${ALL_JOB_COLUMNS} FROM ${t.jobs} WHERE seq IN (SELECT child_seq FROM (
