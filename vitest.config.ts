@@ -89,6 +89,7 @@ const core = [
 /** Of the behavioural suite, what takes long and is mostly above the database. */
 const slow = [
   'dependencies',
+  'dependency-crowds',
   'log-flood',
   'schedules',
   'sleeps-and-signals',

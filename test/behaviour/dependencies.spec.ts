@@ -37,6 +37,9 @@ class Step implements JobHandler {
   }
 }
 
+@JobType({ group: 'default', name: 'patient', suspendable: true })
+class Patient extends Step {}
+
 @JobType({ group: 'default', name: 'introduced' })
 class Introduced implements JobHandler, OnJobInit {
   onJobInit(): void {}
@@ -210,14 +213,30 @@ describe('a job that depends on others', () => {
     },
   );
 
-  it('is told once it is resumed of what ended while it was suspended', async () => {
-    const app = await boot();
+  it('fails once it is resumed when one of them failed while it was suspended', async () => {
+    const app = await bootJobs({ types: [Gated, Patient] });
     const parent = await app.jobs.enqueue(Gated, { fails: true });
-    const child = await app.jobs.enqueue(Step, {}, { dependsOn: [parent.id] });
-    await app.jobs.suspend(child.id).catch(() => undefined);
+    const child = await app.jobs.enqueue(Patient, {}, { dependsOn: [parent.id] });
+    expect(await app.jobs.suspend(child.id)).toMatchObject({ status: 'suspended' });
     (await gate.entry(parent.id)).release();
     await waitForStatus(app.jobs, parent.id, 'failed');
-    expect((await waitForEnd(app.jobs, child.id)).status).toBe('failed');
+    expect(await app.jobs.get(child.id)).toMatchObject({ status: 'suspended' });
+    await app.jobs.resume(child.id);
+    const failed = await waitForEnd(app.jobs, child.id);
+    expect(failed).toMatchObject({ status: 'failed', revision: 0 });
+    expect(failed.error).toContain(`${parent.id} (compute:gated) ended as failed: Error: it broke`);
+  });
+
+  it('runs once it is resumed when all of them completed while it was suspended', async () => {
+    const app = await bootJobs({ types: [Gated, Patient] });
+    const parent = await app.jobs.enqueue(Gated);
+    const child = await app.jobs.enqueue(Patient, {}, { dependsOn: [parent.id] });
+    expect(await app.jobs.suspend(child.id)).toMatchObject({ status: 'suspended' });
+    (await gate.entry(parent.id)).release();
+    await waitForStatus(app.jobs, parent.id, 'completed');
+    expect(await app.jobs.get(child.id)).toMatchObject({ status: 'suspended' });
+    expect((await app.jobs.resume(child.id)).waitingFor).not.toBe('dependencies');
+    expect(await waitForEnd(app.jobs, child.id)).toMatchObject({ status: 'completed' });
   });
 
   it('waits for one that is retried only once', async () => {
@@ -339,8 +358,13 @@ describe('a flow', () => {
         ]),
       ),
     );
-    const last = await app.jobs.wait(flow['j9999']?.id ?? '', { timeout: '90s' });
-    expect(last.status).toBe('completed');
+    // The ends of the chains; that of the first one is where it meets another.
+    const ends = ['j4900', ...Array.from({ length: width }, (_, at) => `j${9900 + at}`)];
+    await Promise.all(ends.map((key) => app.jobs.wait(flow[key]?.id ?? '', { timeout: '90s' })));
+    expect(await app.jobs.list({ status: ['completed'], limit: 1 })).toMatchObject({
+      total: 10_000,
+      totalIsExact: true,
+    });
   }, 120_000);
 });
 
