@@ -82,7 +82,7 @@ export interface JobDraft {
   /** What limits count it by; null without limits. */
   readonly limitKey: string | null;
   /** Null for a plain job. */
-  readonly extras: DraftExtras | null;
+  extras: DraftExtras | null;
   blocked?: Blocked | undefined;
   /** One object for many drafts, where it can be: drafts of one object share a statement. */
   readonly terms: JobTerms;

@@ -290,16 +290,56 @@ describe('a job that names another one twice', () => {
     expect((await waitForEnd(app.jobs, flow.child.id)).status).toBe('canceled');
   });
 
-  it('waits for it once in a flow, where it is named by its key and by its id', async () => {
+  const KEYS = [
+    ['an idempotency key', { idempotencyKey: 'k' }],
+    ['a unique key', { unique: { key: 'k', onConflict: 'return', within: '1h' } }],
+  ] as const;
+
+  it.each(KEYS)(
+    'waits for it once in a flow, where it is named by its id too and was there before by %s',
+    async (_, key) => {
+      const app = await boot();
+      const parent = await app.jobs.enqueue(Held, {}, key);
+      const behindBoth = (ofKey: OnFailure, ofId: OnFailure) =>
+        app.jobs.enqueueFlow({
+          parent: { type: Held, ...key },
+          child: {
+            type: Step,
+            dependsOn: [
+              { id: 'parent', onFailure: ofKey },
+              { id: parent.id, onFailure: ofId },
+            ],
+          },
+        });
+      const flows = [await behindBoth('run', 'cancel'), await behindBoth('cancel', 'run')];
+      const { release } = await gate.entry(parent.id);
+      const good = await behindBoth('fail', 'run');
+      expect(good.parent.id).toBe(parent.id);
+      expect(good.child.dependsOn).toEqual([{ id: parent.id, onFailure: 'fail' }]);
+      expect(good.child.waitingFor).toBe('dependencies');
+      await app.jobs.cancel(parent.id);
+      release();
+      flows.push(await behindBoth('run', 'cancel'), await behindBoth('cancel', 'run'));
+      for (const { child } of flows) {
+        expect(child.dependsOn).toEqual([{ id: parent.id, onFailure: 'cancel' }]);
+        expect((await waitForEnd(app.jobs, child.id)).status).toBe('canceled');
+      }
+      expect((await waitForEnd(app.jobs, good.child.id)).status).toBe('failed');
+    },
+  );
+
+  it.each(KEYS)('waits for it once in a flow, where two of it are one by %s', async (_, key) => {
     const app = await boot();
-    const parent = await app.jobs.enqueue(Held, {}, { idempotencyKey: 'k' });
     const flow = await app.jobs.enqueueFlow({
-      parent: { type: Held, idempotencyKey: 'k' },
-      child: { type: Step, dependsOn: ['parent', { id: parent.id, onFailure: 'run' }] },
+      one: { type: Held, ...key },
+      same: { type: Held, ...key },
+      child: { type: Step, dependsOn: [{ id: 'one', onFailure: 'run' }, 'same'] },
+      other: { type: Step, dependsOn: ['same'] },
     });
-    expect(flow.parent).toMatchObject({ id: parent.id, outcome: 'replayed' });
-    expect(flow.child.dependsOn).toEqual([{ id: parent.id, onFailure: 'fail' }]);
-    (await gate.entry(parent.id)).release();
+    expect(flow.same.id).toBe(flow.one.id);
+    expect(flow.child.dependsOn).toEqual([{ id: flow.one.id, onFailure: 'fail' }]);
+    (await gate.entry(flow.one.id)).release();
     expect((await waitForEnd(app.jobs, flow.child.id)).status).toBe('completed');
+    expect((await waitForEnd(app.jobs, flow.other.id)).status).toBe('completed');
   });
 });

@@ -1,6 +1,15 @@
+import { VERDICT } from '../../model/dependencies.js';
 import { together, type Script } from '../dialects/sql.js';
 import { CreatedJob } from '../job-of-draft.js';
-import type { Failure, InsertResult, JobDraft, KeyHolder, Refusal } from '../store.js';
+import type {
+  DraftDependency,
+  DraftExtras,
+  Failure,
+  InsertResult,
+  JobDraft,
+  KeyHolder,
+  Refusal,
+} from '../store.js';
 import { ExtrasInserts } from './beside.script.js';
 import { DependencyInserts, textOf, type Parents } from './dependency-inserts.js';
 import type { EventScripts } from './event.scripts.js';
@@ -153,6 +162,7 @@ export class RelatedInserts {
     for (const each of created) {
       const { draft } = each;
       if (draft.extras !== null) {
+        draft.extras = namedOnce(draft, draft.extras, results);
         each.dependsOn = textOf(draft.extras.dependsOn, results);
       }
     }
@@ -181,6 +191,57 @@ function isAccepted({ refused, conflicts }: Seen, at: number): boolean {
 function heldIn({ refused }: Seen, at: number): Held | undefined {
   const refusal = refused.get(at);
   return refusal instanceof Held ? refusal : undefined;
+}
+
+/**
+ * What a draft waits for, each job once and by what is stricter: jobs of one call may turn out to be the
+ * same one, which was there before, or one that is named by its id too. It was counted for each name.
+ */
+function namedOnce(
+  draft: JobDraft,
+  extras: DraftExtras,
+  results: readonly InsertResult[],
+): DraftExtras {
+  const { blocked } = draft;
+  const isNew = ({ on }: DraftDependency): boolean =>
+    typeof on === 'string' || results[on]?.outcome === 'created';
+  if (blocked === undefined || extras.dependsOn.every(isNew)) {
+    return extras;
+  }
+  const byId = new Map<string, DraftDependency>();
+  let { by } = blocked;
+  for (const each of extras.dependsOn) {
+    const id = idOf(each.on, results);
+    const known = byId.get(id);
+    if (known === undefined) {
+      byId.set(id, each);
+      continue;
+    }
+    // It waits to be told of one that is named by its place, also where that has ended.
+    const isPlaced = typeof known.on === 'number';
+    by -= [known.on, each.on].every((on) => typeof on === 'number' || !blocked.ended.has(on))
+      ? 1
+      : 0;
+    byId.set(id, {
+      on: isPlaced ? known.on : each.on,
+      onFailure:
+        VERDICT[known.onFailure] < VERDICT[each.onFailure] ? each.onFailure : known.onFailure,
+    });
+  }
+  draft.blocked = { ...blocked, by };
+  return { ...extras, dependsOn: [...byId.values()] };
+}
+
+/** Of the job that is named by its id, or by its place in the call. */
+function idOf(on: string | number, results: readonly InsertResult[]): string {
+  const result = typeof on === 'number' ? results[on] : undefined;
+  return typeof on === 'string'
+    ? on
+    : result?.outcome === 'created'
+      ? result.id
+      : result !== undefined && 'job' in result
+        ? result.job.id
+        : String(on);
 }
 
 /** Of the scripts that end jobs, and so tell those that wait for them. */
