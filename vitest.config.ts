@@ -89,7 +89,9 @@ const core = [
 /** Of the behavioural suite, what takes long and is mostly above the database. */
 const slow = [
   'dependencies',
+  'dependency-causes',
   'dependency-crowds',
+  'dependency-ends',
   'log-flood',
   'schedules',
   'sleeps-and-signals',
