@@ -11,7 +11,12 @@ import {
   type ScheduleTiming,
 } from '../model/schedule.js';
 import { cronTimes } from '../model/schedule-cron.js';
-import { firstSlot, timetableOf, type TimingColumns } from '../model/schedule-timetable.js';
+import {
+  firstSlot,
+  nextSlot,
+  timetableOf,
+  type TimingColumns,
+} from '../model/schedule-timetable.js';
 import { zoneOf } from '../model/schedule-zone.js';
 import { isPlainText } from '../model/text.js';
 import type { UniqueOptions } from '../model/unique.js';
@@ -193,7 +198,7 @@ function checkedTiming(input: ScheduleTiming): Omit<TimingColumns, 'firstMs'> {
   if (startAtMs !== null && endAtMs !== null && endAtMs < startAtMs) {
     throw badField('endAt', 'must not be earlier than the start');
   }
-  return {
+  const timing = {
     cron: cron ?? null,
     timeZone: cron === undefined ? null : (timeZone ?? 'UTC'),
     everyMs: period(every, 'every'),
@@ -201,6 +206,12 @@ function checkedTiming(input: ScheduleTiming): Omit<TimingColumns, 'firstMs'> {
     startAtMs,
     endAtMs,
   };
+  // What is due at no time within its own bounds, whatever the time is now, is wrong and not over.
+  const isBounded = cron !== undefined && endAtMs !== null;
+  if (isBounded && nextSlot(timetableOf({ ...timing, firstMs: null }), 0) === undefined) {
+    throw neverDue(timing);
+  }
+  return timing;
 }
 
 function period(given: Duration | undefined, field: string): number | null {
@@ -252,7 +263,7 @@ function digestOf(draft: Omit<ScheduleDraft, 'tenantId'>): string {
     .digest('hex');
 }
 
-function neverDue({ cron, endAtMs }: ScheduleDraft): Error {
+function neverDue({ cron, endAtMs }: Pick<ScheduleDraft, 'cron' | 'endAtMs'>): Error {
   const end = endAtMs === null ? '' : new Date(endAtMs).toISOString();
   return cron === null
     ? badField('endAt', `is ${end}, so it would never be due: give a time that is still to come`)

@@ -1,4 +1,5 @@
-import { Cron, CronPattern } from 'croner';
+import { CronPattern } from 'croner';
+import { CronDays } from './cron-days.js';
 import { JobsError } from './errors.js';
 import type { WallMs } from './schedule-zone.js';
 
@@ -8,20 +9,22 @@ export const LONGEST_CRON = 256;
 const HOW =
   "give five fields (minute hour day month weekday) such as '0 3 * * 1-5', or six with seconds first such as '*/10 * * * * *'";
 
-/** What stands for five fields. */
-const NAMES: ReadonlySet<string> = new Set([
-  '@yearly',
-  '@annually',
-  '@monthly',
-  '@weekly',
-  '@daily',
-  '@midnight',
-  '@hourly',
+/** What stands for fields; those that `cron` 4 knows as well. */
+const NAMES: ReadonlyMap<string, string> = new Map([
+  ['@yearly', '0 0 1 1 *'],
+  ['@annually', '0 0 1 1 *'],
+  ['@monthly', '0 0 1 * *'],
+  ['@weekly', '0 0 * * 0'],
+  ['@weekdays', '0 0 * * 1-5'],
+  ['@weekends', '0 0 * * 0,6'],
+  ['@daily', '0 0 * * *'],
+  ['@midnight', '0 0 * * *'],
+  ['@hourly', '0 * * * *'],
+  ['@minutely', '* * * * *'],
+  ['@secondly', '* * * * * *'],
 ]);
 
-/** The longest months; February has 29 days in some years. */
-const LONGEST_MONTHS = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-const LONGEST_DAYS = Array.from({ length: 31 });
+const DAY_SECONDS = 86_400;
 
 /**
  * What a cron text says of wall clocks, which know no offset and no daylight saving time: the parser
@@ -66,46 +69,82 @@ export function cronTimes(text: unknown, field = 'cron'): CronTimes {
 }
 
 function parse(text: string, field: string): CronTimes {
-  const options = { mode: '5-or-6-parts', sloppyRanges: true } as const;
-  const fields = text.trim().split(/\s+/).filter(Boolean);
-  const isName = fields.length === 1 && NAMES.has((fields[0] ?? '').toLowerCase());
-  if (!isName && fields.length !== 5 && fields.length !== 6) {
+  const written = text.trim();
+  const fields = (NAMES.get(written.toLowerCase()) ?? written).split(/\s+/).filter(Boolean);
+  if (fields.length !== 5 && fields.length !== 6) {
     throw bad(field, `has ${fields.length} field${fields.length === 1 ? '' : 's'}`, HOW);
   }
-  let cron: Cron;
+  let pattern: CronPattern;
   try {
-    // Looked at first: the search for a day that never comes takes longer than a request should.
-    if (isNever(new CronPattern(text, undefined, options))) {
-      throw bad(
-        field,
-        'would never be due: it names only days that its months do not have',
-        'name a day that one of them has, or L for the last one',
-      );
-    }
-    cron = new Cron(text, { ...options, utcOffset: 0, paused: true });
+    pattern = new CronPattern(fields.join(' '), undefined, {
+      mode: '5-or-6-parts',
+      sloppyRanges: true,
+    });
   } catch (error) {
-    throw error instanceof JobsError ? error : bad(field, reasonOf(error), HOW);
+    throw bad(field, reasonOf(error), HOW);
   }
+  const days = new CronDays(pattern);
+  if (days.isNever) {
+    throw bad(
+      field,
+      'would never be due: its months have none of the days that it names',
+      pattern.useAndLogic
+        ? 'name a day of the month that can be that weekday, or leave out the + so that either will do'
+        : 'name a day that one of them has, or L for the last one',
+    );
+  }
+  return timesOf(days, [pattern.hour, pattern.minute, pattern.second].map(named));
+}
+
+/** The search is ours: in any month it looks once, so it is as short for rare days as for all others. */
+function timesOf(days: CronDays, clock: readonly (readonly number[])[]): CronTimes {
+  const backwards = clock.map((values) => values.toReversed());
+  const search = (from: number, direction: 1 | -1): WallMs | undefined => {
+    const hands = direction === 1 ? clock : backwards;
+    const today = Math.floor(from / DAY_SECONDS);
+    let day = days.next(today, direction);
+    let time = timeOfDay(hands, day === today ? from - today * DAY_SECONDS : undefined, direction);
+    if (day !== undefined && time === undefined) {
+      day = days.next(day + direction, direction);
+      time = timeOfDay(hands, undefined, direction);
+    }
+    return day === undefined || time === undefined ? undefined : (day * DAY_SECONDS + time) * 1000;
+  };
   return {
-    next: (wall) => cron.nextRun(new Date(wall))?.getTime(),
-    upTo: (wall) =>
-      cron.previousRuns(1, new Date(Math.floor(wall / 1000) * 1000 + 1000))[0]?.getTime(),
+    next: (wall) => search(Math.floor(wall / 1000) + 1, 1),
+    upTo: (wall) => search(Math.floor(wall / 1000), -1),
   };
 }
 
-/** Whether no month that is named has a day that is named. */
-function isNever(pattern: CronPattern): boolean {
-  const hasLast = pattern.lastDayOfMonth || pattern.lastWeekday;
-  // A weekday that is named beside days of the month is another way to be due, unless both must hold.
-  if (hasLast || !(pattern.starDOW || pattern.useAndLogic)) {
-    return false;
+/** The first time of a day in that order, in seconds; not before `from`. */
+function timeOfDay(
+  [hours = [], minutes = [], seconds = []]: readonly (readonly number[])[],
+  from: number | undefined,
+  direction: 1 | -1,
+): number | undefined {
+  const isBefore = (value: number, limit: number): boolean => (value - limit) * direction < 0;
+  for (const hour of hours) {
+    if (from !== undefined && isBefore(hour, Math.floor(from / 3600))) {
+      continue;
+    }
+    for (const minute of minutes) {
+      if (from !== undefined && isBefore(hour * 60 + minute, Math.floor(from / 60))) {
+        continue;
+      }
+      const second = seconds.find(
+        (each) => from === undefined || !isBefore(hour * 3600 + minute * 60 + each, from),
+      );
+      if (second !== undefined) {
+        return hour * 3600 + minute * 60 + second;
+      }
+    }
   }
-  const isNamed = (_: unknown, day: number): boolean =>
-    pattern.day[day] === 1 || (pattern.nearestWeekdays[day] ?? 0) !== 0;
-  const firstDay = LONGEST_DAYS.findIndex(isNamed) + 1;
-  return !pattern.month.some(
-    (named, month) => named === 1 && firstDay <= (LONGEST_MONTHS[month] ?? 0),
-  );
+  return undefined;
+}
+
+/** The values of a field that are named. */
+function named(field: readonly number[]): readonly number[] {
+  return field.flatMap((isNamed, value) => (isNamed === 1 ? [value] : []));
 }
 
 function reasonOf(error: unknown): string {

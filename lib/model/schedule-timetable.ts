@@ -31,6 +31,8 @@ export type Timetable = (CronTimetable | RateTimetable | AfterTimetable) & {
 
 /** Wall clocks that are put back far are followed so far. */
 const MOST_STEPS = 10_000;
+/** Nobody waits longer, and no wall clock is known beyond what a Date can be. */
+const LATEST_MS = Date.UTC(9999, 11, 31);
 
 /** The first slot later than an instant; undefined when there is none, or none before a run has ended. */
 export function nextSlot(timetable: Timetable, afterMs: number): number | undefined {
@@ -94,6 +96,9 @@ function nextAtRate({ everyMs, firstMs }: RateTimetable, afterMs: number): numbe
  * twice is due the first time.
  */
 function nextCron({ cron, timeZone }: CronTimetable, afterMs: number): number | undefined {
+  if (afterMs > LATEST_MS) {
+    return undefined;
+  }
   const times = cronTimes(cron);
   const zone = zoneOf(timeZone);
   let wall = times.next(zone.passedBy(afterMs));

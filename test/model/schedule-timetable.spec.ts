@@ -1,3 +1,4 @@
+import { Cron } from 'croner';
 import { describe, expect, it } from 'vitest';
 import { cronTimes } from '../../lib/model/schedule-cron.js';
 import { lastSlots, nextSlot, type Timetable } from '../../lib/model/schedule-timetable.js';
@@ -222,6 +223,117 @@ describe('a timetable', () => {
   });
 });
 
+/** Any day's times, with all that is known of days. */
+const DAYS = [
+  '* * *',
+  '13 * 5',
+  '13 * +5',
+  '* * +5',
+  '29 2 *',
+  '29 2 +1',
+  '30,31 * *',
+  'L * *',
+  'L * +5',
+  'LW * *',
+  '1W,31W * *',
+  '15W,L 2,4 *',
+  '1W * 1',
+  '* * 1#1',
+  '* * 5L',
+  '* 2 0#5',
+  '1-7 * +1#1',
+  '22-28 2 +0L',
+  '23 * +0L',
+  '8-14/2 1-12/5 2-4',
+  '? * 7',
+  '*/9 */5 MON-FRI',
+  '31 * sun,3#2,sat#L',
+];
+
+const NEVER = [
+  '0 0 30 2 *',
+  '0 0 31 4,6,9,11 *',
+  '0 0 30 2 +1',
+  '0 0 31W 2 *',
+  '0 0 1-7 * +1#2',
+  '0 0 30 * +1#1',
+  '0 0 1-20 * +0L,1L,2L,3L,4L,5L,6L',
+  '* * * 29 2 +1#4',
+  '0 0 29 2 +1#1,1#2,1#3,1#4',
+  `0 0 1,${Array.from({ length: 31 }, (_, at) => `${at + 1}W`).join()} * +0#5,0L,6#2`,
+];
+
+describe('the days of a cron text', () => {
+  const starts = ['2026-01-01', '2027-12-31', '2096-02-29', '2100-02-28'].map((day) =>
+    Date.parse(`${day}T11:30:30.500Z`),
+  );
+
+  for (const days of DAYS) {
+    it(`"${days}" are those that its parser finds by looking at one after the other`, () => {
+      for (const text of [`7,30 */11 ${days}`, `*/25 30 11-12 ${days}`]) {
+        const theirs = new Cron(text, {
+          utcOffset: 0,
+          paused: true,
+          mode: '5-or-6-parts',
+          sloppyRanges: true,
+        });
+        const ours = cronTimes(text);
+        for (const start of starts) {
+          let at: number | undefined = start;
+          for (let step = 0; step < 9 && at !== undefined; step += 1) {
+            const expected: number | undefined = theirs.nextRun(new Date(at))?.getTime();
+            at = ours.next(at);
+            expect([text, start, at]).toEqual([text, start, expected]);
+          }
+          at = start;
+          for (let step = 0; step < 9 && at !== undefined; step += 1) {
+            // Theirs is earlier than the time it is given, ours may be that time itself.
+            const expected: number | undefined = theirs
+              .previousRuns(1, new Date(Math.floor(at / 1000) * 1000 + 1000))[0]
+              ?.getTime();
+            at = ours.upTo(at);
+            expect([text, start, at]).toEqual([text, start, expected]);
+            at = at === undefined ? undefined : at - 1;
+          }
+        }
+      }
+    });
+  }
+
+  it('that come once in forty years are found, forwards and backwards', () => {
+    const times = cronTimes('0 0 29 2 +1');
+    expect(times.next(Date.UTC(2072, 1, 29))).toBe(Date.UTC(2112, 1, 29));
+    expect(times.upTo(Date.UTC(2112, 1, 28))).toBe(Date.UTC(2072, 1, 29));
+  });
+
+  for (const text of NEVER) {
+    it(`"${text.slice(0, 40)}" are none, which is said`, () => {
+      expect(() => cronTimes(text)).toThrow(/never be due.*(that weekday|has)/);
+    });
+  }
+
+  it.each([
+    ['@yearly', '0 0 1 1 *'],
+    ['@annually', '0 0 1 1 *'],
+    ['@monthly', '0 0 1 * *'],
+    ['@weekly', '0 0 * * 0'],
+    ['@daily', '0 0 * * *'],
+    ['@midnight', '0 0 * * *'],
+    ['@hourly', '0 * * * *'],
+    ['@minutely', '* * * * *'],
+    ['@secondly', '* * * * * *'],
+    ['@weekdays', '0 0 * * 1-5'],
+    ['@weekends', '0 0 * * 0,6'],
+  ])('%s means "%s"', (name, text) => {
+    let at: number | undefined = Date.UTC(2026, 0, 1) - 500;
+    for (let step = 0; step < 20; step += 1) {
+      const expected: number | undefined = cronTimes(text).next(at ?? 0);
+      at = cronTimes(` ${name.toUpperCase()} `).next(at ?? 0);
+      expect(at).toBe(expected);
+    }
+  });
+});
+
 describe('cron text', () => {
   const refused: readonly (readonly [text: string, says: RegExp])[] = [
     ['', /five fields/],
@@ -233,10 +345,7 @@ describe('cron text', () => {
     ['61 * * * *', /61/],
     ['*/0 * * * *', /five fields/],
     ['a * * * *', /five fields/],
-    ['0 0 30 2 *', /never/],
-    ['0 0 31 4,6,9,11 *', /never/],
-    ['0 0 30 2 +1', /never/],
-    ['0 0 31W 2 *', /never/],
+    ...NEVER.map((text) => [text, /never/] as const),
     [`${'1,'.repeat(128)}1 * * * *`, /256.*ranges/],
   ];
   for (const [text, says] of refused) {
@@ -254,6 +363,10 @@ describe('cron text', () => {
       `${'1-59/1,'.repeat(32)}1 * * * *`,
       '*/1,*/1,*/1,*/1,*/1 */1,*/1 */1,*/1 */1 */1,*/1',
       '0 0 29 2 +1#5',
+      // Once in forty years, with as much to look at on each other day as fits.
+      '0 0 23 * +0L,1#1,2#1,3#1,4#1,5#1,6#1',
+      `0 0 23,${Array.from({ length: 31 }, (_, at) => `${at + 1}W`).join()} * +0L`,
+      `59 59 23 29 2 +${'1#5,'.repeat(50)}1#5`,
       `* * * * ${'MON-SUN,'.repeat(20)}1`,
       ' '.repeat(256),
       '*'.repeat(256),
@@ -266,7 +379,9 @@ describe('cron text', () => {
         ...[1, 2, 3, 4, 5].map((round) => {
           const started = performance.now();
           try {
-            cronTimes(text + ' '.repeat(text.length > 250 ? 0 : round)).next(Date.UTC(2026, 0, 1));
+            const times = cronTimes(text + ' '.repeat(text.length > 250 ? 0 : round));
+            times.next(Date.UTC(2073, 0, 1));
+            times.upTo(Date.UTC(2112, 0, 1));
           } catch {
             // Refused.
           }

@@ -129,7 +129,7 @@ describe('@JobSchedule', () => {
     });
   });
 
-  it('of ten processes that boot at once is stored once', async () => {
+  it('of five applications that boot at once is stored once', async () => {
     const database = createDatabase();
     const apps = await Promise.all(
       Array.from({ length: 5 }, () => bootJobs({ types: [Report], database })),
@@ -141,6 +141,20 @@ describe('@JobSchedule', () => {
     @JobType({ name: 'wrong' })
     @JobSchedule('0 0 30 2 *')
     class Wrong implements JobHandler {
+      execute(): void {}
+    }
+    @JobType({ name: 'neither' })
+    @JobSchedule('0 0 1-7 * +1#2')
+    class Neither implements JobHandler {
+      execute(): void {}
+    }
+    @JobType({ name: 'bounded' })
+    @JobSchedule({
+      cron: '0 0 1 2 *',
+      startAt: new Date('2090-02-02'),
+      endAt: new Date('2091-01-31'),
+    })
+    class Bounded implements JobHandler {
       execute(): void {}
     }
     @JobType({ name: 'twice' })
@@ -155,6 +169,8 @@ describe('@JobSchedule', () => {
     JobSchedule('0 0 * * *')(NoType);
     for (const [type, says] of [
       [Wrong, /@JobSchedule of Wrong.*never be due/],
+      [Neither, /@JobSchedule of Neither.*never be due.*leave out the \+/],
+      [Bounded, /@JobSchedule of Bounded.*never be due before its end/],
       [Twice, /@JobSchedule of Twice.*another name/],
       [NoType, /@JobSchedule of NoType.*@JobType/],
     ] as const) {

@@ -191,6 +191,8 @@ describe.each(SERVERS)('schedules over HTTP on %s', (server) => {
   const refused: readonly (readonly [body: object, field: string, says: RegExp])[] = [
     [{ ...DAILY, cron: `${'1,'.repeat(200)}1 * * * *` }, 'cron', /256.*ranges/],
     [{ ...DAILY, cron: '0 0 30 2 *' }, 'cron', /never be due/],
+    [{ ...DAILY, cron: '0 0 1-7 * +1#2' }, 'cron', /never be due.*leave out the \+/],
+    [{ ...DAILY, cron: '0 0 1-20 * +0L,1L,2L,3L,4L,5L,6L' }, 'cron', /never be due/],
     [{ ...DAILY, cron: 'noon' }, 'cron', /five fields/],
     [{ ...DAILY, time_zone: 'Mars/Base' }, 'time_zone', /Europe\/Berlin/],
     [
