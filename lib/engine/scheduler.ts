@@ -4,6 +4,7 @@ import { timetableOf } from '../model/schedule-timetable.js';
 import type { ClaimedSchedule, FiredSlot, Firing } from '../store/store.js';
 import type { Prepared } from './drafts.js';
 import { Loop } from './loop.js';
+import { ScheduleAttendance } from './schedule-attendance.js';
 import { ScheduleFirings } from './schedule-firings.js';
 import { cancelOlder } from './schedule-jobs.js';
 import type { SchedulesParts } from './schedules.js';
@@ -29,15 +30,12 @@ const LONGEST_WAIT_MS = 60_000;
 const HINTS_EVERY_MS = 1000;
 /** Ends of runs that come together wake it once. */
 const GATHER_MS = 20;
-/** A worker that was heard within so long may have been at work until now. */
-const HEARD_WITHIN_MS = 15_000;
 
 /** Turns schedules that are due into jobs, each slot once, however many processes do so at once. */
 export class Scheduler {
   readonly #to: SchedulerParts;
   readonly #loop: Loop;
-  /** Slots before then came while no process ran. */
-  #missedUntilMs: number | undefined;
+  readonly #attendance: ScheduleAttendance;
   #startedAt: number | undefined;
   #batch = BATCH.least;
   #claimMs = CLAIM_MS.least;
@@ -49,6 +47,7 @@ export class Scheduler {
 
   constructor(to: SchedulerParts) {
     this.#to = to;
+    this.#attendance = new ScheduleAttendance(to.parts);
     this.#firings = new ScheduleFirings({
       make: (schedule, nowMs) => this.#firing(schedule, nowMs),
       leaveOut: (schedule, nowMs, waitedMs) => this.#leftOut(schedule, nowMs, waitedMs),
@@ -99,11 +98,10 @@ export class Scheduler {
   async runOnce(): Promise<number> {
     const { store } = this.#to.parts;
     await this.#to.declare();
-    const { types, moreInMs } = this.#types();
+    const { types, moreInMs } = await this.#types();
     if (types.length === 0) {
       return moreInMs;
     }
-    this.#missedUntilMs ??= await this.#missedUntil();
     this.#lookedAt = performance.now();
     const { due, nowMs, nextInMs } = await store.schedules.claim(types, this.#batch, this.#claimMs);
     this.#batch = due.length < this.#batch ? BATCH.least : Math.min(this.#batch * 2, BATCH.most);
@@ -118,12 +116,15 @@ export class Scheduler {
   }
 
   /** The types whose schedules it looks at, and in how many milliseconds there are more. */
-  #types(): { readonly types: readonly string[]; readonly moreInMs: number } {
+  async #types(): Promise<{ readonly types: readonly string[]; readonly moreInMs: number }> {
     this.#startedAt ??= performance.now();
     const ranMs = performance.now() - this.#startedAt;
     const delays = this.#to.delayMs();
-    const leftMs = (typeId: string): number => (delays.get(typeId) ?? 0) - ranMs;
+    const delayMs = (typeId: string): number => (delays.get(typeId) ?? 0) - ranMs;
     const all = this.#to.parts.handlers.all().map(({ typeId }) => typeId);
+    await this.#attendance.look(all.filter((typeId) => delayMs(typeId) <= 0));
+    const leftMs = (typeId: string): number =>
+      Math.max(delayMs(typeId), this.#attendance.leftMs(typeId));
     const later = all.map(leftMs).filter((left) => left > 0);
     return {
       types: all.filter((typeId) => leftMs(typeId) <= 0),
@@ -187,7 +188,7 @@ export class Scheduler {
         nextRunAtMs: times.nextRunAtMs ?? nowMs,
       },
       nowMs,
-      this.#missedUntilMs ?? 0,
+      this.#attendance.missedUntilMs(definition.type),
       open.length,
     );
   }
@@ -216,17 +217,6 @@ export class Scheduler {
       );
       return undefined;
     }
-  }
-
-  /**
-   * A process that begins finds slots that are overdue. While another worker was there they are late,
-   * and its work; else nobody was, and they are missed.
-   */
-  async #missedUntil(): Promise<number> {
-    const { store, workerId } = this.#to.parts;
-    const nowMs = await store.ping();
-    const heard = await store.catalog.workers({ heardWithinMs: HEARD_WITHIN_MS });
-    return heard.some(({ id }) => id !== workerId) ? 0 : nowMs;
   }
 }
 

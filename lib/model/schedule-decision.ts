@@ -35,7 +35,7 @@ export interface TickDecision {
 /**
  * What a schedule does now.
  *
- * @param missedUntilMs slots before then came while no process ran
+ * @param missedUntilMs slots before then came while nobody made jobs of the type
  * @param open how many of its jobs have not ended
  */
 export function decideTick(

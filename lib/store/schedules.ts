@@ -29,6 +29,15 @@ export interface OpenJobs {
   readonly next: number | undefined;
 }
 
+/** Where all schedules of a type stand together. */
+export interface TypeStanding {
+  readonly type: string;
+  /** The earliest slot that is to come or overdue; null when there is none. */
+  readonly nextRunAtMs: number | null;
+  /** All their revisions: another number when any of them was written meanwhile. */
+  readonly revisions: number;
+}
+
 /** What a schedule is to be from now on. */
 export interface ScheduleWrite {
   readonly definition: JobScheduleEntity;
@@ -87,6 +96,8 @@ export interface ScheduleStore {
    * is forgotten when it ends.
    */
   forgetJobs(id: string): Promise<boolean>;
+  /** Where the schedules of these types stand, by a look at all of them. */
+  standing(types: readonly string[]): Promise<readonly TypeStanding[]>;
   /**
    * Takes at most so many schedules of these types that are due, for so long: nobody else gets them
    * meanwhile. Also when the next one is due.

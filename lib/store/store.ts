@@ -74,6 +74,7 @@ export type {
   ScheduleTimes,
   ScheduleWrite,
   StoredSchedule,
+  TypeStanding,
 } from './schedules.js';
 export type { JoinedTransaction, TransactionRun } from './transaction.js';
 

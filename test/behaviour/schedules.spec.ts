@@ -13,8 +13,10 @@ import {
   type ScheduleInput,
   type UniqueOptions,
 } from '../../lib/index.js';
+import type { Engine } from '../../lib/engine/engine.js';
+import { JOBS_ENGINE } from '../../lib/jobs.tokens.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
-import { createDatabase } from '../support/databases.js';
+import { createDatabase, type TestDatabase } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
 import { LOOPBACK, Receiver } from '../support/receiver.js';
 import { countRows, jobsOf, setNextRun, slotsOf } from '../support/schedules.js';
@@ -451,6 +453,86 @@ describe('slots that were missed', () => {
     );
     expect((await slotsOf(third, id)).map(({ slot }) => slot)).toEqual(slots.slice(8 - jobs));
   });
+
+  const COUNT = 8;
+
+  /** A schedule of each second whose slots were up to now and made no jobs; it is over then. */
+  const overdue = async (
+    database: TestDatabase,
+    misfire: ScheduleInput['misfire'],
+  ): Promise<{ readonly producer: Scheduled; readonly id: string; readonly slots: number[] }> => {
+    const producer = await boot({ database, options: { role: 'producer' } });
+    const { id } = await producer.schedules.upsert(
+      hourly({ name: 'overdue', type: Quick, every: 1000, overlap: 'allow', misfire }),
+    );
+    const lastMs = Date.now() - 500;
+    const slots = Array.from({ length: COUNT }, (_, at) => lastMs - (COUNT - 1 - at) * 1000);
+    await producer.sql(
+      `UPDATE job_schedules SET first_ms = ${slots[0]}, end_at_ms = ${lastMs} WHERE schedule_id = '${id}'`,
+    );
+    await setNextRun(producer, id, slots[0] ?? 0);
+    return { producer, id, slots };
+  };
+
+  /** Its slots that have made jobs, once it is over. */
+  const madeOf = async (app: Scheduled, id: string): Promise<number[]> => {
+    const isOver = async (): Promise<boolean> =>
+      (await app.schedules.get('overdue')).nextRunAt === null;
+    await until(isOver, 'the schedule to be over');
+    return (await slotsOf(app, id)).flatMap(({ slot, jobId }) => (jobId === null ? [] : [slot]));
+  };
+
+  it.each([
+    ['once', 1],
+    ['skip', 0],
+    ['all', COUNT],
+  ] as const)(
+    'while the only worker lay dead, whose last heartbeat is not old, misfire %s makes up for them: %d',
+    async (misfire, jobs) => {
+      const database = createDatabase();
+      const { producer, id, slots } = await overdue(database, misfire);
+      await producer.sql(
+        `INSERT INTO job_workers (worker_id, host, pid, version, queues, started_at_ms, heartbeat_at_ms)
+         VALUES ('${producer.get<Engine>(JOBS_ENGINE).workerId}', 'h', 1, '0', '["default"]', 1, ${Date.now() - 3000})`,
+      );
+      const worker = await boot({ database });
+      expect(await madeOf(worker, id)).toEqual(slots.slice(COUNT - jobs));
+    },
+  );
+
+  it('while only workers of other types ran were missed, too', async () => {
+    const database = createDatabase();
+    const { id, slots } = await overdue(database, 'once');
+    const other = await boot({ database, types: [Held] });
+    await until(async () => (await other.workers.list()).length === 1, 'the other worker');
+    const worker = await boot({ database });
+    expect(await madeOf(worker, id)).toEqual(slots.slice(-1));
+  });
+
+  it.each(['once', 'skip'] as const)(
+    'while others made jobs of the type are late, and each makes its job: %s',
+    async (misfire) => {
+      const database = createDatabase();
+      const { producer, id, slots } = await overdue(database, misfire);
+      await producer.schedules.upsert(hourly({ name: 'other', type: Quick, overlap: 'allow' }));
+      await producer.sql(
+        `INSERT INTO job_workers (worker_id, host, pid, version, queues, started_at_ms, heartbeat_at_ms)
+         VALUES ('${producer.get<Engine>(JOBS_ENGINE).workerId}', 'h', 1, '0', '["default"]', 1, ${Date.now()})`,
+      );
+      const worker = await boot({ database });
+      await until(
+        async () => {
+          // As somebody does who is there and behind.
+          await producer.schedules.runNow('other');
+          return (await worker.schedules.get('overdue')).nextRunAt === null;
+        },
+        'the schedule to be over',
+        12_000,
+      );
+      expect(await madeOf(worker, id)).toEqual(slots);
+    },
+    20_000,
+  );
 });
 
 describe('operators', () => {
@@ -664,6 +746,17 @@ describe('a schedule that cannot be', () => {
     ['cron that is too long', { every: undefined, cron: `${'1,'.repeat(140)}1 * * * *` }, /256/],
     ['cron that is none', { every: undefined, cron: 'at noon' }, /five fields/],
     ['never due', { every: undefined, cron: '0 0 30 2 *' }, /never be due/],
+    ['never that weekday', { every: undefined, cron: '0 0 30 * +1#1' }, /never be due.*leave out/],
+    [
+      'due at no time between its start and its end',
+      {
+        every: undefined,
+        cron: '0 0 1 2 *',
+        startAt: new Date('2090-02-02'),
+        endAt: new Date('2091-01-31'),
+      },
+      /^cron would never be due before its end/,
+    ],
     ['over before it begins', { endAt: new Date(Date.now() - 1000) }, /^endAt .*still to come/],
     ['the end before the start', { startAt: new Date(2e12), endAt: new Date(1.9e12) }, /^endAt/],
     ['a start that is no date', { startAt: 'now' }, /^startAt/],

@@ -9,6 +9,7 @@ import type {
   InsertResult,
   JobDraft,
   StoredSchedule,
+  TypeStanding,
 } from '../store.js';
 import type { RelatedInserts } from './related-inserts.js';
 import { SCHEDULE_SELECT, scheduleOfRow, valuesOfTimes } from './schedule.rows.js';
@@ -34,6 +35,21 @@ export class ScheduleTicks {
     this.#t = tables;
     this.#scripts = scripts;
     this.#related = related;
+  }
+
+  /** Reads all of their rows, which a process does when it begins and when it has reason to ask again. */
+  *standing(types: string): Script<readonly TypeStanding[]> {
+    const { scheduleTimes, words } = this.#t;
+    const rows = yield* query(
+      `SELECT type, MIN(next_run_at_ms), SUM(revision) FROM ${scheduleTimes}
+       WHERE type ${words.amongTexts} GROUP BY type`,
+      [types],
+    );
+    return rows.map(([type, next = null, revisions]) => ({
+      type: String(type),
+      nextRunAtMs: next === null ? null : Number(next),
+      revisions: Number(revisions),
+    }));
   }
 
   /** In how many milliseconds the next one of these types is due. */

@@ -52,6 +52,7 @@ export function scheduleStore(parts: ScheduleStoreParts): ScheduleStore {
         quietly(() => scripts.forgetJobs(id)),
         'caller',
       ),
+    standing: (types) => read(() => ticks.standing(JSON.stringify(types)), 'search'),
     claim: async (types, limit, forMs) => {
       const among = JSON.stringify(types);
       // Most looks find nothing: they take no lock, and tell nobody.
