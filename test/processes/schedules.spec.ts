@@ -4,7 +4,7 @@ import { JobType, SchedulesService, type JobHandler } from '../../lib/index.js';
 import { JOBS_ENGINE } from '../../lib/jobs.tokens.js';
 import { bootJobs } from '../support/boot.js';
 import { ChildApplication } from '../support/children.js';
-import { createDatabase, isFile } from '../support/databases.js';
+import { createDatabase, driverUnderTest, isFile } from '../support/databases.js';
 import { until } from '../support/waiting.js';
 
 @JobType({ name: 'passes' })
@@ -18,11 +18,12 @@ const DUE = isFull ? 10_000 : 1000;
 const SECONDS = isFull ? 60 : 6;
 const PROCESSES = 5;
 const KILL_EVERY_MS = isFull ? 10_000 : 1500;
+/** How late 99 of 100 slots may be; a short run has few slots, and shares the machine with other tests. */
+const LATE_MS = isFull ? 1500 : 3000;
 /**
- * How late 99 of 100 slots may be, and how long a tick may take, where the machine has nothing else to
- * do. A server shares two cores with five processes and the test, so there it is only said.
+ * How long a tick may take where the machine has nothing else to do. A server shares two cores with the
+ * test, so there it is only said.
  */
-const LATE_MS = 1500;
 const TICK_MS = 2000;
 
 interface Slot {
@@ -97,11 +98,11 @@ describe('schedulers', () => {
         .map((slot) => (storedAt.get(slot.job_id ?? '') ?? Infinity) - Number(slot.slot_ms))
         .toSorted((a, b) => a - b);
       const p99 = late[Math.ceil(late.length * 0.99) - 1] ?? Infinity;
+      const said = `p50 ${late[Math.floor(late.length / 2)]} ms, most ${late.at(-1)} ms`;
       if (isFull) {
-        const said = `p50 ${late[Math.floor(late.length / 2)]} ms, most ${late.at(-1)} ms`;
-        process.stderr.write(`[schedules] p99 ${p99} ms, ${said}\n`);
-        expect(p99, said).toBeLessThan(isFile ? LATE_MS : Infinity);
+        process.stderr.write(`[schedules] ${driverUnderTest}: p99 ${p99} ms, ${said}\n`);
       }
+      expect(p99, said).toBeLessThan(LATE_MS);
     },
   );
 
