@@ -152,6 +152,25 @@ describe('ten processes that boot at once', () => {
   }, 30_000);
 });
 
+describe('a boot beside somebody who adds the same column, and whom no lock of a row keeps waiting', () => {
+  it('looks again, and finds it', async () => {
+    const database = createDatabase();
+    const { database: name } = database.options() as { database: string };
+    const proxy = await startProxy(inject('mariadb'));
+    // Between the look that does not find the column and the change.
+    const added = proxy.holdUp('EXECUTE nestjs_jobs_change', async () => {
+      askMariadb(`ALTER TABLE ${name}.jobs ADD COLUMN extras INT`);
+    });
+    const app = await bootJobs({ types, database, typeorm: proxy.options });
+    await within(added, 'the change');
+    expect((await app.run(Plain)).status).toBe('completed');
+    expect(await app.sql('SELECT version FROM job_migrations ORDER BY version')).toEqual(
+      [-1, 0, ...MYSQL_MIGRATIONS.map((_, at) => at + 1)].map((version) => ({ version })),
+    );
+    expect(app.log.texts('error')).toEqual([]);
+  }, 30_000);
+});
+
 describe('connections', () => {
   it.each([
     [undefined, 7],

@@ -7,10 +7,14 @@ import { query, type Script } from '../dialects/sql.js';
 import { limits } from '../dialects/mysql/connection.js';
 import { CIRCLES_ROW } from '../dialects/mysql/job.scripts.js';
 import { IDLE_MS, STATEMENT_MS } from '../dialects/shared/answer-patience.js';
+import { isThereAlready } from '../dialects/mysql/mysql-errors.js';
 import { MYSQL_NOW } from '../dialects/mysql/mysql-words.js';
 
 /** The row of the migrations' table that is locked while a process migrates. */
 const BOOT_ROW = 0;
+
+/** So often it is looked again where somebody else has made what was not there at the look before. */
+const MOST_LOOKS = 10;
 
 /** Collations that compare by code point and count trailing spaces: MySQL's, and MariaDB's. */
 const COLLATIONS: readonly string[] = ['utf8mb4_0900_bin', 'utf8mb4_nopad_bin'];
@@ -56,12 +60,29 @@ export async function prepareMysqlSchema(
       await lock.run(
         query(`SELECT version FROM ${t.migrations} WHERE version = ? FOR UPDATE`, [BOOT_ROW]),
       );
-      await work.run(migrate(t));
+      await migrateBeside(work, t);
     } finally {
       await lock.run(query('COMMIT'));
       await Promise.all([lock, work].map((each) => each.run(query(limits(STATEMENT_MS, IDLE_MS)))));
     }
   });
+}
+
+/**
+ * On a cluster the lock of a row stays on its node, and on any server somebody may run the statements by
+ * hand: what is missing at one look may be there when it is made. The next look finds it.
+ */
+async function migrateBeside(work: Session, t: TableNames): Promise<void> {
+  for (let looks = 1; ; looks += 1) {
+    try {
+      await work.run(migrate(t));
+      return;
+    } catch (error) {
+      if (looks === MOST_LOOKS || !isThereAlready(error)) {
+        throw error;
+      }
+    }
+  }
 }
 
 function* makeRows(t: TableNames): Script<void> {

@@ -20,6 +20,8 @@ const REFUSED: readonly number[] = UNAVAILABLE.filter(
   (errno) =>
     ![1053, 1152, 1158, 1159, 1160, 1161, 1180, 1184, 1927, 2006, 2013, 4031].includes(errno),
 );
+/** What a change of a schema makes is there: a table, a column, an index. */
+const THERE_ALREADY: readonly number[] = [1050, 1060, 1061];
 const NETWORK = /^(E[A-Z]{3,}|ERR_SOCKET_.*|PROTOCOL_.*|HANDSHAKE_.*)$/;
 /** What `mysql2` says without any code. */
 const BROKEN =
@@ -52,17 +54,19 @@ export function classifyMysqlError(thrown: unknown): FailureKind {
 
 /** Whether the connection broke while an answer was awaited; a server that refuses has not done it. */
 export function isMysqlAnswerLost(error: unknown): boolean {
-  const errno =
-    typeof error === 'object' && error !== null && 'errno' in error ? Number(error.errno) : 0;
-  return classifyMysqlError(error) === 'unavailable' && !REFUSED.includes(errno);
+  return classifyMysqlError(error) === 'unavailable' && !REFUSED.includes(errnoOf(error));
 }
 
 /** Whether two transactions stood in each other's way. */
 export function isDeadlock(error: unknown): boolean {
-  return (
-    typeof error === 'object' &&
-    error !== null &&
-    'errno' in error &&
-    BUSY.includes(Number(error.errno))
-  );
+  return BUSY.includes(errnoOf(error));
+}
+
+/** Whether a table, a column or an index that was to be made is there already. */
+export function isThereAlready(error: unknown): boolean {
+  return THERE_ALREADY.includes(errnoOf(error));
+}
+
+function errnoOf(error: unknown): number {
+  return typeof error === 'object' && error !== null && 'errno' in error ? Number(error.errno) : 0;
 }
