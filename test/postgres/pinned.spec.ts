@@ -18,7 +18,7 @@ class Plain implements JobHandler<{ n: string }> {
   execute(ctx: JobContext<{ n: string }>): void {
     const { n } = ctx.params;
     started.push(n);
-    if (n === 'fails once' && ctx.attempt === 0) {
+    if (n === 'fails once' && ctx.attempt === 1) {
       throw new Error('again');
     }
   }
@@ -123,7 +123,10 @@ it('a job that fails, one that a transaction enqueues and one for later all end'
     app.jobs.enqueue(Plain, { n: 'joined' }, { manager, priority: 5 }),
   );
   const later = await app.jobs.enqueue(Plain, { n: 'later' }, { delay: 50, priority: 6 });
-  expect((await app.run(Plain, { n: 'fails once' })).status).toBe('completed');
+  expect(await app.run(Plain, { n: 'fails once' })).toMatchObject({
+    status: 'completed',
+    retries: 1,
+  });
   expect((await waitForEnd(app.jobs, joined.id)).status).toBe('completed');
   expect((await waitForEnd(app.jobs, later.id)).status).toBe('completed');
 });

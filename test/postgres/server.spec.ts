@@ -47,6 +47,11 @@ async function terminate(app: BootedJobs): Promise<number> {
   return ended.length;
 }
 
+/** The one in the middle, of an odd number of them. */
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
+
 describe('row numbers', () => {
   it('that two processes choose alike are chosen again: every job is stored once', async () => {
     const database = createDatabase();
@@ -147,16 +152,19 @@ describe('another process', () => {
     const database = createDatabase();
     const producer = await bootJobs({ types, database, options: { role: 'producer' } });
     const worker = await ChildApplication.start({ database });
-    const took: number[] = [];
-    for (const operation of ['cancel', 'suspend', 'cancel', 'suspend', 'cancel'] as const) {
-      const { id } = await producer.jobs.enqueue(Held, {});
-      await worker.event('started', id);
-      const asked = Date.now();
-      await producer.jobs[operation](id);
-      took.push(((await worker.event('aborted', id)).at as number) - asked);
+    const took = { cancel: [] as number[], suspend: [] as number[] };
+    for (let n = 0; n < 5; n += 1) {
+      for (const operation of ['cancel', 'suspend'] as const) {
+        const { id } = await producer.jobs.enqueue(Held, {});
+        await worker.event('started', id);
+        const asked = Date.now();
+        await producer.jobs[operation](id);
+        took[operation].push(((await worker.event('aborted', id)).at as number) - asked);
+      }
     }
-    // The quickest: other suites share the machine, and without notifications each would wait for a look.
-    expect(Math.min(...took)).toBeLessThan(100);
+    // The median of each: other suites share the machine, and without notifications each would wait for a look.
+    expect(median(took.cancel)).toBeLessThan(100);
+    expect(median(took.suspend)).toBeLessThan(100);
   });
 
   it('is heard again after the server has ended the session that listens', async () => {

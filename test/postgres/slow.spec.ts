@@ -1,16 +1,28 @@
 import { expect, it } from 'vitest';
-import { JobType, type JobHandler } from '../../lib/index.js';
+import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
 import { bootJobs } from '../support/boot.js';
+import { handlerGate } from '../support/gate.js';
+import { ask } from '../support/postgres.js';
 import { refusal } from '../support/refusals.js';
 import { readSlowLogs } from '../support/slow-logs.js';
 import { startPooler } from './support/pooler.js';
 import { createDatabase } from '../support/databases.js';
+import { waitForStatus } from '../support/waiting.js';
 
 const OURS = `application_name = 'nestjs-jobs' AND datname = current_database()`;
 
 @JobType({ name: 'plain' })
 class Plain implements JobHandler {
   execute(): void {}
+}
+
+const gate = handlerGate();
+
+@JobType({ name: 'held' })
+class Held implements JobHandler {
+  execute(ctx: JobContext): Promise<unknown> {
+    return gate.obey(ctx);
+  }
 }
 
 it('a read that takes too long is ended by the server, and holds up neither jobs nor other sessions', async () => {
@@ -60,3 +72,37 @@ it('reads through a pooler have their limits too, and leave none behind', async 
     { now: '0' },
   ]);
 });
+
+it('notifications that are lost, though the session that listens is well, make others late by seconds at most', async () => {
+  const database = createDatabase();
+  const { database: name } = database.options() as { database: string };
+  // The server takes this function for its own.
+  const notify = (does: string): unknown =>
+    ask(
+      `CREATE OR REPLACE FUNCTION pg_notify(text, text) RETURNS void LANGUAGE sql AS '${does}'`,
+      name,
+    );
+  ask('CREATE TABLE untold (payload text)', name);
+  notify('INSERT INTO untold VALUES ($2)');
+  const typeorm = { extra: { options: '-c search_path=public,pg_catalog' } };
+  const worker = await bootJobs({ types: [Held], database, typeorm });
+  const options = { role: 'producer' };
+  const producer = await bootJobs({ types: [Held], database, typeorm, options });
+
+  const { id } = await producer.jobs.enqueue(Held);
+  await gate.entry(id);
+  await producer.jobs.cancel(id);
+  await waitForStatus(worker.jobs, id, 'canceled');
+  expect((await worker.sql('SELECT 1 FROM untold')).length).toBeGreaterThan(1);
+
+  // The same sessions, once nothing is lost any more.
+  notify('SELECT pg_catalog.pg_notify($1, $2)');
+  const took: number[] = [];
+  for (let n = 0; n < 5; n += 1) {
+    const asked = performance.now();
+    await gate.entry((await producer.jobs.enqueue(Held)).id);
+    took.push(performance.now() - asked);
+    gate.open();
+  }
+  expect(Math.min(...took)).toBeLessThan(1000);
+}, 40_000);
