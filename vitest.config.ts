@@ -125,7 +125,7 @@ const apart: Readonly<Record<'nest11' | (typeof servers)[number], readonly strin
 
 /** Where TypeORM 0.3 on a server is another matter than TypeORM 1: its drivers, transactions and names of tables. */
 const ofLine = [
-  ...['dependencies', 'enqueue', 'enqueue-in-transaction', 'host-transaction', 'schema'].map(
+  ...['enqueue', 'enqueue-in-transaction', 'host-transaction', 'schema', 'uniqueness'].map(
     (name) => `test/behaviour/${name}.spec.ts`,
   ),
   'test/nest/migrations.spec.ts',
