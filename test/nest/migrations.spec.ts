@@ -168,7 +168,10 @@ async function copyJobs(from: TestDatabase, to: TestDatabase): Promise<void> {
   const target = await newSource(to).initialize();
   try {
     for (const table of isFile ? ['job_declarations', 'job_rows'] : ['jobs']) {
-      const rows = (await source.query(`SELECT * FROM ${table}`)) as Record<string, unknown>[];
+      const rows = (await source.query(`SELECT * FROM ${table}`)) as Record<
+        string,
+        string | number | null
+      >[];
       for (const row of rows) {
         const columns = Object.keys(row).filter((name) => !NOT_COPIED.includes(name));
         const values = columns.map((name) => literalOf(row[name]));
@@ -183,9 +186,9 @@ async function copyJobs(from: TestDatabase, to: TestDatabase): Promise<void> {
   }
 }
 
-function literalOf(value: unknown): string {
-  if (value === null) return 'NULL';
-  return typeof value === 'number' ? String(value) : `'${String(value).replaceAll("'", "''")}'`;
+function literalOf(value: string | number | null | undefined): string {
+  if (value === null || value === undefined) return 'NULL';
+  return typeof value === 'number' ? String(value) : `'${value.replaceAll("'", "''")}'`;
 }
 
 describe('tables of the first version with jobs in them', () => {
