@@ -186,10 +186,11 @@ export class ChildApplication {
   }
 
   /** The message that a handler sent about its job. */
-  event(event: string, id: string): Promise<Message> {
+  event(event: string, id: string, deadlineMs?: number): Promise<Message> {
     return until(
       () => this.messages.find((each) => each.event === event && each.id === id),
       `${event} of ${id}`,
+      deadlineMs,
     );
   }
 
