@@ -243,8 +243,8 @@ describe('ctx.waitForSignal', () => {
 
   it('gives the slot back until the signal comes, and gives its payload', async () => {
     const app = await boot({ queues: { default: 1 } });
-    body = ask;
-    const { id } = await app.jobs.enqueue(Stepped);
+    body = (ctx) => (ctx.job.tags.includes('waits') ? ask(ctx) : 'done');
+    const { id } = await app.jobs.enqueue(Stepped, {}, { tags: ['waits'] });
     expect(await waiting(app, id, 'signal')).toMatchObject({
       status: 'waiting',
       retries: 0,
@@ -252,6 +252,8 @@ describe('ctx.waitForSignal', () => {
       revision: 1,
       error: null,
     });
+    expect(await app.run(Stepped)).toMatchObject({ status: 'completed', result: 'done' });
+    expect((await app.jobs.get(id)).waitingFor).toBe('signal');
     const sent = await app.jobs.signal(id, 'approve', { by: 'ann' });
     expect(sent).toMatchObject({ id, status: 'waiting', waitingFor: 'worker' });
     const job = await waitForEnd(app.jobs, id);
