@@ -27,7 +27,12 @@ class Deaf implements JobHandler {
   }
 }
 
-const types = [Held, Deaf];
+@JobType({ name: 'seldom', unique: { key: 'of the type', within: '2h' } })
+class Seldom implements JobHandler {
+  execute(): void {}
+}
+
+const types = [Held, Deaf, Seldom];
 
 function boot(options: object = {}, database?: BootedJobs['database']): Promise<BootedJobs> {
   return bootJobs({
@@ -196,6 +201,68 @@ describe('a unique key with within', () => {
   const later = { within: '1h' } as const;
   const pass = (app: BootedJobs): Promise<unknown> =>
     app.sql('UPDATE job_uniques SET within_until_ms = 1');
+
+  /** How long after its enqueue each key is held at least. */
+  async function heldFor(app: BootedJobs): Promise<Record<string, number>> {
+    const rows = await app.sql<{ name: string; ms: unknown }>(
+      `SELECT held.unique_key AS name, held.within_until_ms - job.scheduled_at_ms AS ms
+       FROM job_uniques held JOIN jobs job ON job.job_id = held.job_id`,
+    );
+    return Object.fromEntries(rows.map(({ name, ms }) => [name, Number(ms)]));
+  }
+
+  it('is held for that long from the enqueue on, to the millisecond, and no longer after a retry', async () => {
+    const app = await boot();
+    await app.jobs.enqueue(Seldom);
+    const { id } = await claim(app, { within: 90_500 });
+    await app.jobs.enqueueMany([
+      { type: Held, unique: { key: 'one of many', within: '1h' }, delay: '1h' },
+      { type: Held, unique: { key: 'another', until: 'started', within: 1 }, delay: '1h' },
+    ]);
+    const asked = { 'of the type': 7_200_000, k: 90_500, 'one of many': 3_600_000, another: 1 };
+    expect(await heldFor(app)).toEqual(asked);
+    (await gate.entry(id)).fail(new Error('it broke'));
+    await waitForEnd(app.jobs, id);
+    await app.jobs.retry(id);
+    expect(await heldFor(app)).toEqual(asked);
+  });
+
+  it('is free by itself when that time is over, and not before', async () => {
+    const app = await boot();
+    const first = await claim(app, { within: '300ms' });
+    (await gate.entry(first.id)).release();
+    const second = await until(async () => {
+      const asked = claim(app, {}, { delay: '1h' });
+      return (await codeOf(asked)) === 'ok' && asked;
+    }, 'the key to be free');
+    const afterMs = second.scheduledAt.getTime() - first.scheduledAt.getTime();
+    expect(afterMs).toBeGreaterThanOrEqual(300);
+    expect(await holder(app)).toBe(second.id);
+  });
+
+  it('until started is held after the start until that time is over', async () => {
+    const app = await boot();
+    const { id } = await claim(app, { until: 'started', within: '1h' });
+    const { release } = await gate.entry(id);
+    expect(await holder(app)).toBe(id);
+    await pass(app);
+    expect(await holder(app)).toBeUndefined();
+    release();
+    await waitForEnd(app.jobs, id);
+  });
+
+  it('until started is held after that time until its job has started', async () => {
+    const app = await boot();
+    await app.queues.pause('default');
+    const { id } = await claim(app, { until: 'started', within: '1h' });
+    await pass(app);
+    expect(await holder(app)).toBe(id);
+    await app.queues.resume('default');
+    const { release } = await gate.entry(id);
+    expect(await holder(app)).toBeUndefined();
+    release();
+    await waitForEnd(app.jobs, id);
+  });
 
   it('is held after the end of its job until that time is over', async () => {
     const app = await boot();

@@ -1,3 +1,4 @@
+import { DataSource } from 'typeorm';
 import { describe, expect, it } from 'vitest';
 import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
 import { handlerGate } from '../support/gate.js';
@@ -55,6 +56,28 @@ describe.each(SERVERS)('unique jobs over HTTP on %s', (server) => {
     });
     expect(replaced).toMatchObject({ status: 200, body: { id, params: { n: 3 }, run_at: runAt } });
     expect(replaced.headers.location).toBe(`/jobs/${id}`);
+  });
+
+  it('have their keys for within_sec from the enqueue on', async () => {
+    const host = await openReal({ server, types: [Held] });
+    const body = (key: string, within: number) => ({
+      ...later,
+      unique: { key, until: 'started', within_sec: within },
+    });
+    const one = await host.post('/jobs', body('one', 90.5));
+    const many = await host.post('/jobs/batch', { jobs: [body('many', 3600), body('short', 0.3)] });
+    const flow = await host.post('/jobs/flow', { jobs: { a: body('of a flow', 60) } });
+    expect([one.status, many.status, flow.status]).toEqual([202, 202, 202]);
+    const rows = (await host.app.get(DataSource).query(
+      `SELECT held.unique_key AS name, held.within_until_ms - job.scheduled_at_ms AS ms
+       FROM job_uniques held JOIN jobs job ON job.job_id = held.job_id`,
+    )) as { name: string; ms: unknown }[];
+    expect(Object.fromEntries(rows.map(({ name, ms }) => [name, Number(ms)]))).toEqual({
+      one: 90_500,
+      many: 3_600_000,
+      short: 300,
+      'of a flow': 60_000,
+    });
   });
 
   it('have their outcomes in a batch', async () => {
