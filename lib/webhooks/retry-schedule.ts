@@ -1,13 +1,15 @@
 /** Waits between the tries of a delivery: the tenth is three days after the first. */
 export const DEFAULT_RETRY = ['5s', '5m', '30m', '2h', '5h', '10h', '14h', '20h', '24h'] as const;
 
-const MOST_WAIT_MS = 24 * 3_600_000;
+/** A `Retry-After` counts as no less and no more than that. */
+const LEAST_ASKED_MS = 1000;
+const MOST_ASKED_MS = 24 * 3_600_000;
 /** The share by which a wait may be longer, so that what failed together does not come back together. */
 const JITTER = 0.1;
 
 /**
  * How long to wait after that many tries, or undefined when there were enough. A receiver may ask for
- * a longer wait, up to 24 h; a shorter one would use up all tries while it is down.
+ * a longer wait, of 1 s to 24 h; a shorter one than planned would use up all tries while it is down.
  */
 export function waitAfter(
   attempts: number,
@@ -19,7 +21,9 @@ export function waitAfter(
     return undefined;
   }
   const waitMs = Math.round(plannedMs * (1 + JITTER * random()));
-  return Math.max(waitMs, Math.min(askedMs ?? 0, MOST_WAIT_MS));
+  return askedMs === undefined
+    ? waitMs
+    : Math.max(waitMs, LEAST_ASKED_MS, Math.min(askedMs, MOST_ASKED_MS));
 }
 
 /** The wait that a `Retry-After` asks for: seconds or a date. */

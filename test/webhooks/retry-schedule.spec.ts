@@ -39,6 +39,20 @@ it.each([
   expect(waitAfter(1, retryMs, { askedMs: askedWait(header, 1000), random })).toBe(ms);
 });
 
+it.each([
+  ['0', 1000],
+  ['1', 1000],
+  ['2', 2000],
+  ['99999', 86_400_000],
+  ['Thu, 01 Jan 1970 00:00:00 GMT', 1000],
+])('waits for a Retry-After of %s where the schedule has no wait, 1 s at least', (header, ms) => {
+  expect(waitAfter(1, [0], { askedMs: askedWait(header, 1000), random })).toBe(ms);
+});
+
+it('does not wait where neither schedule nor receiver asks for it', () => {
+  expect(waitAfter(1, [0], { askedMs: undefined, random })).toBe(0);
+});
+
 it.each([undefined, '', '-1', 'soon', '1.5', '99999999999'])('does not obey %s', (header) => {
   expect(askedWait(header, 1000)).toBeUndefined();
 });
