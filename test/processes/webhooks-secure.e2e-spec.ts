@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import { createServer as createPlainServer } from 'node:http';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it, onTestFinished } from 'vitest';
@@ -35,7 +36,15 @@ async function secureReceiver(): Promise<Secure> {
 /** What a process answers that tests endpoints of these URLs, with more or less trust. */
 async function answersOf(
   urls: readonly string[],
-  { isTrusting, webhooks = {} }: { readonly isTrusting: boolean; readonly webhooks?: object },
+  {
+    isTrusting,
+    webhooks = {},
+    environment = {},
+  }: {
+    readonly isTrusting: boolean;
+    readonly webhooks?: object;
+    readonly environment?: Readonly<Record<string, string>>;
+  },
 ): Promise<readonly WebhookAnswer[]> {
   const names = await nameServer(() => ['127.0.0.1']);
   const database = createDatabase();
@@ -48,7 +57,11 @@ async function answersOf(
     urls,
   };
   const fixture = path.join(process.env['JOBS_TEST_FIXTURES'] ?? '', 'secure.mjs');
-  const env = { ...process.env, ...(isTrusting ? { NODE_EXTRA_CA_CERTS: authority } : {}) };
+  const env = {
+    ...process.env,
+    ...(isTrusting ? { NODE_EXTRA_CA_CERTS: authority } : {}),
+    ...environment,
+  };
   const { stdout } = await promisify(execFile)(
     process.execPath,
     [fixture, JSON.stringify(settings)],
@@ -87,4 +100,42 @@ it('checks certificates of receivers behind a proxy too, end to end', async () =
   expect(other).toMatchObject({ error: 'its certificate is for another host name' });
   expect(proxy.asked).toEqual(['hooks.test:443', 'other.test:8443']);
   expect(there.requests).toEqual(['hooks.test']);
+});
+
+it('goes through no proxy of the environment that it was started in', async () => {
+  let connections = 0;
+  const proxy = createTcpServer((socket) => {
+    connections += 1;
+    socket.destroy();
+  });
+  const plain = createPlainServer((request, response) => {
+    request.resume().on('end', () => response.end());
+  });
+  for (const server of [proxy, plain]) {
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => void server.close());
+  }
+  const portOf = (server: { address(): unknown }): number => (server.address() as AddressInfo).port;
+  const names = ['http_proxy', 'https_proxy', 'all_proxy'];
+  const there = await secureReceiver();
+  const answers = await answersOf(
+    [`http://hooks.test:${portOf(plain)}/`, `https://hooks.test:${there.port}/`],
+    {
+      isTrusting: true,
+      webhooks: { allowHttp: true },
+      environment: {
+        ...Object.fromEntries(
+          names
+            .flatMap((name) => [name, name.toUpperCase()])
+            .map((name) => [name, `http://127.0.0.1:${portOf(proxy)}`]),
+        ),
+        no_proxy: '',
+        NO_PROXY: '',
+        // Node itself reads them then, from 22.21 and 24 on.
+        NODE_USE_ENV_PROXY: '1',
+      },
+    },
+  );
+  expect(answers).toMatchObject([{ status: 200 }, { status: 200 }]);
+  expect(connections).toBe(0);
 });

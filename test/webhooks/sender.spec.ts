@@ -155,23 +155,6 @@ it.each([301, 302, 303, 307, 308])(
   },
 );
 
-it('picks up no proxy of the environment', async () => {
-  const canary = await receiver();
-  for (const name of [
-    'http_proxy',
-    'HTTP_PROXY',
-    'https_proxy',
-    'all_proxy',
-    'NODE_USE_ENV_PROXY',
-  ]) {
-    vi.stubEnv(name, name.startsWith('NODE') ? '1' : canary.url);
-  }
-  onTestFinished(() => void vi.unstubAllEnvs());
-  const there = await receiver();
-  expect((await sender().send(message(there.url))).isAcknowledged).toBe(true);
-  expect(canary.requests).toHaveLength(0);
-});
-
 it('reads little of an answer that never ends, and takes its status for the answer', async () => {
   let written = 0;
   const there = await receiver((response) => {
@@ -230,6 +213,64 @@ it('gives up a receiver that accepts and says nothing', async () => {
   vi.advanceTimersByTime(15_001);
   expect(await sent).toMatchObject({ isAcknowledged: false, error: 'no answer within 15 s' });
 });
+
+it('gives up a receiver whose headers drip', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  let drops = 0;
+  const server = createTcpServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', () => {
+      socket.write('HTTP/1.1 200 OK\r\n');
+      const drip = setInterval(() => socket.write(`x-${(drops += 1)}: drop\r\n`), 5);
+      socket.once('close', () => clearInterval(drip));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  const sent = sender().send(
+    message(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`),
+  );
+  await vi.waitFor(() => expect(drops).toBeGreaterThan(20), { timeout: 10_000 });
+  vi.advanceTimersByTime(15_001);
+  expect(await sent).toMatchObject({
+    isAcknowledged: false,
+    status: undefined,
+    error: 'no answer within 15 s',
+  });
+});
+
+it.each([
+  [500, { isAcknowledged: false, error: 'answered 500' }],
+  [200, { isAcknowledged: true, error: undefined }],
+])(
+  'reads no longer than 15 s of a body that drips after a %i, which is the answer',
+  async (status, answered) => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    let drops = 0;
+    let isClosed = false;
+    const there = await receiver((response) => {
+      response.writeHead(status);
+      const drip = setInterval(() => {
+        drops += 1;
+        response.write('x');
+      }, 5);
+      response.once('close', () => {
+        clearInterval(drip);
+        isClosed = true;
+      });
+    });
+    const sent = sender().send(message(there.url));
+    await vi.waitFor(() => expect(drops).toBeGreaterThan(20), { timeout: 10_000 });
+    expect(isClosed).toBe(false);
+    vi.advanceTimersByTime(15_001);
+    const answer = await sent;
+    expect(answer).toMatchObject({ status, ...answered });
+    expect(answer.text).toMatch(/^x+$/);
+    await vi.waitFor(() => expect(isClosed).toBe(true), { timeout: 10_000 });
+  },
+);
 
 it('waits 5 s for a connection, also for one that is there and never becomes secure', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
