@@ -25,7 +25,9 @@ export function planFlow(flow: JobFlow): FlowPlan {
   if (typeof flow !== 'object' || flow === null || Array.isArray(flow)) {
     throw badField('flow', 'must be an object: a job for each key');
   }
-  const jobs = new Map(Object.entries(flow).map(([key, job]) => [key, partsOf(key, job, flow)]));
+  const jobs = new Map(
+    Object.entries(flow).map(([key, job]) => [key, checkedParts(key, job, flow)]),
+  );
   const keys = inOrder(jobs);
   const places = new Map(keys.map((key, at) => [key, at]));
   const inPlace = keys.map((key) => jobs.get(key) as FlowParts);
@@ -44,6 +46,20 @@ interface FlowParts {
     readonly key: string;
     readonly onFailure: DraftDependency['onFailure'];
   }[];
+}
+
+function checkedParts(key: string, job: FlowJob, flow: JobFlow): FlowParts {
+  try {
+    return partsOf(key, job, flow);
+  } catch (error) {
+    throw isJobsError(error)
+      ? new JobsError(error.code, error.message, {
+          cause: error,
+          ...(error.errors === undefined ? {} : { errors: error.errors }),
+          members: { ...error.members, key },
+        })
+      : error;
+  }
 }
 
 function partsOf(key: string, job: FlowJob, flow: JobFlow): FlowParts {
@@ -132,7 +148,10 @@ export function atKey(error: unknown, keys: readonly string[]): unknown {
     return error;
   }
   const { index: _, ...members } = error.members;
-  const renamed = (text: string): string => text.replaceAll(`jobs.${at}`, key);
+  // What else the text says may look like a place, and is the caller's own.
+  const place = `jobs.${at}`;
+  const renamed = (text: string): string =>
+    text.startsWith(place) ? `${key}${text.slice(place.length)}` : text;
   return new JobsError(error.code, renamed(error.message), {
     cause: error.cause,
     errors: (error.errors ?? []).map((each) => ({ ...each, field: renamed(each.field) })),

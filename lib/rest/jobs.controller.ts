@@ -87,7 +87,9 @@ export abstract class JobsController {
   @Describe({
     id: 'createFlow',
     summary: 'Enqueue a graph of jobs that depend on each other',
-    description: 'All in one transaction. The map of jobs may also be the body itself.',
+    description:
+      'All in one transaction. The map of jobs may also be the body itself; an empty one is answered with no jobs. ' +
+      'What one job is refused for names it in the member `key`.',
     body: CREATE_FLOW,
     reads: flowBody,
     answers: [[202, component('JobFlow', 'the jobs by their keys')]],

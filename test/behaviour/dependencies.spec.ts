@@ -5,6 +5,7 @@ import {
   JobType,
   type Job,
   type JobContext,
+  type JobFlow,
   type JobHandler,
   type OnJobInit,
 } from '../../lib/index.js';
@@ -329,6 +330,44 @@ describe('a flow', () => {
       app.jobs.enqueueFlow({ a: { type: Step }, b: { type: 'default:none', dependsOn: ['a'] } }),
     );
     expect(untyped).toMatchObject({ code: 'unknown_type', members: { key: 'b' } });
+    expect((await app.jobs.list()).total).toBe(0);
+  });
+
+  it('names the job of it that is refused by its key', async () => {
+    const app = await bootJobs({ types: [Step], options: { role: 'producer' } });
+    const unique = { key: 'taken' };
+    const { id } = await app.jobs.enqueue(Step, {}, { unique, idempotencyKey: 'once' });
+    const key = '$&.b';
+    const cases = [
+      { more: { dependsOn: ['jobs.12'] }, error: { code: 'unknown_dependency' } },
+      { more: { unique }, error: { code: 'duplicate_job', members: { key, job_id: id } } },
+      {
+        more: { params: { other: 1 }, idempotencyKey: 'once' },
+        error: { code: 'idempotency_conflict', members: { key, job_id: id } },
+      },
+      { more: { type: 'default:none' }, error: { code: 'unknown_type' } },
+      { more: { priority: 'high' }, error: { errors: [{ field: `${key}.priority` }] } },
+      { more: { dependsOn: 'a' }, error: { errors: [{ field: `${key}.dependsOn` }] } },
+      {
+        more: { dependsOn: [{ id: 'a', onFailure: 'wait' }] },
+        error: { errors: [{ field: `${key}.dependsOn.0.onFailure` }] },
+      },
+    ];
+    for (const { more, error } of cases) {
+      const flow = { a: { type: Step }, [key]: { type: Step, ...more } } as JobFlow;
+      const refused = await refusal(app.jobs.enqueueFlow(flow));
+      expect(refused).toMatchObject({ members: { key }, ...error });
+      expect(refused.message.slice(0, key.length)).toBe(key);
+      expect(refused.members).not.toHaveProperty('index');
+    }
+    const flow = { a: { type: Step }, [key]: { type: Step, dependsOn: ['jobs.12'] } };
+    expect((await refusal(app.jobs.enqueueFlow(flow))).message).toContain('no job jobs.12 to');
+    expect((await app.jobs.list()).total).toBe(1);
+  });
+
+  it('without jobs stores none', async () => {
+    const app = await bootJobs({ types: [Step], options: { role: 'producer' } });
+    expect(await app.jobs.enqueueFlow({})).toEqual({});
     expect((await app.jobs.list()).total).toBe(0);
   });
 

@@ -155,9 +155,28 @@ describe.each(SERVERS)('jobs that depend on others, on %s', (server) => {
       status: 400,
       body: { code: 'unknown_type', key: 'b' },
     });
+    expect(await ask({ a: step, b: { ...step, params: { x: '\0' } } })).toMatchObject({
+      status: 400,
+      body: { key: 'b', errors: [{ field: expect.stringMatching(/^jobs\.b\.params/) as string }] },
+    });
+    const unique = { key: 'taken' };
+    const id = field(await host.post('/jobs', { ...step, delay_sec: 60, unique }, ANN), 'id');
+    expect(await ask({ a: step, b: { ...step, unique } })).toMatchObject({
+      status: 409,
+      body: { code: 'duplicate_job', key: 'b', job_id: id },
+    });
+    await host.ask('DELETE', `/jobs/${String(id)}`, { headers: ANN });
     for (const body of [{ a: 1 }, { jobs: [] }, { a: { ...step, depends_on: 'b' } }, []]) {
       expect(await ask(body)).toMatchObject({ status: 400, body: { code: 'invalid_request' } });
     }
     expect((await host.get('/jobs', ANN)).body).toMatchObject({ total: 0 });
+  });
+
+  it.each([{}, { jobs: {} }])('are none where a flow has none: %j', async (body) => {
+    const host = await open();
+    expect(await host.post('/jobs/flow', body, ANN)).toMatchObject({
+      status: 202,
+      body: { jobs: {} },
+    });
   });
 });
