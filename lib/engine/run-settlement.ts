@@ -1,8 +1,8 @@
 import type { JobEntity } from '../entities/job.entity.js';
 import { EXTRA, hasExtra, TOLD_OF } from '../model/extras.js';
-import { isFinal } from '../model/job-status.js';
+import { isFinal, type JobStatus } from '../model/job-status.js';
 import type { Ending } from '../model/outcome.js';
-import type { Completion } from '../store/store.js';
+import type { ChangeResult, Completion } from '../store/store.js';
 import type { RunLogger } from './log-writer.js';
 import type { ServedRun } from './run.js';
 import { changeOfEnding } from './run-end.js';
@@ -108,11 +108,30 @@ export async function settleRun(run: ServedRun, ending: Ending): Promise<void> {
   );
   if (result?.changed === true) {
     parts.stored(result, type);
+  } else if (result !== undefined && isOwnEnd(result.after, runId, ending)) {
+    parts.stored(asFirstTold(result.after, job.status), type);
   } else {
     parts.logger.warn(
       `Job ${job.id} (${job.type}): the outcome of run ${runId} came too late and was dropped.`,
     );
   }
+}
+
+/**
+ * A run ends once, and nobody else completes it: what is completed under it was done here, by a transaction
+ * whose answer was lost.
+ */
+function isOwnEnd(stored: JobEntity, runId: string, ending: Ending): boolean {
+  return ending.kind === 'completed' && stored.status === 'completed' && stored.runId === runId;
+}
+
+/** The change that made it so, of which nobody was told. */
+function asFirstTold(after: JobEntity, status: JobStatus): ChangeResult {
+  const { sequence, finishedAtMs } = after;
+  // It was held until then.
+  const leaseUntilMs = finishedAtMs;
+  const before = { ...after, status, sequence: sequence - 1, finishedAtMs: null, leaseUntilMs };
+  return { before, after, changed: true };
 }
 
 /** What `complete` stored, noted in the job as this process holds it. */

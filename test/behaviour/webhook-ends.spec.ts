@@ -1,9 +1,17 @@
 import { describe, expect, it, vi } from 'vitest';
-import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
+import {
+  getQueueWorkerToken,
+  JobType,
+  SchedulesService,
+  type JobContext,
+  type JobHandler,
+  type QueueWorker,
+} from '../../lib/index.js';
 import type { Engine } from '../../lib/engine/engine.js';
 import { JOBS_ENGINE } from '../../lib/jobs.tokens.js';
 import { EventScripts } from '../../lib/store/typeorm/event.scripts.js';
 import { bootJobs, type Boot, type BootedJobs } from '../support/boot.js';
+import { closeLater } from '../support/cleanup.js';
 import { handlerGate } from '../support/gate.js';
 import { LOOPBACK, Receiver } from '../support/receiver.js';
 import { until, waitForEnd } from '../support/waiting.js';
@@ -96,6 +104,54 @@ describe('the end of a job that somebody hears of', () => {
     const { id } = await app.run(Echoes);
     await receiver.told(id, 'job.completed');
     expect(await app.sql('SELECT * FROM job_extras')).toEqual([]);
+  });
+});
+
+describe('the end of a job whose commit nobody was told of', () => {
+  /** As a store does that has lost the answer: it does the same again, and finds it done. */
+  function losesAnswers(app: BootedJobs, method: 'completeHeard' | 'settle'): void {
+    const { jobs } = app.get<Engine>(JOBS_ENGINE).store;
+    const { completeHeard, settle } = jobs;
+    if (method === 'completeHeard') {
+      vi.spyOn(jobs, method).mockImplementation(async (completion) => {
+        await completeHeard(completion);
+        return completeHeard(completion);
+      });
+    } else {
+      vi.spyOn(jobs, method).mockImplementation(async (id, decide) => {
+        await settle(id, decide);
+        return settle(id, decide);
+      });
+    }
+  }
+
+  it.each([
+    ['that somebody hears of', 'completeHeard'],
+    ['of a schedule', 'settle'],
+  ] as const)('%s is known as its own, and told like any other, once', async (what, method) => {
+    const receiver = await Receiver.open();
+    const app = await boot();
+    losesAnswers(app, method);
+    await app.webhooks.create({ url: receiver.url });
+    const events: string[] = [];
+    const watching = app
+      .get<QueueWorker>(getQueueWorkerToken('default'))
+      .events$.subscribe(({ type, status }) => {
+        if (type === 'status' && status === 'completed') events.push(status);
+      });
+    closeLater(() => watching.unsubscribe(), 'test');
+    const schedules = app.get(SchedulesService);
+    await schedules.upsert({ name: 's', type: Echoes, every: '1h', params: { n: 7 } });
+    const { id } =
+      what === 'of a schedule'
+        ? await schedules.runNow('s')
+        : await app.jobs.enqueue(Echoes, { n: 7 });
+    expect(await waitForEnd(app.jobs, id)).toMatchObject({ status: 'completed', result: { n: 7 } });
+    await receiver.told(id, 'job.completed');
+    expect(toldOf(receiver, id)).toEqual(['waiting', 'running', 'completed']);
+    await until(() => events.length > 0, 'the event');
+    expect(events).toEqual(['completed']);
+    expect(app.log.texts('warn').filter((text) => text.includes('too late'))).toEqual([]);
   });
 });
 
