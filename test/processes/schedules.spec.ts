@@ -57,18 +57,13 @@ describe('schedulers', () => {
           }),
         ),
       );
-      while (Date.now() < lastMs) {
-        await until(
-          () => Date.now() > lastMs || Date.now() % KILL_EVERY_MS < 50,
-          'the next kill',
-          20_000,
-        );
-        if (Date.now() < lastMs) {
-          const [victim] = children.splice(0, 1);
-          await victim?.kill('SIGKILL');
-          children.push(start());
-        }
+      for (let killMs = firstMs; killMs < lastMs; killMs += KILL_EVERY_MS) {
+        await until(() => Date.now() >= killMs, 'the next kill', KILL_EVERY_MS + 20_000);
+        const [victim] = children.splice(0, 1);
+        await victim?.kill('SIGKILL');
+        children.push(start());
       }
+      await until(() => Date.now() > lastMs, 'the last slot', KILL_EVERY_MS + 20_000);
       const dueLeft = async (): Promise<number> => {
         const [row] = await app.sql<{ remaining: string | number }>(
           'SELECT COUNT(*) AS remaining FROM job_schedule_times WHERE due_at_ms IS NOT NULL',
