@@ -25,31 +25,42 @@ try {
   const nodes = {};
   for (const major of [20, 22, 24]) nodes[major] = await nodeOf(major);
 
-  const bare = await install('bare', nodes[20], tarball);
+  // What takes longest is building drivers, one file after the other: all at once.
+  const esm = (major, changes) => ({ name: 'esm-app', node: nodes[major], changes });
+  const apps = {
+    bare: { name: 'bare', node: nodes[20] },
+    // sqlite3 6 has one binary for every Node.
+    cjs: { name: 'cjs-app', node: nodes[20] },
+    // better-sqlite3 12 is built for one Node each; on Node 24 it has to be 13.
+    20: esm(20),
+    22: esm(22),
+    24: esm(24, withDriver13),
+    old: esm(24),
+  };
+  await Promise.all(Object.values(apps).map(async (app) => (app.folder = await prepare(app))));
+
+  const bare = await install(apps.bare, tarball);
   for (const [major, node] of Object.entries(nodes)) {
     await check(`bare: imports without an optional peer on Node ${major}`, () =>
       run(node.exec, ['check.mjs'], { cwd: bare }),
     );
   }
 
-  // sqlite3 6 has one binary for every Node.
-  const cjs = await install('cjs-app', nodes[20], tarball);
+  const cjs = await install(apps.cjs, tarball);
   await checkTypes('cjs-app', cjs);
   for (const [major, node] of Object.entries(nodes)) {
     await checkApp(`cjs-app, Node ${major}`, node, cjs, ['node_modules/jest/bin/jest.js', '--ci']);
   }
 
-  // better-sqlite3 12 is built for one Node each; on Node 24 it has to be 13.
   const test = ['node_modules/vitest/vitest.mjs', 'run'];
   for (const major of [20, 22, 24]) {
-    const changes = major === 24 ? withDriver13 : {};
-    const esm = await install('esm-app', nodes[major], tarball, changes);
-    if (major === 20) await checkTypes('esm-app', esm);
-    else await run(nodes[20].exec, [tscOf(esm)], { cwd: esm });
-    await checkApp(`esm-app, Node ${major}`, nodes[major], esm, test);
+    const folder = await install(apps[major], tarball);
+    if (major === 20) await checkTypes('esm-app', folder);
+    else await run(nodes[20].exec, [tscOf(folder)], { cwd: folder });
+    await checkApp(`esm-app, Node ${major}`, nodes[major], folder, test);
   }
 
-  const old = await install('esm-app', nodes[24], tarball);
+  const old = await install(apps.old, tarball);
   await run(nodes[20].exec, [tscOf(old)], { cwd: old });
   await check('esm-app, Node 24: boot names the cure for better-sqlite3 12', async () => {
     const env = { JOBS_DB: path.join(scratch, 'old.sqlite') };
@@ -110,8 +121,8 @@ async function nodeOf(major) {
   return { exec, env: { PATH, npm_config_nodedir: home } };
 }
 
-/** The application with its dependencies, from the cache or fresh, and the packed library in it. */
-async function install(name, node, tarball, changes) {
+/** A folder with the application's manifest and dependencies, from the cache or fresh. */
+async function prepare({ name, node, changes }) {
   const manifest = JSON.parse(fs.readFileSync(path.join(here, name, 'package.json'), 'utf8'));
   const wanted = {
     ...manifest,
@@ -133,6 +144,11 @@ async function install(name, node, tarball, changes) {
     fs.writeFileSync(ready, '');
   }
   write();
+  return folder;
+}
+
+/** The application's files, and the packed library, in its folder. */
+async function install({ name, node, folder }, tarball) {
   fs.rmSync(path.join(folder, 'node_modules/nestjs-jobs'), { recursive: true, force: true });
   for (const part of ['dist', 'src', 'test']) {
     fs.rmSync(path.join(folder, part), { recursive: true, force: true });
@@ -141,7 +157,8 @@ async function install(name, node, tarball, changes) {
     recursive: true,
     filter: (file) => path.basename(file) !== 'package.json',
   });
-  await check(`${name}: installs on Node ${version.split('.')[0].slice(1)}`, () =>
+  const version = await run(node.exec, ['-p', 'process.versions.node.split(".")[0]']);
+  await check(`${name}: installs on Node ${version.trim()}`, () =>
     run('npm', ['install', tarball], {
       cwd: folder,
       env: { ...build, ...node.env },

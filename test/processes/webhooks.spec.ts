@@ -12,7 +12,7 @@ class Marked implements JobHandler {
 }
 
 const isFull = process.env['JOBS_TEST_FULL'] === '1';
-const ROUNDS = isFull ? 30 : 5;
+const ROUNDS = isFull ? 10 : 5;
 const JOBS = 20;
 const options = {
   lease: { duration: '1s', sweep: '200ms', maxLost: 1000 },

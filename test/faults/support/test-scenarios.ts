@@ -15,15 +15,33 @@ const CAPACITY = 8;
 const TIMEOUT_MS = 300;
 
 /**
- * The scenarios of one kind of database, a test each. With sqlite3 the processes are those of the other
- * line, and only kills are not left to the full length.
+ * The scenarios of one kind of database, a test each, but for those behind a network that breaks. With
+ * sqlite3 the processes are those of the other line, and only kills are not left to the full length.
  */
 export function testScenarios(kind: Kind, driver?: 'sqlite3'): void {
+  test(
+    kind,
+    SCENARIOS.filter(({ behindProxy = false, isShort = false }) => {
+      return !behindProxy && (isFull || isShort || driver === undefined);
+    }),
+    driver,
+  );
+}
+
+/** Those behind a network that breaks, which wait more than they work: in a file of their own. */
+export function testNetwork(kind: Kind): void {
+  test(
+    kind,
+    SCENARIOS.filter(({ behindProxy = false }) => behindProxy),
+  );
+}
+
+function test(kind: Kind, scenarios: readonly Scenario[], driver?: 'sqlite3'): void {
   const place = driver === undefined ? `on ${kind}` : `by the driver ${driver}`;
   const own = kindsHere.includes(kind)
-    ? SCENARIOS.filter(
-        ({ kinds, isShort = false }) => kinds.includes(kind) && (isFull || isShort || !driver),
-      ).map((scenario) => [`${scenario.name}, ${place}`, scenario] as const)
+    ? scenarios
+        .filter(({ kinds }) => kinds.includes(kind))
+        .map((scenario) => [`${scenario.name}, ${place}`, scenario] as const)
     : [];
   describe.runIf(own.length > 0)('a cluster keeps its promises while', () => {
     it.each(own)(

@@ -1,0 +1,4 @@
+import { testNetwork } from './support/test-scenarios.js';
+
+testNetwork('postgres');
+testNetwork('mariadb');
