@@ -3,7 +3,10 @@
  * but its row is ever read or written for.
  */
 export const EXTRA = {
-  /** Other jobs depend on it. SQLite stores a 1 in as many bytes as null, so that the row stays where it is. */
+  /**
+   * Other jobs depend on it. It makes no row longer, which would not fit into a full page: SQLite stores
+   * a 1 in as many bytes as null, and on MySQL and MariaDB plain jobs have a 0.
+   */
   dependents: 1,
   /** It depends on other jobs. */
   parents: 2,

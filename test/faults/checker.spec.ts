@@ -141,6 +141,7 @@ const expected: Expectations = {
   fromMs: T0 - 10,
   toMs: T0 + 2000,
   leaseMs: LEASE,
+  maxLost: 3,
   refusesNothing: true,
   limits: [
     { name: 'three of a type', most: 3, keyOf: ({ type }) => type },

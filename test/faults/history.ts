@@ -106,6 +106,8 @@ export interface Expectations {
   readonly toMs: number;
   /** What a claim gives. */
   readonly leaseMs: number;
+  /** A job that is lost more often has failed. */
+  readonly maxLost: number;
   readonly limits?: readonly Limit[];
   /** Whether no caller may be told that something could not be done. */
   readonly refusesNothing?: boolean;

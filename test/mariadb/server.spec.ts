@@ -9,6 +9,7 @@ import {
   type JobHandler,
   type QueueWorker,
 } from '../../lib/index.js';
+import { EXTRA } from '../../lib/model/extras.js';
 import { MysqlConnection } from '../../lib/store/dialects/mysql/connection.js';
 import { clientMaker } from '../../lib/store/dialects/mysql/mysql2.js';
 import { seqOfId } from '../../lib/store/dialects/shared/row-numbers.js';
@@ -50,6 +51,17 @@ const TEXTS: readonly string[] = [
   'ÄÖÜ ß é 漢字 😀 \u{10FFFF}',
   'line\nbreak\tand\u0001control',
 ];
+
+describe('a row', () => {
+  it('has room from its beginning for what says that others wait for it', async () => {
+    const app = await bootJobs({ types, options: { role: 'producer' } });
+    const { id } = await app.jobs.enqueue(Plain, {});
+    const marks = `SELECT extras FROM jobs WHERE job_id = '${id}'`;
+    expect(await app.sql(marks)).toEqual([{ extras: 0 }]);
+    await app.jobs.enqueue(Plain, {}, { dependsOn: [id] });
+    expect(await app.sql(marks)).toEqual([{ extras: EXTRA.dependents }]);
+  });
+});
 
 describe('texts', () => {
   it.each(TEXTS)('are kept as they are, whatever the mode of the session: %j', async (text) => {

@@ -111,7 +111,8 @@ export function jobOfRow(row: Row): JobEntity {
   job.meta = row[45] as string | null;
   job.upstreamJobId = row[46] as string | null;
   job.limitKey = row[47] as string | null;
-  job.extras = row[48] as number | null;
+  // Where a row must not grow, none are 0.
+  job.extras = (row[48] as number | null) || null;
   return job;
 }
 

@@ -126,7 +126,7 @@ function* removeRows(
     return true;
   }
   const ids = free.map((row) => String(row[1]));
-  const related = free.flatMap(([seq, , extras]) => (extras === null ? [] : [Number(seq)]));
+  const related = free.flatMap(([seq, , extras]) => ((extras ?? 0) === 0 ? [] : [Number(seq)]));
   // The job goes last, so that its history can be found until it is gone.
   if (!(yield* removeHistory(t, { ids, seqs: related }, until))) {
     return false;

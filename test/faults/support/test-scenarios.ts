@@ -62,12 +62,13 @@ async function run(scenario: Scenario, database: FaultDatabase, seed: number): P
   if (proxy !== undefined) {
     closeLater(() => proxy.close(), 'test');
   }
+  const { leaseMs, maxLost = 1000, refusesNothing = false } = scenario;
   const cluster = new Cluster({
     database,
     random,
     workers: scenario.workers,
     options: {
-      lease: { duration: scenario.leaseMs, sweep: '200ms', maxLost: scenario.maxLost ?? 1000 },
+      lease: { duration: leaseMs, sweep: '200ms', maxLost },
       queues: {
         default: {
           capacity: CAPACITY,
@@ -87,9 +88,9 @@ async function run(scenario: Scenario, database: FaultDatabase, seed: number): P
       scenario.cancels === true && strikeUntil(over, () => cancel(cluster, random)),
     ]);
     await cluster.rest();
-    const { leaseMs, refusesNothing = false } = scenario;
     const violations = await cluster.judge({
       leaseMs,
+      maxLost,
       refusesNothing,
       limits: limitsOf(scenario),
     });

@@ -11,6 +11,7 @@ const OWN_KEYS: readonly string[] = ['idempotency_key', 'request_hash'];
 const COMMON = SHARED.filter((column) => !OWN_KEYS.includes(column));
 const KEY_AT = SHARED.indexOf('idempotency_key');
 const HASH_AT = SHARED.indexOf('request_hash');
+const EXTRAS_AT = SHARED.indexOf('extras');
 const COLUMNS = [
   ...COMMON,
   'seq',
@@ -55,7 +56,9 @@ export class MysqlInsertScript extends ServerInserts {
     const first = (created[0] as CreatedJob).draft;
     const { terms } = first;
     const columns = first.limitKey === null ? COLUMNS : [...COLUMNS, 'limit_key'];
+    // A row without extras has a number there too: one that becomes longer does not fit into a full page.
     const common = sharedOf(first, isDue(terms, nowMs))
+      .map((value, at) => (at === EXTRAS_AT ? (value ?? 0) : value))
       .filter((_, at) => at !== KEY_AT && at !== HASH_AT)
       .map(literal)
       .join(',');
