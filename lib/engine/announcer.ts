@@ -80,7 +80,8 @@ export class Announcer {
   /** A job was stored. Its row is made only for those who look at it. */
   readonly enqueued = (created: Created, type: RegisteredType): void => {
     if (this.#to.bus.isHeard(created.id) || hasHook(type, 'onJobStateUpdate')) {
-      this.changed(created.job, 'initializing');
+      // What has become of it since is told below.
+      this.changed(created.news?.before ?? created.job, 'initializing');
     }
     if (this.#to.isWorking()) {
       this.#wakeFor(created.job);

@@ -8,6 +8,7 @@ import {
   type JobFlow,
   type JobHandler,
   type OnJobInit,
+  type OnJobStateUpdate,
 } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { driverUnderTest } from '../support/databases.js';
@@ -46,6 +47,17 @@ class Introduced implements JobHandler, OnJobInit {
   onJobInit(): void {}
 
   execute(): void {}
+}
+
+const told: string[] = [];
+
+@JobType({ group: 'default', name: 'told' })
+class Told implements JobHandler, OnJobStateUpdate {
+  execute(): void {}
+
+  onJobStateUpdate({ id, status }: Job): void {
+    told.push(`${id} ${status}`);
+  }
 }
 
 /** The sessions that wait for what others have locked, on PostgreSQL. */
@@ -107,6 +119,21 @@ describe('a job that depends on others', () => {
     const child = await app.jobs.enqueue(Step, {}, { dependsOn: [parent.id] });
     expect(child).toMatchObject({ status: 'failed', outcome: 'created' });
     expect(child.error).toContain('step broke');
+  });
+
+  it('that fails at once tells its hook of its place in line, and of its end once', async () => {
+    const app = await bootJobs({ types: [Step, Told] });
+    const parent = await app.run(Step, { fails: true });
+    const child = await app.jobs.enqueue(Told, null, { dependsOn: [parent.id] });
+    expect(child).toMatchObject({ status: 'failed', outcome: 'created' });
+    await until(() => told.at(-1) === `${child.id} failed`, 'the hook to be told of the end');
+    // Whoever ends later is told of later.
+    const later = await app.run(Told);
+    await until(() => told.at(-1) === `${later.id} completed`, 'the hook to be told of the other');
+    expect(told.filter((each) => each.startsWith(child.id))).toEqual([
+      `${child.id} waiting`,
+      `${child.id} failed`,
+    ]);
   });
 
   it('is refused when a job is unknown, or of another tenant', async () => {
