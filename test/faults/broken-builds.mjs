@@ -1,9 +1,16 @@
 // Builds with one thing broken that the fault tests are there to notice. `patches` say what is searched
-// for, exactly once in its file, and what it becomes; `caughtBy` which tests have to fail then.
+// for, exactly once in its file, and what it becomes; `caughtBy` which tests have to fail then, and `saying`
+// what has to stand in the failure, where a scenario judges by many rules. All these tests have to pass on a
+// copy without patches first.
 //   node scripts/broken-builds.mjs --check    do all patches still apply?
 //   node scripts/broken-builds.mjs [name…]    is each build caught?
 const on = (project, file, title) => ({ config: 'vitest.config.ts', project, file, title });
-const faults = (file, title) => ({ config: 'vitest.faults.config.ts', file, title });
+const faults = (file, title, saying) => ({
+  config: 'vitest.faults.config.ts',
+  file,
+  title,
+  ...(saying && { saying }),
+});
 
 const LEASES = 'test/behaviour/leases.spec.ts';
 const LATE = 'cannot be finished with by its late worker';
@@ -11,6 +18,8 @@ const KILL = 'test/processes/kill.spec.ts';
 const WEBHOOKS_KILL = 'test/processes/webhooks.spec.ts';
 const MEETINGS = 'test/faults/interleavings.spec.ts';
 const SCENARIOS = 'test/faults/scenarios-';
+const UNIQUE_RULE = 'a unique key has one job at a time: ';
+const DEPENDENCY_RULE = 'a job waits for those it depends on: ';
 
 export const BUILDS = [
   {
@@ -253,5 +262,64 @@ export const BUILDS = [
       },
     ],
     caughtBy: [on('nest12', WEBHOOKS_KILL, 'comes twice is the same')],
+  },
+  {
+    name: 'claims do not count what is at work against a limit',
+    patches: [
+      {
+        file: 'lib/store/typeorm/limit-room.ts',
+        from: 'ceiling.most - (this.#atWork.get(name) ?? 0)',
+        to: 'ceiling.most',
+      },
+    ],
+    caughtBy: [
+      on('nest12', 'test/behaviour/limits.spec.ts', 'of a queue holds over its types'),
+      faults(SCENARIOS, 'queue has limits, on sqlite', 'limits hold: '),
+      faults(SCENARIOS, 'queue has limits, on postgres', 'limits hold: '),
+    ],
+  },
+  {
+    name: 'a unique key is free when its job begins',
+    patches: [
+      {
+        file: 'lib/store/typeorm/unique-keys.ts',
+        from: '!isFinal(job.status) &&',
+        to: "!isFinal(job.status) && job.status === 'waiting' &&",
+      },
+    ],
+    caughtBy: [
+      on('nest12', 'test/behaviour/unique-release.spec.ts', 'is held while its job waits and runs'),
+      faults(SCENARIOS, 'are killed, on sqlite', UNIQUE_RULE),
+      faults(SCENARIOS, 'are killed, on mariadb', UNIQUE_RULE),
+    ],
+  },
+  {
+    name: 'a unique key is not locked, on servers',
+    patches: [
+      {
+        file: 'lib/store/typeorm/unique-keys.ts',
+        from: "for (let at = 0; words.forUpdate !== '' && at < sorted.length; at += KEYS_AT_ONCE) {",
+        to: 'for (let at = 0; at < 0; at += KEYS_AT_ONCE) {',
+      },
+    ],
+    caughtBy: [
+      on('nest12-postgres', 'test/postgres/unique.spec.ts', 'one of many transactions of the host'),
+      on('nest12-mariadb', 'test/mariadb/unique.spec.ts', 'one of many transactions of the host'),
+    ],
+  },
+  {
+    name: 'a job goes on when the first of those it depends on has ended',
+    patches: [
+      {
+        file: 'lib/store/typeorm/dependencies.script.ts',
+        from: 'WHERE seq ${words.amongNumbers} AND blocked_by = 0 ${words.latest}`',
+        to: 'WHERE seq ${words.amongNumbers} ${words.latest}`',
+      },
+    ],
+    caughtBy: [
+      on('nest12', 'test/behaviour/dependencies.spec.ts', 'waits until all of them are final'),
+      faults(SCENARIOS, 'are killed, on sqlite', DEPENDENCY_RULE),
+      faults(SCENARIOS, 'are killed, on postgres', DEPENDENCY_RULE),
+    ],
   },
 ];

@@ -42,3 +42,20 @@ export function groupBy<T>(list: readonly T[], key: (each: T) => string): Map<st
   }
   return groups;
 }
+
+export const FINAL: readonly string[] = ['skipped', 'canceled', 'failed', 'timeout', 'completed'];
+
+/** What a job was given, as far as rules ask for it. */
+export interface Params {
+  readonly token?: string;
+  readonly how?: string;
+  readonly ends?: string;
+  /** The unique key that it was to hold. */
+  readonly unique?: string;
+  /** The jobs that it was to depend on. */
+  readonly parents?: readonly { readonly id: string; readonly onFailure: string }[];
+}
+
+export function paramsOf(job: JobRow): Params {
+  return JSON.parse(job.params) as Params;
+}

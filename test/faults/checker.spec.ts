@@ -25,6 +25,7 @@ function idAt(ms: number, end: number): string {
 const PLAIN = idAt(0, 1);
 const LOST = idAt(0, 2);
 const CANCELED = idAt(0, 3);
+const NEXT = idAt(0, 4);
 
 function job(id: string, token: string, more: Partial<JobRow>): JobRow {
   return {
@@ -79,11 +80,34 @@ function changed(
 const claimed = (job: string, ms: number, runId: string, revision = 1): Change =>
   changed(job, ms, runId, ['waiting', 'running'], revision);
 
-/** Three jobs: one that ran once, one whose worker was killed, one that was canceled at work. */
-function sound(): { jobs: JobRow[]; runs: RunRow[]; changes: Change[]; notes: Note[] } {
+/** Of the one that has the key of the first, and waits for the first and the canceled one. */
+function paramsOfNext(onFailure: 'run' | 'fail'): string {
+  const parents = [
+    { id: PLAIN, onFailure: 'fail' },
+    { id: CANCELED, onFailure },
+  ];
+  return JSON.stringify({ token: 'next', unique: 'k', parents });
+}
+
+interface SoundHistory {
+  jobs: JobRow[];
+  runs: RunRow[];
+  changes: Change[];
+  births: Map<string, number>;
+  notes: Note[];
+}
+
+/**
+ * Four jobs: one that ran once, one whose worker was killed, one that was canceled at work, and one
+ * that has to do with others.
+ */
+function sound(): SoundHistory {
   return {
     jobs: [
-      job(PLAIN, 'one', { idempotency_key: 'one' }),
+      job(PLAIN, 'one', {
+        idempotency_key: 'one',
+        params: JSON.stringify({ token: 'one', unique: 'k' }),
+      }),
       job(LOST, 'two', {
         revision: 2,
         lost: 1,
@@ -93,6 +117,11 @@ function sound(): { jobs: JobRow[]; runs: RunRow[]; changes: Change[]; notes: No
         result: '2',
       }),
       job(CANCELED, 'three', { status: 'canceled', run_id: idAt(20, 33), result: null }),
+      job(NEXT, 'next', {
+        run_id: idAt(70, 44),
+        finished_at_ms: T0 + 90,
+        params: paramsOfNext('run'),
+      }),
     ],
     runs: [
       {
@@ -115,9 +144,15 @@ function sound(): { jobs: JobRow[]; runs: RunRow[]; changes: Change[]; notes: No
       { ...changed(LOST, 1100.3, idAt(10, 21), ['running', 'waiting']), runId: null },
       claimed(LOST, 1200.1, idAt(1200, 22), 2),
       changed(LOST, 1300.6, idAt(1200, 22), ['running', 'completed'], 2),
+      { ...claimed(NEXT, 70.1, idAt(70, 44)), leaseUntil: T0 + 1080 },
+      changed(NEXT, 90.2, idAt(70, 44), ['running', 'completed']),
     ],
+    births: new Map([
+      [PLAIN, T0],
+      [NEXT, T0 + 60],
+    ]),
     notes: [
-      ...['one', 'two', 'three'].map((token) =>
+      ...['one', 'two', 'three', 'next'].map((token) =>
         note(-1, 1, { what: 'asked', token, keyed: token === 'one' }),
       ),
       note(1, 1, { what: 'acked', token: 'one', keyed: true, id: PLAIN }),
@@ -133,6 +168,10 @@ function sound(): { jobs: JobRow[]; runs: RunRow[]; changes: Change[]; notes: No
       note(1300, 2, { what: 'stored', job: LOST, status: 'completed', attempt: 2 }),
       note(22, 2, { what: 'start', job: CANCELED, attempt: 1 }),
       note(30, 2, { what: 'canceled', job: CANCELED, status: 'canceling' }),
+      note(61, 2, { what: 'acked', token: 'next', keyed: false, id: NEXT }),
+      note(72, 2, { what: 'start', job: NEXT, attempt: 1 }),
+      note(88, 2, { what: 'end', job: NEXT, attempt: 1 }),
+      note(90, 2, { what: 'stored', job: NEXT, status: 'completed', attempt: 1 }),
     ],
   };
 }
@@ -342,6 +381,39 @@ const CORRUPTIONS: readonly (readonly [Rule, string, (history: Sound) => unknown
     'limits hold',
     'three runs that began within a period for two',
     (h) => rewrite(h, 2, { at: T0 + 19.9 }),
+  ],
+  [
+    'a unique key has one job at a time',
+    'a job that was stored while another one had its key',
+    (h) => h.births.set(NEXT, T0 + 50.1),
+  ],
+  [
+    'a unique key has one job at a time',
+    'a job of which nobody knows when it was stored',
+    (h) => h.births.delete(NEXT),
+  ],
+  [
+    'a job waits for those it depends on',
+    'a job that began before one of two had ended',
+    (h) => rewrite(h, 9, { at: T0 + 50.3 }),
+  ],
+  [
+    'a job waits for those it depends on',
+    'a job that ran though one had not completed',
+    (h) => at(h, 3, { params: paramsOfNext('fail') }),
+  ],
+  [
+    'a job waits for those it depends on',
+    'a job that was forgotten',
+    (h) => at(h, 3, { status: 'waiting', finished_at_ms: null }),
+  ],
+  [
+    'a job waits for those it depends on',
+    'a job that failed for nothing',
+    (h) => {
+      at(h, 3, { status: 'failed' });
+      h.changes.splice(9, 2, changed(NEXT, 60.1, null, ['waiting', 'failed']));
+    },
   ],
 ];
 

@@ -1,4 +1,4 @@
-import { groupBy, keyOf, notesOf, pairs, type Case } from './case.js';
+import { FINAL, groupBy, keyOf, notesOf, pairs, paramsOf, type Case } from './case.js';
 import {
   checkHandlersHold,
   checkLease,
@@ -8,9 +8,8 @@ import {
 } from './hold-rules.js';
 import type { Expectations, History, JobRow, Rule, Violation } from './history.js';
 import { checkLimits } from './limit-rule.js';
+import { checkDependencies, checkUniqueKeys } from './relation-rules.js';
 import { holdsOf, spansOf } from './run-spans.js';
-
-const FINAL: readonly string[] = ['skipped', 'canceled', 'failed', 'timeout', 'completed'];
 
 type Check = (each: Case) => Iterable<string>;
 
@@ -31,6 +30,8 @@ const CHECKS: Readonly<Record<Rule, Check>> = {
   'a cancel that was granted holds': checkCancels,
   'times are the database’s': checkTimes,
   'limits hold': ({ jobs, holds, expected }) => checkLimits(jobs, holds, expected.limits ?? []),
+  'a unique key has one job at a time': checkUniqueKeys,
+  'a job waits for those it depends on': checkDependencies,
 };
 
 /** Judges a cluster that has come to rest; empty when all is as promised. */
@@ -264,14 +265,4 @@ function timeText(at: number | null | undefined): string {
 
 function tokenOf(job: JobRow): string {
   return paramsOf(job).token ?? '(no token)';
-}
-
-interface Params {
-  readonly token?: string;
-  readonly how?: string;
-  readonly ends?: string;
-}
-
-function paramsOf(job: JobRow): Params {
-  return JSON.parse(job.params) as Params;
 }

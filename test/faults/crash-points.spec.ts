@@ -15,8 +15,9 @@ import { settled } from './support/stepping.js';
 
 const FINAL: readonly string[] = ['canceled', 'failed', 'completed'];
 const LEASE_MS = 60_000;
-/** Messages of a deed before which it dies, at full length; else so many points by chance. */
+/** Messages of a deed before which it dies, and how often at each, at full length; else so many points by chance. */
 const MOST_MESSAGES = 20;
+const ROUNDS = 3;
 const SOME = 4;
 
 /** Where a job stands, what is done to it by a process that dies over it, and how it may end after that. */
@@ -128,7 +129,7 @@ describe.each(kindsHere)('a process that dies over a job on %s', (kind) => {
     };
     const counts: string[] = [];
     if (isFull) {
-      for (const each of DEEDS) {
+      for (const each of Array.from({ length: ROUNDS }, () => DEEDS).flat()) {
         let answered = 0;
         while (
           answered < MOST_MESSAGES &&
@@ -137,6 +138,8 @@ describe.each(kindsHere)('a process that dies over a job on %s', (kind) => {
         ) {
           answered += 1;
         }
+        // Else it would have gone through no point of it at all.
+        expect(answered, each[1]).toBeGreaterThan(0);
         counts.push(`${each[1]}: ${answered}`);
       }
     } else {

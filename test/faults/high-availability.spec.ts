@@ -7,9 +7,10 @@ import type { TestServer } from '../../scripts/servers.d.mts';
 import { chance, seedOfRun } from '../support/chance.js';
 import { closeLater, dropLater } from '../support/cleanup.js';
 import { until } from '../support/waiting.js';
-import { Cluster, type Item } from './support/cluster.js';
-import { serverDatabase, type FaultDatabase } from './support/fault-database.js';
+import { Cluster } from './support/cluster.js';
+import { askMariadbAt, serverDatabase, type FaultDatabase } from './support/fault-database.js';
 import { FaultProxy } from './support/fault-proxy.js';
+import type { Item } from './support/producer.js';
 
 /** Debian's package of the cluster's library. */
 const GALERA = '/usr/lib/galera/libgalera_smm.so';
@@ -44,19 +45,19 @@ async function judge(
     random,
     typeorm,
   }: { database: FaultDatabase; random: () => number; typeorm: (at: number) => object },
-  fault: () => Promise<void>,
+  fault: (cluster: Cluster) => Promise<void>,
 ): Promise<void> {
   const cluster = new Cluster({ database, random, workers: 3, options, typeorm });
   try {
     await cluster.start();
     await Promise.all([
       cluster.produce(items(random), SECONDS),
-      pause((SECONDS * 1000) / 3).then(fault),
+      pause((SECONDS * 1000) / 3).then(() => fault(cluster)),
     ]);
     await cluster.rest();
     const violations = await cluster.judge({ leaseMs: LEASE_MS, maxLost: 1000 });
     expect(violations, violations.slice(0, 20).join('\n')).toEqual([]);
-    expect(cluster.acknowledged.length).toBeGreaterThan(JOBS / 2);
+    expect(cluster.acknowledged.length).toBeGreaterThanOrEqual(JOBS);
   } catch (error) {
     throw new Error(`${String(error)}\n${cluster.story()}`, { cause: error });
   }
@@ -94,7 +95,7 @@ it(
 );
 
 it(
-  'nothing acknowledged is lost when a Galera cluster of three nodes, all of which are written to, loses one',
+  'no acknowledged plain job is lost when they are written to all three nodes of a Galera cluster and it loses one',
   async () => {
     const seed = seedOfRun();
     console.log(`Galera: JOBS_TEST_SEED=${seed}`);
@@ -108,16 +109,53 @@ it(
     };
     expect(await size()).toBe(3);
     const typeorm = (at: number): object => ({ port: proxies[at % 3]?.port });
-    await judge({ database, random: chance(seed), typeorm }, async () => {
+    const said: string[] = [];
+    await judge({ database, random: chance(seed), typeorm }, async (cluster) => {
+      // Each process has a node, and each of them claims.
+      const runs = cluster.notes().filter(({ what }) => what === 'start');
+      const places = runs.map(({ pid }) => cluster.places.get(pid));
+      expect(new Set(places), 'nodes over which jobs were claimed').toEqual(new Set([0, 1, 2]));
+      const before = await Promise.all(nodes.map(({ url }) => writesOf(url)));
+      expect(Math.min(...before.map(({ sent }) => sent))).toBeGreaterThan(0);
+      said.push(...before.map((each, at) => `node ${at}, so far: ${JSON.stringify(each)}`));
       await nodes[2]?.end('SIGKILL');
       proxies[2]?.lead(database.port);
     });
     expect(await size()).toBe(2);
+    const workers = await database.ask(
+      'SELECT worker_id FROM jobs WHERE worker_id IS NOT NULL UNION SELECT worker_id FROM job_runs',
+    );
+    expect(workers.length).toBeGreaterThanOrEqual(3);
+    for (const [at, node] of nodes.slice(0, 2).entries()) {
+      said.push(`node ${at}, at the end: ${JSON.stringify(await writesOf(node.url))}`);
+    }
+    console.log(said.join('\n'));
   },
   PATIENCE_MS,
 );
 
-/** Nodes that hold the same data; each can be written to. */
+/** Transactions that a node has given to the others, and those that were undone because another one's came first. */
+async function writesOf(
+  url: string,
+): Promise<{ readonly sent: number; readonly refused: number; readonly undone: number }> {
+  const rows = await askMariadbAt(
+    url,
+    `SHOW STATUS WHERE Variable_name IN ('wsrep_replicated', 'wsrep_local_cert_failures', 'wsrep_local_bf_aborts')`,
+  );
+  const values = new Map(rows.map((row) => [row['Variable_name'], Number(row['Value'])]));
+  const value = (name: string): number => values.get(name) ?? Number.NaN;
+  return {
+    sent: value('wsrep_replicated'),
+    refused: value('wsrep_local_cert_failures'),
+    undone: value('wsrep_local_bf_aborts'),
+  };
+}
+
+/**
+ * Nodes that hold the same data; each can be written to. Reads wait for nobody: `wsrep_sync_wait` is 0, as it
+ * is by default. Only plain jobs are written over all of them: those are certified by their rows. A row
+ * lock that is taken without a write is not seen by the other nodes, which is what much else relies on.
+ */
 async function galera(count: number): Promise<readonly TestServer[]> {
   const ports = await Promise.all(Array.from({ length: count }, freePort));
   const address = `gcomm://${ports.map((port) => `127.0.0.1:${port}`).join(',')}`;

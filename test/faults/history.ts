@@ -9,6 +9,8 @@ export interface History {
   readonly runs: readonly RunRow[];
   /** Oldest first. */
   readonly changes: readonly Change[];
+  /** When each job was stored, by id: also by the server's time of that moment. */
+  readonly births: ReadonlyMap<string, number>;
   readonly notes: readonly Note[];
 }
 
@@ -136,6 +138,8 @@ export const RULES = [
   'a cancel that was granted holds',
   'times are the database’s',
   'limits hold',
+  'a unique key has one job at a time',
+  'a job waits for those it depends on',
 ] as const;
 
 export type Rule = (typeof RULES)[number];

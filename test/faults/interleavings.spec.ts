@@ -34,6 +34,7 @@ const MEETINGS: readonly (readonly [Situation, Deed, Deed])[] = [
   ['running', 'finish', 'finish'],
   ['running', 'finish', 'fail'],
   ['running', 'fail', 'cancel'],
+  ['running', 'finish', 'renew'],
   ['running', 'renew', 'cancel'],
   ['running', 'cancel', 'cancel'],
   ['abandoned', 'reap', 'reap'],
@@ -41,6 +42,8 @@ const MEETINGS: readonly (readonly [Situation, Deed, Deed])[] = [
   ['abandoned', 'reap', 'fail'],
   ['abandoned', 'reap', 'renew'],
   ['abandoned', 'reap', 'cancel'],
+  ['abandoned', 'reap', 'claim'],
+  ['abandoned', 'retake', 'cancel'],
   ['abandoned', 'retake', 'finish'],
   ['abandoned', 'retake', 'fail'],
 ];
@@ -80,12 +83,30 @@ function judge(
     const isCanceled = of('cancel') === 'canceling';
     expect(job).toMatchObject({ status: isCanceled ? 'canceled' : 'failed', lost: 0 });
   }
+  const isTaken = deeds.includes('retake') && claimed.length === 1;
   if (String(of('cancel')).startsWith('cancel')) {
-    expect(job.status).toBe(of('cancel') === 'canceled' || ends > 0 ? 'canceled' : 'canceling');
+    const isEnded = of('cancel') === 'canceled' || ends > 0;
+    // Who reaps ends it too, or passes it over while it is being canceled.
+    const mayBoth = deeds.includes('retake') && !isTaken && !isEnded;
+    expect(mayBoth ? ['canceled', 'canceling'] : [isEnded ? 'canceled' : 'canceling']).toContain(
+      job.status,
+    );
   }
-  if (deeds.includes('retake') && claimed.length === 1) {
-    expect(job).toMatchObject({ status: 'running', worker_id: 'b', lost: 1 });
+  if (isTaken) {
+    const status = of('cancel') === 'canceling' ? 'canceling' : 'running';
+    expect(job).toMatchObject({ status, worker_id: 'b', lost: 1 });
   }
+  if (first === 'reap' && second === 'claim') {
+    expect(of('reap')).toBe(true);
+    const stands =
+      claimed.length === 1 ? { status: 'running', worker_id: 'b' } : { status: 'waiting' };
+    expect(job).toMatchObject({ ...stands, lost: 1 });
+  }
+  if (first === 'finish' && second === 'renew') {
+    expect(wins('finish')).toBe(1);
+  }
+  // Nobody's lease is left behind, or taken away.
+  expect(job.lease_until_ms !== null).toBe(['running', 'canceling'].includes(job.status));
   // Its first message finds the job; what has been renewed before it looks again is held.
   if (second === 'renew' && first === 'reap' && other.doneAt < (one.steppedAt[1] ?? 0)) {
     expect(lost).toBe(0);

@@ -2,9 +2,10 @@ import { rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import Sqlite from 'better-sqlite3';
-import type { Cluster, Item } from './support/cluster.js';
+import type { Cluster, Fault, WrongClock } from './support/cluster.js';
 import type { FaultDatabase, Kind } from './support/fault-database.js';
 import type { FaultProxy } from './support/fault-proxy.js';
+import type { Item } from './support/producer.js';
 
 /** `.ci/run --full` runs scenarios at their full length. */
 export const isFull = process.env['JOBS_TEST_FULL'] === '1';
@@ -16,6 +17,8 @@ export interface Victims {
   /** Only where the scenario asks for one. */
   readonly proxy: FaultProxy | undefined;
   readonly random: () => number;
+  /** How often it has struck before. */
+  readonly strikes: number;
 }
 
 /** A workload, and what happens to the cluster meanwhile. */
@@ -27,7 +30,7 @@ export interface Scenario {
   /** How long the nemesis is at work; jobs are enqueued for the most of it. */
   readonly seconds: number;
   readonly leaseMs: number;
-  readonly clockShiftsMs?: readonly number[];
+  readonly clocks?: readonly WrongClock[];
   readonly behindProxy?: true;
   /** Not left to the full length anywhere. */
   readonly isShort?: true;
@@ -37,11 +40,17 @@ export interface Scenario {
     readonly concurrency: { readonly limit: number; readonly by: 'tenant' };
     readonly rate: { readonly max: number; readonly per: number };
   };
+  /** Some jobs have a unique key, and some depend on earlier ones. */
+  readonly relates?: true;
   /** Jobs are those of so many tenants in turn. */
   readonly tenants?: number;
   /** How often a job may be lost; else as often as you like. */
   readonly maxLost?: number;
   readonly refusesNothing?: true;
+  /** The code by which handlers end their process. */
+  readonly endsWith?: number;
+  /** What has been done at least when it is over; of a file no server is restarted. */
+  readonly atLeast?: Partial<Record<Fault, number>>;
   item?(n: number, random: () => number): Partial<Item['params']>;
   /** What happens, again and again. */
   strike(victims: Victims): Promise<void>;
@@ -52,6 +61,24 @@ const SERVERS: readonly Kind[] = ['postgres', 'mariadb'];
 const DAY_MS = 86_400_000;
 const LEASE_MS = 2000;
 const LARGEST_WAL = 64 * 1024 ** 2;
+/** By then all are at work again when the server is back. */
+const REVIVED_MS = 15_000;
+
+/** What a loop of so many milliseconds does at least in so many seconds, on a machine that is busy. */
+const least = (seconds: number, everyMs: number): number => Math.floor((seconds * 500) / everyMs);
+
+/** Every so many jobs one blocks the event loop, for one to five leases of a second. */
+const BLOCKED_EVERY = isFull ? 5 : 12;
+
+/** Of processes, each in a zone of its own; the first four are there in short runs too. */
+const WRONG_CLOCKS: readonly WrongClock[] = [
+  { shiftMs: DAY_MS, zone: 'Pacific/Kiritimati' },
+  { shiftMs: -DAY_MS, rate: 0.95, zone: 'America/St_Johns' },
+  { rate: 0, zone: 'Asia/Kathmandu' },
+  { shiftMs: DAY_MS / 24, rate: 1.05, zone: 'Europe/London' },
+  { shiftMs: -DAY_MS / 24, zone: 'Australia/Lord_Howe' },
+  { zone: 'America/Sao_Paulo' },
+];
 
 const usual = { leaseMs: LEASE_MS, workers: 3 };
 
@@ -65,6 +92,8 @@ export const SCENARIOS: readonly Scenario[] = [
     workers: isFull ? 4 : 3,
     seconds: isFull ? 60 : 6,
     cancels: true,
+    relates: true,
+    atLeast: { kills: least(isFull ? 60 : 6, 500) },
     async strike({ cluster }) {
       await pause(500);
       await cluster.kill();
@@ -82,11 +111,12 @@ export const SCENARIOS: readonly Scenario[] = [
       concurrency: { limit: 3, by: 'tenant' },
       rate: { max: 25, per: 1000 },
     },
-    async strike({ cluster, database, random }) {
+    atLeast: isFull ? { kills: 20, restarts: 4 } : { kills: 2, restarts: 1 },
+    async strike({ cluster, database, random, strikes }) {
       await pause(800);
       await cluster.kill();
-      if (database.kind !== 'sqlite' && random() < (isFull ? 0.2 : 0.4)) {
-        await restart(database, random);
+      if (database.kind !== 'sqlite' && strikes % (isFull ? 5 : 3) === 1) {
+        await restart(database, cluster, random);
       }
     },
   },
@@ -96,9 +126,14 @@ export const SCENARIOS: readonly Scenario[] = [
     kinds: SERVERS,
     jobs: isFull ? 3000 : 200,
     seconds: isFull ? 60 : 6,
-    async strike({ database, random }) {
-      await pause(1000 + random() * (isFull ? 6000 : 500));
-      await restart(database, random);
+    atLeast: { restarts: isFull ? 6 : 1 },
+    async strike({ cluster, database, random, strikes }) {
+      await pause(1000 + random() * (isFull ? 2500 : 500));
+      const backMs = await restart(database, cluster, random);
+      // In between it also comes while they are still finding their way back.
+      if (strikes % 2 === 0) {
+        await cluster.revive(backMs, REVIVED_MS);
+      }
     },
   },
   {
@@ -108,9 +143,10 @@ export const SCENARIOS: readonly Scenario[] = [
     jobs: isFull ? 3000 : 200,
     seconds: isFull ? 60 : 4,
     cancels: true,
-    async strike({ database, random }) {
+    atLeast: { 'terminated sessions': isFull ? 60 : 10 },
+    async strike({ cluster, database, random }) {
       await pause(isFull ? 1000 : 200);
-      await terminateSome(database, random);
+      cluster.toll['terminated sessions'] += await terminateSome(database, random);
     },
   },
   {
@@ -122,15 +158,16 @@ export const SCENARIOS: readonly Scenario[] = [
     leaseMs: isFull ? 10_000 : 5000,
     behindProxy: true,
     cancels: true,
-    async strike({ proxy, random }) {
+    atLeast: { 'broken connections': isFull ? 300 : 4 },
+    async strike({ cluster: { toll }, proxy, random }) {
       await pause(300 + random() * 700);
       const what = random();
       if (proxy === undefined || what < 0.4) {
-        proxy?.cutAfterNext(0.3, random);
+        toll['broken connections'] += proxy?.cutAfterNext(0.3, random) ?? 0;
       } else if (what < 0.6) {
-        proxy.reset(0.2, random);
+        toll['broken connections'] += proxy.reset(0.2, random);
       } else if (what < 0.8) {
-        proxy.freeze(0.1, random);
+        toll['broken connections'] += proxy.freeze(0.1, random);
       } else {
         proxy.delayMs = (isFull ? 2000 : 500) * random();
         await pause(isFull ? 3000 : 1000);
@@ -143,9 +180,10 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'clocks of processes are a day apart',
     kinds: ALL,
     jobs: isFull ? 1000 : 150,
-    workers: 4,
+    workers: isFull ? WRONG_CLOCKS.length : 4,
     seconds: isFull ? 20 : 4,
-    clockShiftsMs: [DAY_MS, -DAY_MS, 0, DAY_MS / 24],
+    clocks: WRONG_CLOCKS,
+    atLeast: { kills: least(isFull ? 20 : 4, 1000) },
     async strike({ cluster }) {
       await pause(1000);
       await cluster.kill();
@@ -155,8 +193,10 @@ export const SCENARIOS: readonly Scenario[] = [
     ...usual,
     name: 'event loops are blocked for one to five leases',
     kinds: ALL,
-    jobs: isFull ? 300 : 60,
-    seconds: isFull ? 30 : 3,
+    // Of each length thirty at full length.
+    jobs: isFull ? 150 * BLOCKED_EVERY : 60,
+    workers: isFull ? 6 : 3,
+    seconds: isFull ? 60 : 3,
     leaseMs: 1000,
     item: (n) => (n % BLOCKED_EVERY === 0 ? blocks(1 + ((n / BLOCKED_EVERY) % 5)) : {}),
     strike: () => pause(100),
@@ -167,8 +207,9 @@ export const SCENARIOS: readonly Scenario[] = [
     kinds: isFull ? ALL : ['sqlite'],
     jobs: isFull ? 840 : 84,
     seconds: isFull ? 30 : 3,
-    // Whoever is at work beside one that ends the process is lost with it, but seldom so often.
-    maxLost: isFull ? 6 : 3,
+    // Whoever is at work beside one that ends the process is lost with it, and comes back with it: seldom so often.
+    maxLost: isFull ? 10 : 3,
+    endsWith: 7,
     item: misbehaves,
     strike: () => pause(100),
   },
@@ -178,16 +219,17 @@ export const SCENARIOS: readonly Scenario[] = [
     kinds: ['sqlite'],
     jobs: isFull ? 20_000 : 400,
     workers: isFull ? 8 : 4,
-    seconds: isFull ? 90 : 4,
+    seconds: isFull ? 120 : 4,
+    atLeast: { copies: isFull ? 10 : 2 },
     // So that nobody is lost only because all want the processor.
     leaseMs: 30_000,
     refusesNothing: true,
-    strike: ({ database }) => readOn(database),
+    async strike({ cluster, database }) {
+      await readOn(database);
+      cluster.toll.copies += 1;
+    },
   },
 ];
-
-/** Every so many jobs one blocks the event loop, for one to five leases of a second. */
-const BLOCKED_EVERY = isFull ? 5 : 12;
 
 /** When the loop is free again, and the run has been lost, the next one is still at work. */
 function blocks(leases: number): Partial<Item['params']> {
@@ -224,7 +266,7 @@ async function readOn({ folder, file }: Victims['database']): Promise<void> {
     reader.exec('BEGIN');
     reader.prepare('SELECT count(*) FROM jobs').get();
     // What is written from here on cannot leave the log while this goes on.
-    await pause(isFull ? 5000 : 700);
+    await pause(isFull ? 3000 : 700);
     reader.exec('COMMIT');
   } finally {
     reader.close();
@@ -235,26 +277,39 @@ async function readOn({ folder, file }: Victims['database']): Promise<void> {
   }
 }
 
-async function restart({ server, kind }: Victims['database'], random: () => number): Promise<void> {
+/** Gives when the server was back. */
+async function restart(
+  { server, kind }: Victims['database'],
+  { toll }: Cluster,
+  random: () => number,
+): Promise<number> {
   const inOrder = kind === 'postgres' ? 'SIGINT' : 'SIGTERM';
   await server.end(random() < 0.5 ? 'SIGKILL' : inOrder);
   await pause(random() * (isFull ? 2000 : 500));
   await server.start();
+  toll.restarts += 1;
+  return Date.now();
 }
 
-async function terminateSome(database: FaultDatabase, random: () => number): Promise<void> {
+/** Gives how many. */
+async function terminateSome(database: FaultDatabase, random: () => number): Promise<number> {
   if (database.kind === 'postgres') {
-    await database.ask(
+    const struck = await database.ask(
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND random() < 0.2`,
     );
-    return;
+    return struck.length;
   }
   const sessions = await database.ask(
     `SELECT id AS id FROM information_schema.processlist WHERE db = 'faults' AND id <> CONNECTION_ID()`,
   );
+  let count = 0;
   for (const { id } of sessions.filter(() => random() < 0.2)) {
     // It may have gone by itself.
-    await database.ask(`KILL ${Number(id)}`).catch(() => undefined);
+    await database.ask(`KILL ${Number(id)}`).then(
+      () => (count += 1),
+      () => undefined,
+    );
   }
+  return count;
 }

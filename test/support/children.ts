@@ -42,6 +42,7 @@ interface Message {
   readonly error?: { readonly code?: string; readonly message: string };
   readonly id?: string;
   readonly code?: string;
+  readonly message?: string;
   readonly at?: number;
 }
 

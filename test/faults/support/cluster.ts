@@ -7,23 +7,27 @@ import { until } from '../../support/waiting.js';
 import { violationsOf } from '../checker.js';
 import type { Expectations, Note } from '../history.js';
 import { rowsOf, type FaultDatabase } from './fault-database.js';
-import { journalOf, keepJournal } from './journal.js';
+import { birthsOf, journalOf, keepJournal } from './journal.js';
+import { Producer, type Item } from './producer.js';
 
-/** One enqueue; the token is in its params, so that it is known again. */
-export interface Item {
-  readonly token: string;
-  readonly keyed: boolean;
-  readonly tenant?: string;
-  readonly timeout?: number;
-  readonly params: {
-    readonly ms?: number;
-    readonly fails?: number;
-    readonly blockMs?: number;
-    /** What its handler does instead, see the fixture. */
-    readonly how?: string;
-    /** The status that it must end with. */
-    readonly ends?: string;
-  };
+/** What is done to a cluster, and counted. */
+export const FAULTS = [
+  'kills',
+  /** Of those, the ones of processes that had booted. */
+  'kills of those at work',
+  'restarts',
+  'terminated sessions',
+  'broken connections',
+  'copies',
+] as const;
+export type Fault = (typeof FAULTS)[number];
+
+/** A clock that is wrong, see the fixture. */
+export interface WrongClock {
+  readonly shiftMs?: number;
+  /** 1 is as fast as it should be, 0 stands still. */
+  readonly rate?: number;
+  readonly zone?: string;
 }
 
 /** A cluster of applications on one database. */
@@ -34,22 +38,21 @@ export interface ClusterPlan {
   /** More TypeORM options of each process: a proxy's address, or that of its own. */
   readonly typeorm?: object | ((at: number) => object);
   /** How wrong the clocks of the processes are, in turn. */
-  readonly clockShiftsMs?: readonly number[];
+  readonly clocks?: readonly WrongClock[];
   readonly random: () => number;
+  /** The code by which handlers end their process; else none may end by itself. */
+  readonly endsWith?: number;
 }
 
-interface Produced {
-  readonly acked: readonly { readonly token: string; readonly id: string }[];
-  readonly doubtful: readonly { readonly token: string; readonly code: string }[];
-}
-
-const BATCH = 5;
-const PRODUCERS = 3;
 /** How long a cluster may take to come to rest when nobody disturbs it any more. */
 const DRAIN_MS = 180_000;
 
 /** On a machine that is busy with other things. */
 const BOOT_MS = 90_000;
+
+/** Jobs that prove that somebody is at work: so many come so often that all processes are needed. */
+const PROOFS = 24;
+const PROOF_MS = 400;
 
 /** Processes that enqueue, work and are replaced when they die. */
 export class Cluster {
@@ -58,18 +61,38 @@ export class Cluster {
   readonly #startedMs = Date.now();
   readonly #epochMs = epoch();
   readonly #workers: ChildApplication[] = [];
-  readonly #acked = new Map<string, string>();
+  readonly #places = new Map<number, number>();
+  readonly #producer: Producer;
+  readonly #proofs: Promise<unknown>[] = [];
   readonly #deaths: string[] = [];
+  /** What no process should have done. */
+  readonly #troubles: string[] = [];
   #isOver = false;
-  kills = 0;
+  readonly toll: Record<Fault, number>;
+  /** How long it took after restarts until all were at work again. */
+  readonly revivalsMs: number[] = [];
 
   constructor(plan: ClusterPlan) {
     this.#plan = plan;
     this.#file = path.join(plan.database.folder, 'history.jsonl');
+    this.toll = Object.fromEntries(FAULTS.map((fault) => [fault, 0])) as Record<Fault, number>;
+    this.#producer = new Producer(
+      {
+        any: () => this.#booted(),
+        replaceDead: () => this.#replaceDead(),
+        notes: () => this.notes(),
+      },
+      plan.random,
+    );
   }
 
   get acknowledged(): readonly string[] {
-    return [...this.#acked.values()];
+    return this.#producer.acknowledged;
+  }
+
+  /** Where in the cluster each process has its place, by pid; those that died too. */
+  get places(): ReadonlyMap<number, number> {
+    return this.#places;
   }
 
   async start(): Promise<void> {
@@ -77,34 +100,69 @@ export class Cluster {
       this.#workers[at] = this.#spawn(at);
     }
     await Promise.all(this.#workers.map((worker) => worker.booted(BOOT_MS)));
+    this.#workers.forEach((worker) => this.#examine(worker));
+    if (this.#troubles.length > 0) {
+      throw new Error(this.#troubles.join('\n'));
+    }
     await until(() => this.#areTablesThere(), 'the tables', BOOT_MS);
     await keepJournal(this.#plan.database);
   }
 
-  /**
-   * Enqueues all items over that time, each once as far as anybody can know, while processes come
-   * and go.
-   */
-  async produce(items: readonly Item[], seconds: number): Promise<void> {
-    const left = [...items];
-    const everyMs = (seconds * 1000 * PRODUCERS * BATCH) / items.length;
-    const produceSome = async (): Promise<void> => {
-      while (left.length > 0) {
-        const batch = left.splice(0, BATCH);
-        await pause(everyMs * this.#plan.random() * 2);
-        left.push(...(await this.#produceBatch(batch)));
-      }
-    };
-    await Promise.all(Array.from({ length: PRODUCERS }, produceSome));
+  /** Enqueues all items over that time, or as long as it takes. */
+  produce(items: readonly Item[], seconds: number): Promise<void> {
+    return this.#producer.produce(items, seconds);
   }
 
-  /** Ends a process as a crash does; another one takes its place. */
-  async kill(at = Math.floor(this.#plan.random() * this.#workers.length)): Promise<void> {
-    const worker = this.#workers[at] as ChildApplication;
+  /**
+   * Ends a process as a crash does; another one takes its place. It is one at work if another one is left,
+   * else any of them: it may still be booting.
+   */
+  async kill(): Promise<void> {
+    const booted = this.#workers.filter((each) => each.exit === undefined && isReady(each));
+    const victims = booted.length > 1 ? booted : this.#workers;
+    const worker = victims[Math.floor(this.#plan.random() * victims.length)] as ChildApplication;
+    const at = this.#workers.indexOf(worker);
+    if (worker.exit === undefined) {
+      this.toll.kills += 1;
+      this.toll['kills of those at work'] += isReady(worker) ? 1 : 0;
+    }
     await worker.kill('SIGKILL');
-    this.kills += 1;
     this.#bury(worker);
     this.#workers[at] = this.#spawn(at);
+  }
+
+  /**
+   * Each process calls handlers again by so long after that moment: there is work for all of them until
+   * then. Nobody is killed meanwhile.
+   */
+  async revive(sinceMs: number, withinMs: number): Promise<void> {
+    const pids = this.#workers.map(({ pid }) => pid);
+    for (;;) {
+      const firsts = new Map<number, number>();
+      for (const note of this.notes()) {
+        if (note.what === 'start' && note.at > sinceMs && !firsts.has(note.pid)) {
+          firsts.set(note.pid, note.at);
+        }
+      }
+      const lateMs = Math.max(...pids.map((pid) => firsts.get(pid) ?? Date.now())) - sinceMs;
+      if (lateMs > withinMs) {
+        const idle = pids.filter((pid) => !firsts.has(pid)).join(', ');
+        throw new Error(
+          `Not all processes were at work ${withinMs} ms after a restart${idle === '' ? '' : `; ${idle} were not`}.`,
+        );
+      }
+      if (pids.every((pid) => firsts.has(pid))) {
+        this.revivalsMs.push(Math.round(lateMs));
+        return;
+      }
+      const proofs = Array.from({ length: PROOFS }, (_, n) => ({
+        token: `proof-${this.#proofs.length}-${n}`,
+        keyed: true,
+        params: { ms: PROOF_MS },
+      }));
+      this.#proofs.push(this.#producer.ask(proofs).catch(() => undefined));
+      await pause(PROOF_MS);
+    }
   }
 
   /** Asks for a cancel of a job that was acknowledged, whatever has become of it. */
@@ -120,6 +178,7 @@ export class Cluster {
 
   /** Waits until nothing is left to do, then ends all processes. */
   async rest(): Promise<void> {
+    await Promise.all(this.#proofs);
     await until(
       async () => {
         this.#replaceDead();
@@ -129,6 +188,7 @@ export class Cluster {
       DRAIN_MS,
     );
     this.#isOver = true;
+    this.#workers.forEach((worker) => this.#examine(worker));
     await Promise.all(this.#workers.map((worker) => worker.kill('SIGTERM')));
   }
 
@@ -136,11 +196,11 @@ export class Cluster {
   async judge(expected: Omit<Expectations, 'fromMs' | 'toMs'>): Promise<readonly string[]> {
     const rows = await rowsOf(this.#plan.database);
     const changes = await journalOf(this.#plan.database);
+    const births = await birthsOf(this.#plan.database);
     const window = { fromMs: this.#startedMs, toMs: Date.now() };
-    const history = { ...rows, changes, notes: this.notes() };
-    return violationsOf(history, { ...window, ...expected }).map(
-      ({ rule, text }) => `${rule}: ${text}`,
-    );
+    const history = { ...rows, changes, births, notes: this.notes() };
+    const broken = violationsOf(history, { ...window, ...expected });
+    return [...this.#troubles, ...broken.map(({ rule, text }) => `${rule}: ${text}`)];
   }
 
   /** What the processes wrote down. */
@@ -158,34 +218,8 @@ export class Cluster {
     return [...this.#deaths.slice(-5), ...said].join('\n---\n');
   }
 
-  async #produceBatch(batch: readonly Item[]): Promise<readonly Item[]> {
-    const worker = this.#booted();
-    if (worker === undefined) {
-      this.#replaceDead();
-      await pause(20);
-      return batch;
-    }
-    try {
-      const { acked, doubtful } = await worker.call<Produced>('process', 'produce', batch);
-      for (const { token, id } of acked) {
-        this.#acked.set(token, id);
-      }
-      const again = new Set(doubtful.map(({ token }) => token));
-      return batch.filter(({ token, keyed }) => keyed && again.has(token));
-    } catch {
-      // It died: what it asked for without a key must not be asked for again.
-      await until(() => worker.exit !== undefined, 'the end of a process', 60_000);
-      const notes = this.notes();
-      const asked = new Set(notes.flatMap((note) => (note.what === 'asked' ? [note.token] : [])));
-      return batch.filter(({ token, keyed }) => keyed || !asked.has(token));
-    }
-  }
-
   #booted(): ChildApplication | undefined {
-    const booted = this.#workers.filter(
-      (worker) =>
-        worker.exit === undefined && worker.messages.some(({ event }) => event === 'ready'),
-    );
+    const booted = this.#workers.filter((worker) => worker.exit === undefined && isReady(worker));
     return booted[Math.floor(this.#plan.random() * booted.length)];
   }
 
@@ -202,6 +236,7 @@ export class Cluster {
     const { pid, exit, output } = worker;
     const died: Note = { what: 'died', pid, at: exit?.at ?? Date.now() };
     appendFileSync(this.#file, `${JSON.stringify(died)}\n`);
+    this.#examine(worker);
     if (exit?.signal !== 'SIGKILL') {
       this.#deaths.push(
         `${pid} ended by itself (${exit?.code ?? exit?.signal}):\n${output.slice(-2000)}`,
@@ -209,9 +244,25 @@ export class Cluster {
     }
   }
 
+  /** Nobody may be refused when it boots, or end by itself unless a handler has it do so. */
+  #examine({ pid, exit, messages, output }: ChildApplication): void {
+    const refused = messages.find(({ event }) => event === 'refused');
+    if (refused !== undefined) {
+      this.#troubles.push(
+        `process ${pid} was refused when it booted: ${refused.code ?? ''} ${refused.message ?? ''}`,
+      );
+    } else if (exit !== undefined && exit.signal !== 'SIGKILL') {
+      if (exit.code === null || exit.code !== this.#plan.endsWith) {
+        this.#troubles.push(
+          `process ${pid} ended by itself (${exit.code ?? exit.signal}): ${output.slice(-500)}`,
+        );
+      }
+    }
+  }
+
   #spawn(at: number): ChildApplication {
-    const { database, options, typeorm, clockShiftsMs = [0] } = this.#plan;
-    return ChildApplication.spawn({
+    const { database, options, typeorm, clocks = [] } = this.#plan;
+    const child = ChildApplication.spawn({
       database,
       ...(database.fixtures === undefined ? {} : { fixtures: database.fixtures }),
       options,
@@ -220,9 +271,11 @@ export class Cluster {
       fixture: {
         history: this.#file,
         epochMs: this.#epochMs,
-        clockShiftMs: clockShiftsMs[at % clockShiftsMs.length],
+        clock: clocks[at % clocks.length],
       },
     });
+    this.#places.set(child.pid, at);
+    return child;
   }
 
   async #areTablesThere(): Promise<boolean> {
@@ -238,6 +291,10 @@ export class Cluster {
     );
     return Number(row?.['n']);
   }
+}
+
+function isReady({ messages }: ChildApplication): boolean {
+  return messages.some(({ event }) => event === 'ready');
 }
 
 /**

@@ -125,6 +125,12 @@ export async function serverDatabase(
   };
 }
 
+/** A server that is none of a test's database, as another node of its cluster is. */
+export function askMariadbAt(url: string, sql: string): Promise<readonly Row[]> {
+  const { hostname: host, port } = new URL(url);
+  return ask({ type: 'mariadb', host, port: Number(port), username: 'root' }, sql);
+}
+
 /** Over a connection of its own: the last one may have been cut. */
 async function ask(options: DataSourceOptions, sql: string): Promise<Row[]> {
   const source = new DataSource(options);

@@ -10,7 +10,10 @@ interface Link {
   isDoomed: boolean;
 }
 
-/** Stands between applications and their server, and behaves as networks do on bad days. */
+/**
+ * Stands between applications and their server, and behaves as networks do on bad days. What strikes
+ * connections gives how many.
+ */
 export class FaultProxy {
   readonly #server = createServer((client) => this.#serve(client));
   readonly #links = new Set<Link>();
@@ -37,11 +40,13 @@ export class FaultProxy {
   }
 
   /** The other end vanishes without a word: these connections are half-open from now on. */
-  freeze(share: number, random: () => number): void {
-    for (const link of this.#some(share, random)) {
+  freeze(share: number, random: () => number): number {
+    const struck = this.#some(share, random);
+    for (const link of struck) {
       link.isFrozen = true;
       link.server.destroy();
     }
+    return struck.length;
   }
 
   /** From now on it leads to another server, and nobody is connected to the old one any more. */
@@ -50,18 +55,22 @@ export class FaultProxy {
     this.reset(1, () => 0);
   }
 
-  reset(share: number, random: () => number): void {
-    for (const link of this.#some(share, random)) {
+  reset(share: number, random: () => number): number {
+    const struck = this.#some(share, random);
+    for (const link of struck) {
       link.client.resetAndDestroy();
       link.server.destroy();
     }
+    return struck.length;
   }
 
   /** The next statement of these connections is done, and they break before its answer. */
-  cutAfterNext(share: number, random: () => number): void {
-    for (const link of this.#some(share, random)) {
+  cutAfterNext(share: number, random: () => number): number {
+    const struck = this.#some(share, random);
+    for (const link of struck) {
       link.isDoomed = true;
     }
+    return struck.length;
   }
 
   async close(): Promise<void> {

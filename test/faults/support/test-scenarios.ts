@@ -4,9 +4,10 @@ import { chance, seedOfRun } from '../../support/chance.js';
 import { closeLater } from '../../support/cleanup.js';
 import type { Limit } from '../history.js';
 import { isFull, SCENARIOS, type Scenario } from '../scenarios.js';
-import { Cluster, type Item } from './cluster.js';
+import { Cluster, type Fault } from './cluster.js';
 import { createFaultDatabase, kindsHere, type FaultDatabase, type Kind } from './fault-database.js';
 import { FaultProxy } from './fault-proxy.js';
+import type { Item } from './producer.js';
 
 /** Beside the nemesis's own time: boots, and the rest of the work on a slow machine. */
 const PATIENCE_MS = 280_000;
@@ -49,14 +50,16 @@ function test(kind: Kind, scenarios: readonly Scenario[], driver?: 'sqlite3'): v
       async (name, scenario) => {
         const seed = seedOfRun();
         console.log(`${name}: JOBS_TEST_SEED=${seed}`);
-        await run(scenario, await createFaultDatabase(kind, driver), seed);
+        const done = await run(scenario, await createFaultDatabase(kind, driver), seed);
+        console.log(`${name}: ${done}`);
       },
       PATIENCE_MS + Math.max(...SCENARIOS.map(({ seconds }) => seconds)) * 1000,
     );
   });
 }
 
-async function run(scenario: Scenario, database: FaultDatabase, seed: number): Promise<void> {
+/** Gives what there was, in words. */
+async function run(scenario: Scenario, database: FaultDatabase, seed: number): Promise<string> {
   const random = chance(seed);
   const proxy = scenario.behindProxy === true ? await FaultProxy.start(database.port) : undefined;
   if (proxy !== undefined) {
@@ -77,14 +80,21 @@ async function run(scenario: Scenario, database: FaultDatabase, seed: number): P
       },
     },
     ...(proxy === undefined ? {} : { typeorm: { port: proxy.port } }),
-    ...(scenario.clockShiftsMs === undefined ? {} : { clockShiftsMs: scenario.clockShiftsMs }),
+    ...(scenario.clocks === undefined ? {} : { clocks: scenario.clocks }),
+    ...(scenario.endsWith === undefined ? {} : { endsWith: scenario.endsWith }),
   });
   try {
     await cluster.start();
     const over = performance.now() + scenario.seconds * 1000;
+    let undisturbed = 0;
+    const strikes = strikeUntil(over, (count) =>
+      scenario.strike({ cluster, database, proxy, random, strikes: count }),
+    ).then(() => {
+      undisturbed = scenario.jobs - cluster.acknowledged.length;
+    });
     await Promise.all([
       cluster.produce(itemsOf(scenario, random), scenario.seconds * 0.8),
-      strikeUntil(over, () => scenario.strike({ cluster, database, proxy, random })),
+      strikes,
       scenario.cancels === true && strikeUntil(over, () => cancel(cluster, random)),
     ]);
     await cluster.rest();
@@ -95,7 +105,13 @@ async function run(scenario: Scenario, database: FaultDatabase, seed: number): P
       limits: limitsOf(scenario),
     });
     expect(violations, violations.slice(0, 20).join('\n')).toEqual([]);
-    expect(cluster.acknowledged.length).toBeGreaterThan(scenario.jobs / 3);
+    expect(cluster.acknowledged.length).toBeGreaterThanOrEqual(scenario.jobs);
+    for (const [fault, least] of Object.entries(scenario.atLeast ?? {}) as [Fault, number][]) {
+      if (database.kind !== 'sqlite' || fault !== 'restarts') {
+        expect(cluster.toll[fault], fault).toBeGreaterThanOrEqual(least);
+      }
+    }
+    return storyOf(cluster, await lostRuns(database), Math.max(0, undisturbed));
   } catch (error) {
     throw new Error(
       `JOBS_TEST_SEED=${seed}: ${error instanceof Error ? error.message : String(error)}\n${cluster.story()}`,
@@ -117,29 +133,79 @@ function limitsOf({ limits }: Scenario): readonly Limit[] {
 
 /** Work for as long as the nemesis is there. */
 function itemsOf(scenario: Scenario, random: () => number): readonly Item[] {
-  const { jobs, item, seconds, workers, tenants = 0, limits } = scenario;
+  const { jobs, item, seconds, workers, tenants = 0, limits, relates = false } = scenario;
   const places = limits === undefined ? workers * CAPACITY : limits.concurrency.limit * tenants;
   const meanMs = (seconds * 1000 * places * 0.6) / jobs;
   return Array.from({ length: jobs }, (_, n) => {
+    const { after, unique }: Relations = relates ? relationsOf(n, random) : {};
     const own = item?.(n, random);
     return {
       token: `t${n}`,
-      keyed: random() < 0.5,
+      keyed: random() < 0.5 || unique !== undefined,
+      ...(after === undefined ? {} : { after }),
       ...(tenants === 0 ? {} : { tenant: `tenant-${n % tenants}` }),
       ...(own?.ends === 'timeout' ? { timeout: TIMEOUT_MS } : {}),
       params: {
         ms: Math.floor(random() * 2 * meanMs),
         ...(random() < 0.1 ? { fails: 1 + Math.floor(random() * 2) } : {}),
+        ...(unique === undefined ? {} : { unique }),
         ...own,
       },
     };
   });
 }
 
-async function strikeUntil(over: number, strike: () => Promise<void>): Promise<void> {
-  while (performance.now() < over) {
-    await strike();
+/** Of so many jobs one has a unique key, and another one waits for two of those before it. */
+const RELATED_EVERY = 10;
+/** So few that most are taken when they are wanted. */
+const KEYS = isFull ? 50 : 5;
+
+interface Relations {
+  readonly unique?: string;
+  readonly after?: NonNullable<Item['after']>;
+}
+
+function relationsOf(n: number, random: () => number): Relations {
+  const place = n % RELATED_EVERY;
+  if (place === 3) {
+    return { unique: `k${((n - place) / RELATED_EVERY) % KEYS}` };
   }
+  if (place !== 7 || n < 2 * RELATED_EVERY) {
+    return {};
+  }
+  return {
+    after: [1, 1 + RELATED_EVERY].map((from) => ({
+      token: `t${n - from - Math.floor(random() * RELATED_EVERY)}`,
+      onFailure: random() < 0.5 ? 'fail' : 'run',
+    })),
+  };
+}
+
+async function strikeUntil(
+  over: number,
+  strike: (strikes: number) => Promise<void>,
+): Promise<void> {
+  for (let count = 0; performance.now() < over; count += 1) {
+    await strike(count);
+  }
+}
+
+/** How large it was in fact. */
+function storyOf({ acknowledged, toll, revivalsMs }: Cluster, lost: number, late: number): string {
+  const struck = Object.entries(toll).flatMap(([fault, count]) =>
+    count === 0 ? [] : [`${count} ${fault}`],
+  );
+  return [
+    `${acknowledged.length} jobs were acknowledged, ${late} of them after the last fault`,
+    ...struck,
+    `${lost} runs lost`,
+    ...(revivalsMs.length === 0 ? [] : [`at work again after ${revivalsMs.join(', ')} ms`]),
+  ].join('; ');
+}
+
+async function lostRuns({ ask }: FaultDatabase): Promise<number> {
+  const [row] = await ask('SELECT SUM(lost) AS n FROM jobs');
+  return Number(row?.['n']);
 }
 
 async function cancel(cluster: Cluster, random: () => number): Promise<void> {
