@@ -93,7 +93,7 @@ export const SCENARIOS: readonly Scenario[] = [
     seconds: isFull ? 60 : 6,
     cancels: true,
     relates: true,
-    atLeast: { kills: least(isFull ? 60 : 6, 500) },
+    atLeast: { kills: least(isFull ? 60 : 6, 500), 'kills of those at work': isFull ? 10 : 1 },
     async strike({ cluster }) {
       await pause(500);
       await cluster.kill();
