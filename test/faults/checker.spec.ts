@@ -202,6 +202,12 @@ const rewrite = (history: Sound, index: number, change: Partial<Change>): void =
 };
 const say = (history: Sound, ...notes: Note[]): unknown => history.notes.push(...notes);
 
+/** The first job failed after so many losses, and was to time out. */
+const beLost = (history: Sound, lost: number): void => {
+  const params = { token: 'one', how: 'never returns', ends: 'timeout' };
+  at(history, 0, { status: 'failed', lost, params: JSON.stringify(params) });
+};
+
 /** What goes wrong, and the rule that must see it. Others may see it too. */
 const CORRUPTIONS: readonly (readonly [Rule, string, (history: Sound) => unknown])[] = [
   ['acknowledged jobs are there and ended', 'a lost job', (h) => h.jobs.shift()],
@@ -353,6 +359,11 @@ const CORRUPTIONS: readonly (readonly [Rule, string, (history: Sound) => unknown
     (h) => at(h, 0, { params: JSON.stringify({ token: 'one', ends: 'failed' }) }),
   ],
   [
+    'a job ends as its handler does',
+    'a job that failed and was lost once less than it may be',
+    (h) => beLost(h, expected.maxLost),
+  ],
+  [
     'nobody is refused',
     'a caller that was told of a lock',
     (h) => say(h, note(1, 1, { what: 'refused', token: 'one', code: 'database_unavailable' })),
@@ -435,6 +446,12 @@ describe('the checker', () => {
     const back = changed(PLAIN, 8, idAt(7, 8), ['running', 'waiting'], 0);
     history.changes.unshift(claimed(PLAIN, 7, idAt(7, 8)), { ...back, runId: null });
     expect(violationsOf(history, { ...expected, limits: [] })).toEqual([]);
+  });
+
+  it('lets a job that misbehaves fail once it was lost more often than it may be', () => {
+    const history = sound();
+    beLost(history, expected.maxLost + 1);
+    expect(rulesBroken(history)).not.toContain('a job ends as its handler does');
   });
 
   it.each(CORRUPTIONS)('sees by "%s" %s', (rule, _what, corrupt) => {
