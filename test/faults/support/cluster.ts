@@ -5,6 +5,7 @@ import type { JobsModuleOptions } from '../../../lib/index.js';
 import { ChildApplication } from '../../support/children.js';
 import { until } from '../../support/waiting.js';
 import { violationsOf } from '../checker.js';
+import { figuresOf, type Figure } from '../figures.js';
 import type { Expectations, Note } from '../history.js';
 import { rowsOf, type FaultDatabase } from './fault-database.js';
 import { birthsOf, journalOf, keepJournal } from './journal.js';
@@ -21,6 +22,9 @@ export const FAULTS = [
   'copies',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
+
+/** All that a scenario is measured by. */
+export type Count = Fault | Figure;
 
 /** A clock that is wrong, see the fixture. */
 export interface WrongClock {
@@ -67,6 +71,7 @@ export class Cluster {
   readonly #deaths: string[] = [];
   /** What no process should have done. */
   readonly #troubles: string[] = [];
+  #figures: Readonly<Partial<Record<Figure, number>>> = {};
   #isOver = false;
   readonly toll: Record<Fault, number>;
   /** How long it took after restarts until all were at work again. */
@@ -197,10 +202,16 @@ export class Cluster {
     const rows = await rowsOf(this.#plan.database);
     const changes = await journalOf(this.#plan.database);
     const births = await birthsOf(this.#plan.database);
-    const window = { fromMs: this.#startedMs, toMs: Date.now() };
     const history = { ...rows, changes, births, notes: this.notes() };
-    const broken = violationsOf(history, { ...window, ...expected });
+    const within = { fromMs: this.#startedMs, toMs: Date.now(), ...expected };
+    this.#figures = figuresOf(history, within);
+    const broken = violationsOf(history, within);
     return [...this.#troubles, ...broken.map(({ rule, text }) => `${rule}: ${text}`)];
+  }
+
+  /** What was done to it, and what came of that; the latter is known when it was judged. */
+  get counts(): Readonly<Partial<Record<Count, number>>> {
+    return { ...this.toll, ...this.#figures };
   }
 
   /** What the processes wrote down. */
