@@ -61,6 +61,10 @@ const SERVERS: readonly Kind[] = ['postgres', 'mariadb'];
 const DAY_MS = 86_400_000;
 const LEASE_MS = 2000;
 const LARGEST_WAL = 64 * 1024 ** 2;
+/** A reader goes when the log is so long, or after so much time. */
+const LONG_WAL = 40 * 1024 ** 2;
+const READ_MS = isFull ? 5000 : 700;
+const ALL_PAGES = 0x7fffffff;
 /** By then all are at work again when the server is back. */
 const REVIVED_MS = 15_000;
 
@@ -221,13 +225,12 @@ export const SCENARIOS: readonly Scenario[] = [
     jobs: isFull ? 20_000 : 400,
     workers: isFull ? 8 : 4,
     seconds: isFull ? 120 : 4,
-    atLeast: { copies: isFull ? 10 : 2 },
+    atLeast: { copies: isFull ? 10 : 2, readings: isFull ? 10 : 2 },
     // So that nobody is lost only because all want the processor.
     leaseMs: 30_000,
     refusesNothing: true,
     async strike({ cluster, database }) {
-      await readOn(database);
-      cluster.toll.copies += 1;
+      await readOn(database, cluster);
     },
   },
 ];
@@ -258,23 +261,49 @@ function misbehaves(n: number): Partial<Item['params']> {
 }
 
 /** Others read the file, and copy it, as long as they like. */
-async function readOn({ folder, file }: Victims['database']): Promise<void> {
-  const reader = new Sqlite(file ?? '', { readonly: true });
+async function readOn({ folder, file = '' }: Victims['database'], cluster: Cluster): Promise<void> {
+  const logBytes = (): number => statSync(`${file}-wal`).size;
+  const reader = new Sqlite(file, { readonly: true });
   try {
+    const known = cluster.acknowledged.length;
     const copy = path.join(folder, 'copy.db');
-    await reader.backup(copy);
-    rmSync(copy);
+    // In one step: SQLite begins anew between two of them whenever another process has written.
+    await reader.backup(copy, { progress: () => ALL_PAGES });
+    checkCopy(copy, known);
+    cluster.toll.copies += 1;
     reader.exec('BEGIN');
     reader.prepare('SELECT count(*) FROM jobs').get();
     // What is written from here on cannot leave the log while this goes on.
-    await pause(isFull ? 3000 : 700);
+    const until = performance.now() + READ_MS;
+    while (performance.now() < until && logBytes() < LONG_WAL) {
+      await pause(50);
+    }
     reader.exec('COMMIT');
+    cluster.toll.readings += 1;
   } finally {
     reader.close();
   }
-  const { size } = statSync(`${file}-wal`);
-  if (size > LARGEST_WAL) {
-    throw new Error(`The write-ahead log has ${size} bytes.`);
+  if (logBytes() > LARGEST_WAL) {
+    throw new Error(`The write-ahead log has ${logBytes()} bytes.`);
+  }
+}
+
+/** It is whole, and has at least what was acknowledged before it was begun. */
+function checkCopy(file: string, known: number): void {
+  const copy = new Sqlite(file);
+  try {
+    const health: unknown = copy.pragma('integrity_check', { simple: true });
+    const jobs = Number(copy.prepare('SELECT count(*) FROM jobs').pluck().get());
+    if (health !== 'ok' || jobs < known) {
+      throw new Error(
+        `A copy has ${jobs} jobs of ${known} that were acknowledged before: ${String(health)}`,
+      );
+    }
+  } finally {
+    copy.close();
+  }
+  for (const end of ['', '-wal', '-shm']) {
+    rmSync(`${file}${end}`, { force: true });
   }
 }
 

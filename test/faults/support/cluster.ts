@@ -20,6 +20,8 @@ export const FAULTS = [
   'terminated sessions',
   'broken connections',
   'copies',
+  /** Transactions that read for seconds. */
+  'readings',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
