@@ -12,7 +12,7 @@ const FIXTURE = path.resolve('test/faults/fixtures/stepped.mjs');
 const BOOT_MS = 60_000;
 
 interface Said {
-  readonly event?: 'ready' | 'waits' | 'answered';
+  readonly event?: 'ready' | 'waits' | 'sent' | 'answered';
   readonly text?: string;
   readonly n?: number;
   readonly value?: unknown;
@@ -43,6 +43,7 @@ export class Party {
   readonly #waiting: string[] = [];
   #isReady = false;
   #underWay = 0;
+  #sent = 0;
   #count = 0;
   #output = '';
   #changed: () => void = () => undefined;
@@ -112,6 +113,7 @@ export class Party {
     this.isDone = false;
     this.said.length = 0;
     this.steppedAt.length = 0;
+    this.#sent = 0;
     return this.ask('act', deed, job).finally(() => {
       this.isDone = true;
       this.doneAt = moment += 1;
@@ -119,8 +121,8 @@ export class Party {
     });
   }
 
-  /** Lets the next message go to the database. */
-  step(): void {
+  /** Lets the next message go to the database; the last one is sent, and its answer never heard. */
+  step({ isLast = false }: { readonly isLast?: boolean } = {}): void {
     const text = this.#waiting.shift();
     if (text === undefined) {
       return;
@@ -129,10 +131,30 @@ export class Party {
     this.steppedAt.push((moment += 1));
     this.said.push(text.replaceAll(/\s+/g, ' ').slice(0, 60));
     if (this.kind === 'sqlite') {
-      this.#pipe.write('.');
+      this.#pipe.write(isLast ? '!' : '.');
     } else {
-      this.#child.send({ command: 'go' });
+      this.#child.send({ command: 'go', isLast });
     }
+  }
+
+  /** Lets the next message go, and dies before it has heard what became of it. */
+  async dieUnheard(): Promise<void> {
+    this.step({ isLast: true });
+    await this.#ended();
+  }
+
+  /** Lets the next message go, and is killed so long after it has begun to send it. */
+  async dieWithin(ms: number): Promise<void> {
+    const { length } = this.steppedAt;
+    this.step();
+    while (this.#sent <= length && !this.isDone) {
+      await this.change(BOOT_MS);
+    }
+    const end = performance.now() + ms;
+    while (performance.now() < end) {
+      // Shorter than any timer.
+    }
+    await this.kill();
   }
 
   /** Resolves when something has happened to it, or after so long. */
@@ -150,10 +172,13 @@ export class Party {
 
   /** Ends it as a crash does. */
   async kill(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#ended();
+  }
+
+  async #ended(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      const ended = new Promise((resolve) => this.#child.once('exit', resolve));
-      this.#child.kill('SIGKILL');
-      await ended;
+      await new Promise((resolve) => this.#child.once('exit', resolve));
     }
   }
 
@@ -162,6 +187,8 @@ export class Party {
       this.#isReady = true;
     } else if (said.event === 'waits') {
       this.#waiting.push(said.text ?? '');
+    } else if (said.event === 'sent') {
+      this.#sent += 1;
     } else if (said.event === 'answered') {
       this.#underWay -= 1;
     } else if (said.n !== undefined) {
