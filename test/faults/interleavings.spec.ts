@@ -20,6 +20,8 @@ const LEASE_MS = 60_000;
 /** Every order of each pair, with --full and where a broken build must be caught; else so many by chance. */
 const isEvery = isFull || process.env['JOBS_TEST_ORDERS'] === 'every';
 const SOME = 8;
+/** Of all orders; 1 to 2 % of them were chance. */
+const MOST_LEFT_OUT = 0.1;
 
 /** Where the job stands when two meet over it. */
 type Situation = 'waiting' | 'running' | 'abandoned';
@@ -76,6 +78,13 @@ function judge(
   // is what a worker does whose first answer was lost.
   const ends = Math.min(1, wins('finish')) + wins('fail') + wins('reap');
   expect(ends).toBeLessThanOrEqual(1);
+  // Where both want to, nothing keeps the quicker one from it.
+  if (deeds.every((deed) => deed === 'claim')) {
+    expect(claimed).toHaveLength(1);
+  }
+  if (deeds.every((deed) => ['finish', 'fail', 'reap'].includes(deed))) {
+    expect(ends).toBe(1);
+  }
   if (wins('finish') > 0) {
     expect(job).toMatchObject({ status: 'completed', lost: 0, result: '1' });
   }
@@ -161,17 +170,21 @@ describe.each(kindsHere)('two processes that meet on %s', (kind) => {
     };
     const place = { database, sides: [await start('a'), await start('b')] } as const;
     const counts: string[] = [];
+    let [tries, leftOuts] = [0, 0];
     for (const each of MEETINGS) {
       const [first, second] = place.sides;
       // The run's own worker is the first side; who takes over is the second one.
       const inOrder = each[1] === 'retake' ? ([second, first] as const) : place.sides;
       const once = (turns: () => Promise<void>): Promise<void> => meet(place, each, inOrder, turns);
-      const count = isEvery
+      const { tried, leftOut } = isEvery
         ? await everyOrder(database, inOrder, once)
         : await someOrders(database, inOrder, { most: SOME, random }, once);
-      counts.push(`${each.join(' × ')}: ${count}`);
+      counts.push(`${each.join(' × ')}: ${tried}${leftOut > 0 ? ` and ${leftOut} left out` : ''}`);
+      tries += tried;
+      leftOuts += leftOut;
     }
-    console.log(`${kind}, orders tried: ${counts.join(', ')}`);
+    console.log(`${kind}, ${tries} orders tried, ${leftOuts} left out: ${counts.join(', ')}`);
+    expect(leftOuts / tries).toBeLessThan(MOST_LEFT_OUT);
   }, 900_000);
 });
 

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { FaultDatabase } from './fault-database.js';
 import type { Party } from './party.js';
 
@@ -5,36 +6,63 @@ import type { Party } from './party.js';
 const LOOK_AFTER_MS = 5;
 const DEADLINE_MS = 20_000;
 
-/** How one run through went: at each fork who went first, of how many. */
+/** How often the turns of a plan are taken before its order is left out. */
+const TRIES = 3;
+/** Of one meeting: else nearly all of it would be chance. */
+const MOST_LEFT_OUT = 100;
+
+/** How one run through went: at each fork who went first, and what each of them would have said. */
 interface Fork {
   readonly chosen: number;
-  readonly of: number;
+  readonly between: readonly string[];
 }
 
 /** Who goes next at the nth fork, of so many. */
 type Choose = (fork: number, of: number) => number;
 
+/** How many orders were gone through, and how many could not be had again in as many tries. */
+export interface Orders {
+  readonly tried: number;
+  readonly leftOut: number;
+}
+
 /**
  * Runs two pieces of work in every order of their messages: each time it begins anew, takes the turns of
- * the last time up to the last fork with another way, and that way there.
+ * the last time up to the last fork with another way, and that way there. Some forks are chance: who waits for a lock
+ * of a server is found by looking, and who is slow asks for the time once more. One that does not come again is left
+ * out, and what comes in its place is gone through.
  */
 export async function everyOrder(
   database: FaultDatabase,
   parties: readonly [Party, Party],
   once: (turns: () => Promise<void>) => Promise<void>,
-): Promise<number> {
-  let plan: readonly number[] = [];
-  for (let count = 1; ; count += 1) {
+): Promise<Orders> {
+  let plan: readonly Fork[] = [];
+  for (let tried = 0, leftOut = 0; ;) {
     let forks: readonly Fork[] = [];
-    const choose: Choose = (fork) => plan[fork] ?? 0;
-    await once(async () => {
-      forks = await takeTurns(database, parties, choose);
-    });
-    const last = forks.findLastIndex(({ chosen, of }) => chosen + 1 < of);
-    if (last < 0) {
-      return count;
+    let differs = 0;
+    for (let n = 0; n < TRIES && differs >= 0; n += 1) {
+      const choose: Choose = (fork) => plan[fork]?.chosen ?? 0;
+      await once(async () => {
+        forks = await takeTurns(database, parties, choose);
+      });
+      differs = plan.findIndex((fork, at) => !isDeepStrictEqual(fork, forks[at]));
     }
-    plan = [...forks.slice(0, last).map(({ chosen }) => chosen), (forks[last]?.chosen ?? 0) + 1];
+    if (differs >= 0) {
+      leftOut += 1;
+      if (leftOut > MOST_LEFT_OUT) {
+        throw new Error(`${leftOut} orders of ${tried + leftOut} could not be had again.`);
+      }
+      plan = plan.slice(0, differs);
+      continue;
+    }
+    tried += 1;
+    const last = forks.findLastIndex(({ chosen, between }) => chosen + 1 < between.length);
+    const fork = forks[last];
+    if (fork === undefined) {
+      return { tried, leftOut };
+    }
+    plan = [...forks.slice(0, last), { ...fork, chosen: fork.chosen + 1 }];
   }
 }
 
@@ -44,12 +72,12 @@ export async function someOrders(
   parties: readonly [Party, Party],
   { most, random }: { readonly most: number; readonly random: () => number },
   once: (turns: () => Promise<void>) => Promise<void>,
-): Promise<number> {
+): Promise<Orders> {
   const choose: Choose = (_, of) => Math.floor(random() * of);
   for (let count = 0; count < most; count += 1) {
     await once(async () => void (await takeTurns(database, parties, choose)));
   }
-  return most;
+  return { tried: most, leftOut: 0 };
 }
 
 async function takeTurns(
@@ -65,7 +93,7 @@ async function takeTurns(
     const chosen =
       ready.length > 1 ? Math.min(choose(forks.length, ready.length), ready.length - 1) : 0;
     if (ready.length > 1) {
-      forks.push({ chosen, of: ready.length });
+      forks.push({ chosen, between: ready.map(({ next }) => next) });
     }
     const next = ready[chosen];
     if (next === undefined) {
@@ -111,7 +139,11 @@ function noteLock(party: Party, text: string, wasLocked: boolean, parties: reado
   }
 }
 
-/** Until it is done, has something to say, waits for a lock, or has put off what it does. */
+/**
+ * Until it is done, has something to say, waits for a lock, or has put off what it does. Who was refused by SQLite's
+ * lock has always put it off for a moment, and is waited for: else it would be chance whether it comes before the other
+ * one's next message.
+ */
 export async function settled(database: FaultDatabase, party: Party): Promise<void> {
   while (!party.isDone && !party.isWaiting) {
     if (party.isUnderWay) {
@@ -119,6 +151,8 @@ export async function settled(database: FaultDatabase, party: Party): Promise<vo
       if (party.isUnderWay && (await waitsForLock(database, party))) {
         return;
       }
+    } else if (party.kind === 'sqlite') {
+      await party.change(LOOK_AFTER_MS);
     } else {
       await party.look();
       if (!party.isUnderWay) {
