@@ -46,7 +46,9 @@ const behavioural = ['behaviour', 'rest', 'nest', 'processes'].map(
 );
 
 /** What happens to files and to databases in memory. */
-const aboutFiles = ['database-errors', 'memory'].map((name) => `test/behaviour/${name}.spec.ts`);
+const aboutFiles = ['database-errors', 'memory', 'write-ahead-log'].map(
+  (name) => `test/behaviour/${name}.spec.ts`,
+);
 
 /** What never reaches a database: services made up by the test, options that are refused, modules that are loaded. */
 const withoutDatabase = [

@@ -61,6 +61,8 @@ export class Engine {
   #unhint: (() => void) | undefined;
   #isWorking = false;
   #attendedAt = 0;
+  /** What the store has said last. */
+  #caveat: string | undefined;
   #draining: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -146,6 +148,7 @@ export class Engine {
       everyMs: this.store.floorMs,
       runOnce: async () => {
         this.#attendedAt = performance.now();
+        this.#tellCaveat();
         // The floor: no hint is needed for progress.
         this.#paused.hint();
         this.#queues.forEach((queue) => queue.hint());
@@ -261,9 +264,7 @@ export class Engine {
     await this.#sources.explore();
     await this.scheduling.check();
     await this.store.open();
-    if (this.store.caveat !== undefined) {
-      this.#sources.logger.warn(this.store.caveat);
-    }
+    this.#tellCaveat();
     this.#unhint = this.store.onRemoteChange(() => this.#hint());
     await this.refreshPaused();
     // A record for people and other programs: a database that is busy now must not hold up the boot.
@@ -280,6 +281,14 @@ export class Engine {
       DECLARE_PATIENCE_MS,
     );
     await this.scheduling.declareSoon();
+  }
+
+  #tellCaveat(): void {
+    const { caveat } = this.store;
+    if (caveat !== undefined && caveat !== this.#caveat) {
+      this.#sources.logger.warn(caveat);
+    }
+    this.#caveat = caveat;
   }
 
   #work(): void {

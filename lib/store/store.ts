@@ -295,7 +295,7 @@ export interface Store {
   settled(): Promise<void>;
   /** For how many milliseconds writes have waited without one being done; 0 when none waits. */
   stuckMs(): number;
-  /** What whoever runs this should know about the database, once it is open. */
+  /** What whoever runs this should know about the database, as it is now; undefined when all is well. */
   readonly caveat?: string | undefined;
   /** How often the engine looks for itself what hints may not have told it. */
   readonly floorMs: number;

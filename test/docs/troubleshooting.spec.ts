@@ -14,7 +14,10 @@ const ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
   'lib/engine/claim-buffer.ts text': ['could not be given back'],
   'lib/engine/queue-runner.ts text': ['could not be settled; it comes back when its lease ends'],
   'lib/engine/engine.ts text': ['The start of …', 'Progress of …', 'was not stored'],
-  'lib/engine/engine.ts this.store.caveat': ['A pooler such as PgBouncer stands between'],
+  'lib/engine/engine.ts caveat': [
+    'A pooler such as PgBouncer stands between',
+    'The write-ahead log of the jobs database is larger than',
+  ],
   'lib/engine/opening.ts text': ['The jobs database cannot be'],
   'lib/engine/opening.ts String(failure)': ['`schema_mismatch`'],
   'lib/engine/opening.ts String(error)': ['`schema_mismatch`'],

@@ -29,6 +29,7 @@ function verboseDriver() {
         finalize: () => undefined,
       };
     },
+    exec: (_sql, done) => queueMicrotask(() => done(null)),
   };
   return {
     session: new Sqlite3Session(database, new DatabaseClock(), { isShared: false }),

@@ -5,17 +5,17 @@ import {
   type BetterSqlite3Database,
 } from '../dialects/sqlite/better-sqlite3.session.js';
 import type { DatabaseClock } from '../dialects/sqlite/sqlite-clock.js';
+import type { SqliteSession } from '../dialects/sqlite/sqlite-session.js';
 import {
   Sqlite3Session,
   type Sqlite3Connection,
   type Sqlite3Database,
 } from '../dialects/sqlite/sqlite3.session.js';
-import type { Session } from '../dialects/session.js';
 import { query } from '../dialects/sql.js';
 
 /** The engine's connection: its session, and how to end both. */
 export interface EngineConnection {
-  readonly session: Session;
+  readonly session: SqliteSession;
   /** The database file that other processes may write, if there is one. */
   readonly file: string | undefined;
   /** Whether the host's own connection is shared, as a database in memory demands. */
@@ -88,7 +88,7 @@ export async function openEngineConnection(
  * On the one connection of a database in memory the host's transactions begin between the engine's:
  * with an asynchronous driver they would else be refused, or take the engine's writes with them.
  */
-function beginBetween(runner: QueryRunner, session: Session): () => void {
+function beginBetween(runner: QueryRunner, session: SqliteSession): () => void {
   const begin = runner.startTransaction.bind(runner);
   runner.startTransaction = (isolation) => session.between(() => begin(isolation));
   return () => {
@@ -147,7 +147,7 @@ function sessionOf(
   raw: unknown,
   clock: DatabaseClock,
   connection: Sqlite3Connection,
-): Session {
+): SqliteSession {
   if (type === 'better-sqlite3') {
     return new BetterSqlite3Session(raw as BetterSqlite3Database, clock);
   }

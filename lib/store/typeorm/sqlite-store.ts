@@ -39,13 +39,11 @@ import { prepareSchema, retryBusy, type StoreOptions } from './schema.js';
 import { StepScripts } from './step.scripts.js';
 import { stepStore } from './step.store.js';
 import { tablesOf } from './tables-of.js';
+import { checkpointByItself, WriteAheadLog } from './write-ahead-log.js';
 
-/**
- * Pages of the write-ahead log after which SQLite copies it back: 16 MB. At its default of 4 MB the
- * copying and its syncs are a quarter of the cost of single enqueues; at 40 MB nothing more is
- * gained, and one copying holds the event loop for 100 ms.
- */
-const CHECKPOINT_PAGES = 4000;
+/** What is said of a log that others keep from starting over. */
+const LARGE_LOG =
+  'The write-ahead log of the jobs database is larger than 128 MB and cannot start over, since some connection reads the file in a transaction that stays open, or reads all the time. End it: the log takes up disk, and reads become slower.';
 
 /** How long a closing store waits for what is still to be written. */
 const CLOSE_PATIENCE_MS = 2000;
@@ -73,6 +71,7 @@ export class SqliteStore implements Store {
   #connection: EngineConnection | undefined;
   #writer: Writer | undefined;
   #changes: RemoteChanges | undefined;
+  #log: WriteAheadLog | undefined;
 
   constructor(host: DataSource, options: StoreOptions) {
     this.#host = host;
@@ -139,6 +138,10 @@ export class SqliteStore implements Store {
     };
   }
 
+  get caveat(): string | undefined {
+    return this.#log?.isWorrying === true ? LARGE_LOG : undefined;
+  }
+
   async open(): Promise<void> {
     if (this.#connection !== undefined) {
       return;
@@ -149,7 +152,7 @@ export class SqliteStore implements Store {
         await retryBusy(connection.session, () =>
           connection.session.run(query('PRAGMA journal_mode = WAL')),
         );
-        await connection.session.run(query(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`));
+        await checkpointByItself(connection.session);
       }
       await prepareSchema(connection.session, this.#tables, this.#options.migrate);
     } catch (error) {
@@ -161,12 +164,14 @@ export class SqliteStore implements Store {
     if (connection.file !== undefined) {
       this.#changes = new RemoteChanges(connection.session, connection.file);
       this.#changes.subscribe(() => this.#listeners.forEach((listener) => listener()));
+      this.#log = new WriteAheadLog(connection.session, connection.file);
     }
   }
 
   async close(): Promise<void> {
     const connection = this.#connection;
     this.#changes?.close();
+    this.#log?.close();
     await this.#handlers.close();
     if (connection !== undefined) {
       await this.#writer?.idle(CLOSE_PATIENCE_MS);

@@ -1,4 +1,4 @@
-import { ScriptFailure, type FailureKind, type Session } from '../session.js';
+import { ScriptFailure, type FailureKind } from '../session.js';
 import {
   CHANGES_SQL,
   runScript,
@@ -9,6 +9,7 @@ import {
 } from '../sql.js';
 import { NOW_SQL, type DatabaseClock } from './sqlite-clock.js';
 import { classifySqliteError } from './sqlite-errors.js';
+import type { SqliteSession, SqliteSetting } from './sqlite-session.js';
 
 /** The part of a better-sqlite3 database that is used. */
 export interface BetterSqlite3Database {
@@ -30,7 +31,7 @@ interface Prepared {
 const NO_ROWS: readonly Row[] = [];
 
 /** The synchronous driver: a transaction is one uninterrupted piece of JavaScript. */
-export class BetterSqlite3Session implements Session {
+export class BetterSqlite3Session implements SqliteSession {
   readonly #database: BetterSqlite3Database;
   readonly #clock: DatabaseClock;
   readonly #prepared = new Map<string, Prepared>();
@@ -83,6 +84,15 @@ export class BetterSqlite3Session implements Session {
   run<T>(script: Script<T>): Promise<T> {
     try {
       return Promise.resolve(runScript(script, this.#execute));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  set(setting: SqliteSetting, value: number): Promise<void> {
+    try {
+      this.#database.prepare(`PRAGMA ${setting} = ${value}`).all();
+      return Promise.resolve();
     } catch (error) {
       return Promise.reject(error);
     }

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { ScriptFailure, type FailureKind, type Session } from '../session.js';
+import { ScriptFailure, type FailureKind } from '../session.js';
 import {
   runScriptAsync,
   type Row,
@@ -10,10 +10,12 @@ import {
 } from '../sql.js';
 import { NOW_SQL, type DatabaseClock } from './sqlite-clock.js';
 import { classifySqliteError } from './sqlite-errors.js';
+import type { SqliteSession, SqliteSetting } from './sqlite-session.js';
 
 /** The part of a sqlite3 database that is used. */
 export interface Sqlite3Database {
   prepare(sql: string, callback: (error: Error | null) => void): Sqlite3Statement;
+  exec(sql: string, callback: (error: Error | null) => void): unknown;
 }
 
 type Answer = (
@@ -44,7 +46,7 @@ export interface Sqlite3Connection {
  * The asynchronous driver: each statement visits a thread. One piece of work has the connection at
  * a time, so that nothing of ours lands inside a transaction of ours that is not its own.
  */
-export class Sqlite3Session implements Session {
+export class Sqlite3Session implements SqliteSession {
   readonly #database: Sqlite3Database;
   readonly #clock: DatabaseClock;
   readonly #isShared: boolean;
@@ -88,6 +90,16 @@ export class Sqlite3Session implements Session {
 
   run<T>(script: Script<T>): Promise<T> {
     return this.#inTurn(() => runScriptAsync(script, this.#execute));
+  }
+
+  set(setting: SqliteSetting, value: number): Promise<void> {
+    const done = (): Promise<void> =>
+      new Promise((resolve, reject) => {
+        this.#database.exec(`PRAGMA ${setting} = ${value}`, (error) =>
+          error === null ? resolve() : reject(error),
+        );
+      });
+    return this.#inTurn(done);
   }
 
   between<T>(work: () => Promise<T>): Promise<T> {
