@@ -167,14 +167,15 @@ const COMMANDS = {
     await enqueueInChunks(count, chunk);
     return done();
   },
-  /** Jobs that each wait for so many of a line of others, which are stored before and not measured. */
-  async enqueueBehind({ count, callers, parents }) {
-    const ids = await peer.enqueueLater(parents * count);
+  /** Jobs that each wait for so many of a line of others, which are stored before and not measured; so many share theirs. */
+  async enqueueBehind({ count, callers, parents, sharing }) {
+    const ids = await peer.enqueueLater(parents * Math.ceil(count / sharing));
     let next = 0;
     const caller = async () => {
       while (next < count) {
         const n = next++;
-        await peer.enqueueBehind(payload(n), ids.slice(n * parents, (n + 1) * parents));
+        const at = Math.floor(n / sharing) * parents;
+        await peer.enqueueBehind(payload(n), ids.slice(at, at + parents));
       }
     };
     const done = startMeasure();
