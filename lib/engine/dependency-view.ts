@@ -63,9 +63,13 @@ function causesOf(
   const causes: FailureCause[] = [];
   const met = new Set<string>();
   const open = [{ job, causes }];
+  const failed = [...ancestors.values()].filter(hasFailed).length;
   let repeated = 0;
   // Grows while it is walked through.
   for (const { job: dependent, causes: found } of open) {
+    if (met.size === failed && repeated === MOST_REPEATED) {
+      break;
+    }
     for (const { id } of dependsOnOf(dependent)) {
       const parent = ancestors.get(id);
       if (parent === undefined || !hasFailed(parent)) {

@@ -60,11 +60,14 @@ export class ScheduleAttendance {
     const { store, workerId } = this.#parts;
     const nowMs = await store.ping();
     const heard = await store.catalog.workers({ heardWithinMs: HEARD_WITHIN_MS });
-    if (heard.some(({ id }) => id !== workerId)) {
+    const others = heard.filter(({ id }) => id !== workerId);
+    if (others.length > 0) {
+      const firstStartMs = Math.min(...others.map(({ startedAtMs }) => startedAtMs));
       const standing = await store.schedules.standing(types);
       const atMostUntilMs = performance.now() + MOST_PATIENCE_MS;
       for (const { type, nextRunAtMs, revisions } of standing) {
-        if (nextRunAtMs !== null && nextRunAtMs < nowMs) {
+        // Whoever has begun since makes up for it too, and cannot have been there.
+        if (nextRunAtMs !== null && nextRunAtMs < nowMs && firstStartMs < nextRunAtMs) {
           this.#leave(type, revisions, atMostUntilMs);
         }
       }

@@ -81,8 +81,10 @@ export interface JobDraft {
   readonly params: string;
   /** What limits count it by; null without limits. */
   readonly limitKey: string | null;
-  /** Null for a plain job. */
+  /** Null for a plain job. A try may find that some of what it depends on is one job: see `said`. */
   extras: DraftExtras | null;
+  /** What `extras` were before that: the next try finds it anew. */
+  said?: DraftExtras | undefined;
   blocked?: Blocked | undefined;
   /** One object for many drafts, where it can be: drafts of one object share a statement. */
   readonly terms: JobTerms;

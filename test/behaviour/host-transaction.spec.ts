@@ -8,7 +8,7 @@ import {
   type JobHandler,
 } from '../../lib/index.js';
 import type { BootedJobs } from '../support/boot.js';
-import { isFile } from '../support/databases.js';
+import { driverUnderTest, isFile } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
 import { longestStall } from '../support/loop-delay.js';
 import { LOOPBACK } from '../support/receiver.js';
@@ -32,6 +32,18 @@ class Held implements JobHandler {
   execute(ctx: JobContext): Promise<unknown> {
     return gate.hold(ctx);
   }
+}
+
+/** Whether anybody on the server's database waits for a lock. */
+async function isLockAwaited(app: BootedJobs): Promise<boolean> {
+  const rows = await app.sql(
+    driverUnderTest === 'postgres'
+      ? `SELECT 1 AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
+      : `SELECT 1 AS n FROM information_schema.innodb_trx AS trx
+         JOIN information_schema.processlist AS session ON session.id = trx.trx_mysql_thread_id
+         WHERE session.db = DATABASE() AND trx.trx_state = 'LOCK WAIT'`,
+  );
+  return rows.length > 0;
 }
 
 function boot(options: object = {}): Promise<BootedJobs> {
@@ -220,6 +232,74 @@ describe('a transaction of the host', () => {
         expect(ms, kind).toBeLessThan(1000);
       }
       await app.jobs.enqueue(Plain, undefined, { dependsOn: [locked.id] });
+    });
+
+    /** A job with a unique key that waits for another one, and what stands beside it under a lock. */
+    async function underLockBeside(
+      app: BootedJobs,
+      work: (release: () => Promise<void>) => Promise<void>,
+    ): Promise<void> {
+      const { id: parent } = await app.jobs.enqueue(Plain, undefined, { delay: '1h' });
+      const unique = { key: 'replaced', onConflict: 'replace' } as const;
+      const child = await app.jobs.enqueue(Plain, undefined, { dependsOn: [parent], unique });
+      const [row] = await app.sql<{ seq: string }>(
+        `SELECT seq FROM jobs WHERE job_id = '${child.id}'`,
+      );
+      const runner = app.dataSource.createQueryRunner();
+      await runner.startTransaction();
+      try {
+        await runner.query(`SELECT 1 FROM job_extras WHERE seq = ${row?.seq} FOR UPDATE`);
+        await work(() => runner.rollbackTransaction());
+      } finally {
+        if (runner.isTransactionActive) {
+          await runner.rollbackTransaction();
+        }
+        await runner.release();
+      }
+    }
+
+    it('that holds up a flow does not change what its jobs wait for: each try finds anew which of them are one', async () => {
+      const app = await boot();
+      await app.queues.pause('default');
+      const first = { key: 'first', until: 'started', onConflict: 'return' } as const;
+      const there = await app.jobs.enqueue(Held, undefined, { unique: first });
+      await underLockBeside(app, async (release) => {
+        const unique = { key: 'replaced', onConflict: 'replace' } as const;
+        const enqueued = app.jobs.enqueueFlow({
+          a: { type: Plain, params: undefined, unique: first },
+          b: { type: Plain, params: undefined, dependsOn: ['a', there.id] },
+          c: { type: Plain, params: undefined, unique },
+        });
+        // What came behind it is stored, so it has been tried; it is tried again and again.
+        await app.jobs.enqueue(Plain, undefined, { dependsOn: [there.id] });
+        await app.queues.resume('default');
+        const { release: end } = await gate.entry(there.id);
+        await release();
+        const { a, b } = await enqueued;
+        expect(a.id).not.toBe(there.id);
+        const { dependsOn } = await app.jobs.get(b.id);
+        expect(dependsOn.map(({ id }) => id)).toEqual([a.id, there.id]);
+        await waitForEnd(app.jobs, a.id);
+        expect((await app.jobs.get(b.id)).status).toBe('waiting');
+        end();
+        await waitForEnd(app.jobs, b.id);
+      });
+    });
+
+    it('waits for a lock beside a job that it replaces, since to be refused it would undo all of the transaction', async () => {
+      const app = await boot();
+      await underLockBeside(app, async (release) => {
+        const unique = { key: 'replaced', onConflict: 'replace' } as const;
+        const replaced = app.dataSource.transaction(async (manager) => {
+          await manager.save(Note, { text: 'kept' });
+          return app.jobs.enqueue(Plain, { n: 2 }, { unique, manager });
+        });
+        await until(() => isLockAwaited(app), 'the transaction at the lock');
+        await release();
+        const { id } = await replaced;
+        expect(await app.jobs.get(id)).toMatchObject({ status: 'waiting', params: { n: 2 } });
+        expect(await countNotes(app)).toBe(1);
+      });
     });
   }
 

@@ -509,6 +509,33 @@ describe('slots that were missed', () => {
     expect(await madeOf(worker, id)).toEqual(slots.slice(-1));
   });
 
+  it.each([
+    ['once', 1],
+    ['skip', 0],
+  ] as const)(
+    'while nobody was there were missed, also where somebody has begun since who is at it: %s',
+    async (misfire, jobs) => {
+      const database = createDatabase();
+      const { producer, id, slots } = await overdue(database, misfire);
+      await producer.schedules.upsert(hourly({ name: 'other', type: Quick, overlap: 'allow' }));
+      await producer.sql(
+        `INSERT INTO job_workers (worker_id, host, pid, version, queues, started_at_ms, heartbeat_at_ms)
+         VALUES ('${producer.get<Engine>(JOBS_ENGINE).workerId}', 'h', 1, '0', '["default"]', ${Date.now()}, ${Date.now()})`,
+      );
+      const worker = await boot({ database });
+      await until(
+        async () => {
+          await producer.schedules.runNow('other');
+          return (await worker.schedules.get('overdue')).nextRunAt === null;
+        },
+        'the schedule to be over',
+        12_000,
+      );
+      expect(await madeOf(worker, id)).toEqual(slots.slice(COUNT - jobs));
+    },
+    20_000,
+  );
+
   it.each(['once', 'skip'] as const)(
     'while others made jobs of the type are late, and each makes its job: %s',
     async (misfire) => {

@@ -4,7 +4,7 @@ import { VERDICT } from '../../model/dependencies.js';
 import { JobsError } from '../../model/errors.js';
 import { EXTRA, hasExtra } from '../../model/extras.js';
 import { isFinal, type JobStatus } from '../../model/job-status.js';
-import { CHANGES_SQL, query, type RowsInto, type Script } from '../dialects/sql.js';
+import { CHANGES_SQL, query, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { CreatedJob } from '../job-of-draft.js';
 import type { ChangeResult } from '../store.js';
@@ -35,12 +35,10 @@ const MOST_TOLD = 500;
 export class Dependencies {
   readonly #t: TableNames;
   readonly #change: ChangeOther;
-  readonly #untold: RowsInto;
 
   constructor(tables: TableNames, change: ChangeOther) {
     this.#t = tables;
     this.#change = change;
-    this.#untold = { table: tables.untold, columns: { seq: 'number' } };
   }
 
   /** Notes what a change leads to; {@link tellAll} does it. */
@@ -107,14 +105,19 @@ export class Dependencies {
     yield* this.#note(left, news);
   }
 
-  /** Writes down whose dependents are told later. */
+  /**
+   * Writes down whose dependents are told later. A note that is there is written again: whoever goes on
+   * with it may be about to delete it, having read the job as it was before, and is waited for.
+   */
   *#note(seqs: readonly number[], news: News): Script<void> {
-    if (seqs.length > 0) {
+    const { untold, words } = this.#t;
+    for (let at = 0; at < seqs.length; at += UNTOLD_AT_ONCE) {
+      const those = seqs.slice(at, at + UNTOLD_AT_ONCE).toSorted((a, b) => a - b);
       news.isMore = true;
-      const rows = seqs.map((seq) => [seq]);
-      for (const { sql, params } of this.#t.words.insertRows(this.#untold, rows)) {
-        yield* query(sql, params);
-      }
+      yield* query(
+        `INSERT INTO ${untold} (seq) VALUES ${those.map(() => '(?)').join(', ')} ${words.replacing('seq', ['seq'])}`,
+        those,
+      );
     }
   }
 
@@ -256,7 +259,11 @@ export class Dependencies {
       `UPDATE ${dependencies} SET told = 1 WHERE parent_seq = ? AND child_seq ${words.amongNumbers}`,
       [seq, children],
     );
-    for (const [verdict, those] of byVerdict(status, edges)) {
+    const groups = byVerdict(status, edges);
+    if (groups.size > 1) {
+      yield* this.#lockBeside(children);
+    }
+    for (const [verdict, those] of groups) {
       yield* this.#countDown(those, verdict);
     }
     yield* this.#goOnWith(
@@ -300,12 +307,26 @@ export class Dependencies {
         those.push(child);
       }
     }
+    if (byCount.size > 1) {
+      yield* this.#lockBeside(JSON.stringify(children));
+    }
     for (const [count, those] of byCount) {
       yield* query(
         `UPDATE ${this.#t.extras} SET blocked_by = blocked_by - ?,
            verdict = CASE WHEN verdict < ? THEN ? ELSE verdict END
          WHERE seq ${this.#t.words.amongNumbers}`,
         [count, verdict, verdict, JSON.stringify(those)],
+      );
+    }
+  }
+
+  /** What is changed in several statements is locked in its order before, as everybody does. */
+  *#lockBeside(children: string): Script<void> {
+    const { extras, words } = this.#t;
+    if (words.forUpdate !== '') {
+      yield* query(
+        `SELECT seq FROM ${extras} WHERE seq ${words.amongNumbers} ORDER BY seq ${words.forUpdate}`,
+        [children],
       );
     }
   }

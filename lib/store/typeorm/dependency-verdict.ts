@@ -30,7 +30,12 @@ export function byVerdict(
   const groups = new Map<number, number[]>();
   for (const [child, onFailure] of edges) {
     const verdict = isDone(status) ? VERDICT.run : VERDICT[onFailure as OnFailure];
-    groups.set(verdict, [...(groups.get(verdict) ?? []), Number(child)]);
+    const those = groups.get(verdict);
+    if (those === undefined) {
+      groups.set(verdict, [Number(child)]);
+    } else {
+      those.push(Number(child));
+    }
   }
   return groups;
 }

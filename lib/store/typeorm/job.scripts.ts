@@ -35,8 +35,12 @@ export class JobScripts {
   /** What else happens when a job has changed, in the same transaction. */
   readonly consequences: Consequences;
 
-  constructor(tables: TableNames) {
+  readonly #isOurs: boolean;
+
+  /** In a transaction of the host a lock is waited for: who is refused one has lost all that was done in it. */
+  constructor(tables: TableNames, isOurs = true) {
     this.#t = tables;
+    this.#isOurs = isOurs;
     this.consequences = new Consequences(
       tables,
       (id, decide, nowMs, news) => this.change(id, decide, undefined, nowMs, news),
@@ -168,8 +172,8 @@ export class JobScripts {
    * A job that others are concerned with, locked where others write at the same time: what follows
    * for them is written before the job itself, and what stands beside it counts for both. `follows`: rows of
    * other jobs are locked already, so that nobody is waited for who has its key. One that waits for others
-   * is locked beside its row too, without waiting for whoever tells it: the end of what it waits for
-   * finds it as it is then, or comes before.
+   * is locked beside its row too, in our own transactions without waiting for whoever tells it: the end of
+   * what it waits for finds it as it is then, or comes before.
    */
   *#heldStill(
     job: JobEntity | undefined,
@@ -188,7 +192,9 @@ export class JobScripts {
       `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq = ? ${forUpdate}`,
       [job.seq],
     );
-    const lock = hasExtra(job.extras, EXTRA.parents) ? `${forUpdate} NOWAIT` : '';
+    const lock = hasExtra(job.extras, EXTRA.parents)
+      ? `${forUpdate}${this.#isOurs ? ' NOWAIT' : ''}`
+      : '';
     return (yield* readBeside(this.#t, rows.map(jobOfRow), lock))[0];
   }
 

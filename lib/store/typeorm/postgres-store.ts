@@ -115,7 +115,7 @@ export class PostgresStore extends ServerStore {
     this.#tables = tablesOf(host, POSTGRES_WORDS);
     this.#scripts = new PostgresJobScripts(this.#tables);
     this.#inserts = new PostgresInsertScript(this.#tables, new NumberSource());
-    const scripts = this.#scripts;
+    const scripts = new PostgresJobScripts(this.#tables, false);
     this.joins = {
       tables: this.#tables,
       scripts,

@@ -128,6 +128,9 @@ export class RelatedInserts {
   /** What drafts name, under locks: keys first, then rows of jobs. */
   *#look(drafts: readonly JobDraft[], passes: boolean, nowMs: number): Script<Seen> {
     const refused = new Map<number, Refusal | Held>();
+    for (const draft of drafts) {
+      draft.extras = draft.said ?? draft.extras;
+    }
     yield* this.#inserts.lock();
     const keys = yield* this.#uniques.look(drafts, nowMs);
     const parents = yield* this.#dependencies.look(drafts, refused, passes);
@@ -162,6 +165,7 @@ export class RelatedInserts {
     for (const each of created) {
       const { draft } = each;
       if (draft.extras !== null) {
+        draft.said ??= draft.extras;
         draft.extras = namedOnce(draft, draft.extras, results);
         each.dependsOn = textOf(draft.extras.dependsOn, results);
       }

@@ -14,23 +14,35 @@ const WAITING_AT_ONCE = 1000;
 /** Most have few that wait for them. */
 const FEW_PARENTS = 8;
 
-/** What some jobs depend on, besides what is known. */
+/** What some jobs depend on, besides what is known, as far as there is room for. */
 function namedBy(
   jobs: readonly JobEntity[],
   known: ReadonlyMap<string, JobEntity>,
+  room = Infinity,
 ): readonly string[] {
-  const ids = jobs.flatMap((job) => dependenciesOf(job).map(({ id }) => id));
-  return [...new Set(ids)].filter((id) => !known.has(id));
+  const named = new Set<string>();
+  for (const job of jobs) {
+    for (const { id } of named.size < room ? dependenciesOf(job) : []) {
+      if (named.size < room && !known.has(id)) {
+        named.add(id);
+      }
+    }
+  }
+  return [...named];
 }
 
-/** Those of the jobs that are there, in this order. */
-function* readInOrder(t: TableNames, ids: readonly string[]): Script<readonly JobEntity[]> {
+/** Those of the jobs that are there, in this order; what stands beside them only if that is looked at. */
+function* readInOrder(
+  t: TableNames,
+  ids: readonly string[],
+  isMore: boolean,
+): Script<readonly JobEntity[]> {
   const rows = yield* query(
     `SELECT ${ALL_JOB_COLUMNS} FROM ${t.jobs} WHERE seq ${t.words.amongNumbers}`,
     [JSON.stringify(ids.map((id) => seqOfId(id) ?? -1))],
   );
-  const jobs = yield* readBeside(t, rows.map(jobOfRow));
-  const byId = new Map(jobs.map((job) => [job.id, job]));
+  const jobs = rows.map(jobOfRow);
+  const byId = new Map((isMore ? yield* readBeside(t, jobs) : jobs).map((job) => [job.id, job]));
   return ids.flatMap((id) => byId.get(id) ?? []);
 }
 
@@ -57,10 +69,11 @@ export function* relatedJobs(t: TableNames, job: JobEntity): Script<RelatedJobs>
   // All that it depends on itself; of what is behind those as many as there is room for.
   let named = namedBy([job], ancestors);
   while (named.length > 0) {
-    const found = yield* readInOrder(t, named);
+    const room = MOST - ancestors.size - named.length;
+    const found = yield* readInOrder(t, named, room > 0);
     found.forEach((each) => ancestors.set(each.id, each));
     const failed = found.filter(({ status }) => isFinal(status) && !isDone(status));
-    named = namedBy(failed, ancestors).slice(0, Math.max(MOST - ancestors.size, 0));
+    named = room > 0 ? namedBy(failed, ancestors, room) : [];
   }
   const rows = yield* query(
     `SELECT ${ALL_JOB_COLUMNS} FROM ${t.jobs} WHERE seq IN (SELECT child_seq FROM (

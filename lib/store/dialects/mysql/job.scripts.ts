@@ -45,7 +45,7 @@ export class MysqlJobScripts extends JobScripts {
 
   /** On a connection of the host a lock is waited for as long as the host likes. */
   constructor(tables: TableNames, isOurs: boolean) {
-    super(tables);
+    super(tables, isOurs);
     this.#t = tables;
     this.#isOurs = isOurs;
   }

@@ -25,8 +25,8 @@ export class PostgresJobScripts extends JobScripts {
   readonly #renewSql: string;
   readonly #reportSql: string;
 
-  constructor(tables: TableNames) {
-    super(tables);
+  constructor(tables: TableNames, isOurs = true) {
+    super(tables, isOurs);
     this.#t = tables;
     const { jobs } = tables;
     this.#completing = (left) => `UPDATE ${jobs} AS job SET
