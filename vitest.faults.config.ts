@@ -11,7 +11,7 @@ const root = import.meta.dirname;
 const isFull = process.env['JOBS_TEST_FULL'] === '1';
 
 /** Those that take longest, which begin first: by its size, by which files are sorted else, a file of scenarios is short. */
-const LONG = ['scenarios-', 'crash-points', 'interleavings', 'model'];
+const LONG = ['scenarios-network', 'scenarios-', 'crash-points', 'interleavings', 'model'];
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

@@ -50,6 +50,7 @@ export interface Params {
   readonly token?: string;
   readonly how?: string;
   readonly ends?: string;
+  readonly blockMs?: number;
   /** The unique key that it was to hold. */
   readonly unique?: string;
   /** The jobs that it was to depend on. */

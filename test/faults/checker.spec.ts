@@ -182,6 +182,7 @@ const expected: Expectations = {
   leaseMs: LEASE,
   maxLost: 3,
   refusesNothing: true,
+  hearsAnswers: true,
   limits: [
     { name: 'three of a type', most: 3, keyOf: ({ type }) => type },
     { name: 'two in a time', most: 2, perMs: 12.8, keyOf: ({ type }) => type },
@@ -281,6 +282,15 @@ const CORRUPTIONS: readonly (readonly [Rule, string, (history: Sound) => unknown
     'a lease is kept',
     'a job taken back while its lease was renewed',
     (h) => {
+      const change = h.changes[6] as Change;
+      rewrite(h, 6, { before: { ...change.before, leaseUntil: T0 + 1104 } });
+    },
+  ],
+  [
+    'a lease is kept',
+    'a job taken back before its handler was called, where claims are answered',
+    (h) => {
+      h.notes = h.notes.filter((each) => each.what !== 'start' || each.job !== LOST);
       const change = h.changes[6] as Change;
       rewrite(h, 6, { before: { ...change.before, leaseUntil: T0 + 1104 } });
     },

@@ -70,13 +70,6 @@ export type Note = { readonly at: number; readonly pid: number } & (
   | { readonly what: 'refused'; readonly token: string; readonly code: string }
   | { readonly what: 'start'; readonly job: string; readonly attempt: number }
   | { readonly what: 'end'; readonly job: string; readonly attempt: number }
-  /** The handler's signal fired. */
-  | {
-      readonly what: 'abort';
-      readonly job: string;
-      readonly attempt: number;
-      readonly code: string;
-    }
   /** What this process was told it had stored. */
   | {
       readonly what: 'stored';
@@ -85,6 +78,8 @@ export type Note = { readonly at: number; readonly pid: number } & (
       readonly attempt: number;
     }
   | { readonly what: 'canceled'; readonly job: string; readonly status: string }
+  /** It is at work from here on. */
+  | { readonly what: 'booted' }
   /** Written by the test when it has ended a process. */
   | { readonly what: 'died' }
 );
@@ -111,6 +106,8 @@ export interface Expectations {
   /** A job that is lost more often has failed. */
   readonly maxLost: number;
   readonly limits?: readonly Limit[];
+  /** Whether a process that lives hears what became of each claim: then it lets go of none before its lease ends. */
+  readonly hearsAnswers?: boolean;
   /** Whether no caller may be told that something could not be done. */
   readonly refusesNothing?: boolean;
 }

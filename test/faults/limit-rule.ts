@@ -10,14 +10,29 @@ export function* checkLimits(
 ): Iterable<string> {
   for (const limit of limits) {
     for (const [key, held] of byKey(jobs, holds, limit)) {
-      const [most, at] =
-        limit.perMs === undefined ? peakOf(held) : mostWithin(held, limit.perMs - ROUNDING_MS);
+      const [most, at] = mostOf(held, limit);
       if (most > limit.most) {
         const when = limit.perMs === undefined ? 'at once' : `within ${limit.perMs} ms`;
         yield `${limit.name}: ${most} runs of "${key}" ${when} at ${new Date(at).toISOString()}, and ${limit.most} are allowed`;
       }
     }
   }
+}
+
+/** The most at once, or within a period, of any key. */
+export function peakOf(
+  jobs: readonly JobRow[],
+  holds: ReadonlyMap<string, readonly Hold[]>,
+  limit: Limit,
+): number {
+  return Math.max(
+    0,
+    ...[...byKey(jobs, holds, limit).values()].map((held) => mostOf(held, limit)[0]),
+  );
+}
+
+function mostOf(held: readonly Hold[], { perMs }: Limit): readonly [number, number] {
+  return perMs === undefined ? mostAtOnce(held) : mostWithin(held, perMs - ROUNDING_MS);
 }
 
 function byKey(
@@ -36,7 +51,7 @@ function byKey(
 }
 
 /** The most at once, and when. Of what happens at the same moment an end comes first. */
-function peakOf(held: readonly Hold[]): readonly [number, number] {
+function mostAtOnce(held: readonly Hold[]): readonly [number, number] {
   const changes = held
     .flatMap(({ from, to }) => [
       { at: from, by: 1 },

@@ -9,7 +9,7 @@ import { figuresOf, type Figure } from '../figures.js';
 import type { Expectations, Note } from '../history.js';
 import { rowsOf, type FaultDatabase } from './fault-database.js';
 import { birthsOf, journalOf, keepJournal } from './journal.js';
-import { Producer, type Item } from './producer.js';
+import { PROOF, Producer, type Item } from './producer.js';
 
 /** What is done to a cluster, and counted. */
 export const FAULTS = [
@@ -19,6 +19,8 @@ export const FAULTS = [
   'restarts',
   'terminated sessions',
   'broken connections',
+  'cuts before an answer',
+  'cuts before the answer to a write',
   'copies',
   /** Transactions that read for seconds. */
   'readings',
@@ -26,7 +28,8 @@ export const FAULTS = [
 export type Fault = (typeof FAULTS)[number];
 
 /** All that a scenario is measured by. */
-export type Count = Fault | Figure;
+export type Count =
+  Fault | Figure | 'workers that warned of late renewals' | 'jobs after the last fault';
 
 /** A clock that is wrong, see the fixture. */
 export interface WrongClock {
@@ -46,6 +49,8 @@ export interface ClusterPlan {
   /** How wrong the clocks of the processes are, in turn. */
   readonly clocks?: readonly WrongClock[];
   readonly random: () => number;
+  /** One more process, which works on nothing and is never killed: jobs are enqueued also when no worker has booted. */
+  readonly hasProducer?: true;
   /** The code by which handlers end their process; else none may end by itself. */
   readonly endsWith?: number;
 }
@@ -53,8 +58,13 @@ export interface ClusterPlan {
 /** How long a cluster may take to come to rest when nobody disturbs it any more. */
 const DRAIN_MS = 180_000;
 
+/** How often it is looked whether it has. */
+const LOOK_MS = 200;
+
 /** On a machine that is busy with other things. */
 const BOOT_MS = 90_000;
+
+const RECENT = 20;
 
 /** Jobs that prove that somebody is at work: so many come so often that all processes are needed. */
 const PROOFS = 24;
@@ -67,6 +77,7 @@ export class Cluster {
   readonly #startedMs = Date.now();
   readonly #epochMs = epoch();
   readonly #workers: ChildApplication[] = [];
+  #enqueuer: ChildApplication | undefined;
   readonly #places = new Map<number, number>();
   readonly #producer: Producer;
   readonly #proofs: Promise<unknown>[] = [];
@@ -106,8 +117,11 @@ export class Cluster {
     for (let at = 0; at < this.#plan.workers; at += 1) {
       this.#workers[at] = this.#spawn(at);
     }
-    await Promise.all(this.#workers.map((worker) => worker.booted(BOOT_MS)));
-    this.#workers.forEach((worker) => this.#examine(worker));
+    if (this.#plan.hasProducer === true) {
+      this.#enqueuer = this.#child(this.#plan.workers, { role: 'producer' });
+    }
+    await Promise.all(this.#all.map((child) => child.booted(BOOT_MS)));
+    this.#all.forEach((child) => this.#examine(child));
     if (this.#troubles.length > 0) {
       throw new Error(this.#troubles.join('\n'));
     }
@@ -115,9 +129,9 @@ export class Cluster {
     await keepJournal(this.#plan.database);
   }
 
-  /** Enqueues all items over that time, or as long as it takes. */
-  produce(items: readonly Item[], seconds: number): Promise<void> {
-    return this.#producer.produce(items, seconds);
+  /** Enqueues all items over that time, or as long as it takes, by so many calls at once. */
+  produce(items: readonly Item[], seconds: number, callers = 3): Promise<void> {
+    return this.#producer.produce(items, seconds, callers);
   }
 
   /**
@@ -139,15 +153,20 @@ export class Cluster {
   }
 
   /**
-   * Each process calls handlers again by so long after that moment: there is work for all of them until
-   * then. Nobody is killed meanwhile.
+   * Each process calls handlers again, of jobs that were acknowledged since, by so long after that moment: there
+   * is work for all of them until then. Nobody is killed meanwhile.
    */
   async revive(sinceMs: number, withinMs: number): Promise<void> {
     const pids = this.#workers.map(({ pid }) => pid);
     for (;;) {
       const firsts = new Map<number, number>();
-      for (const note of this.notes()) {
-        if (note.what === 'start' && note.at > sinceMs && !firsts.has(note.pid)) {
+      const notes = this.notes();
+      // What they had claimed before may begin while the server is away.
+      const fresh = new Set(
+        notes.flatMap((note) => (note.what === 'acked' && note.at > sinceMs ? [note.id] : [])),
+      );
+      for (const note of notes) {
+        if (note.what === 'start' && fresh.has(note.job) && !firsts.has(note.pid)) {
           firsts.set(note.pid, note.at);
         }
       }
@@ -163,7 +182,7 @@ export class Cluster {
         return;
       }
       const proofs = Array.from({ length: PROOFS }, (_, n) => ({
-        token: `proof-${this.#proofs.length}-${n}`,
+        token: `${PROOF}${this.#proofs.length}-${n}`,
         keyed: true,
         params: { ms: PROOF_MS },
       }));
@@ -174,7 +193,9 @@ export class Cluster {
 
   /** Asks for a cancel of a job that was acknowledged, whatever has become of it. */
   async cancelSome(): Promise<void> {
-    const ids = this.acknowledged;
+    const all = this.acknowledged;
+    // Mostly one that may not have ended.
+    const ids = this.#plan.random() < 0.8 ? all.slice(-RECENT) : all;
     const id = ids[Math.floor(this.#plan.random() * ids.length)];
     const worker = this.#booted();
     if (id !== undefined && worker !== undefined) {
@@ -189,14 +210,21 @@ export class Cluster {
     await until(
       async () => {
         this.#replaceDead();
-        return (await this.#unfinished()) === 0;
+        if ((await this.#unfinished()) === 0) {
+          return true;
+        }
+        // Each look has a connection of its own, and takes from those who work.
+        await pause(LOOK_MS);
+        return false;
       },
       'the cluster to come to rest',
       DRAIN_MS,
     );
     this.#isOver = true;
-    this.#workers.forEach((worker) => this.#examine(worker));
-    await Promise.all(this.#workers.map((worker) => worker.kill('SIGTERM')));
+    this.#all.forEach((child) => this.#examine(child));
+    const living = this.#all.filter(({ exit }) => exit === undefined);
+    await Promise.all(living.map((child) => child.kill('SIGTERM')));
+    living.forEach((child) => this.#examineEnd(child));
   }
 
   /** Everything that is not as promised, in words; empty when nothing is. */
@@ -213,7 +241,12 @@ export class Cluster {
 
   /** What was done to it, and what came of that; the latter is known when it was judged. */
   get counts(): Readonly<Partial<Record<Count, number>>> {
-    return { ...this.toll, ...this.#figures };
+    const warned = this.#workers.filter(({ output }) => output.includes('Leases were renewed'));
+    return {
+      ...this.toll,
+      ...this.#figures,
+      'workers that warned of late renewals': warned.length,
+    };
   }
 
   /** What the processes wrote down. */
@@ -233,7 +266,11 @@ export class Cluster {
 
   #booted(): ChildApplication | undefined {
     const booted = this.#workers.filter((worker) => worker.exit === undefined && isReady(worker));
-    return booted[Math.floor(this.#plan.random() * booted.length)];
+    return booted[Math.floor(this.#plan.random() * booted.length)] ?? this.#enqueuer;
+  }
+
+  get #all(): readonly ChildApplication[] {
+    return this.#enqueuer === undefined ? this.#workers : [...this.#workers, this.#enqueuer];
   }
 
   #replaceDead(): void {
@@ -273,12 +310,28 @@ export class Cluster {
     }
   }
 
+  /** Whoever is told to end does so in order, unless a handler whose run was lost is quicker. */
+  #examineEnd({ pid, exit, output }: ChildApplication): void {
+    const isInOrder = exit?.signal === 'SIGTERM' || exit?.code === 0;
+    if (!isInOrder && (exit?.code === undefined || exit.code !== this.#plan.endsWith)) {
+      this.#troubles.push(
+        `process ${pid} was told to end, and did so by ${exit?.code ?? exit?.signal}: ${output.slice(-500)}`,
+      );
+    }
+  }
+
   #spawn(at: number): ChildApplication {
+    const child = this.#child(at);
+    this.#places.set(child.pid, at);
+    return child;
+  }
+
+  #child(at: number, more: JobsModuleOptions = {}): ChildApplication {
     const { database, options, typeorm, clocks = [] } = this.#plan;
-    const child = ChildApplication.spawn({
+    return ChildApplication.spawn({
       database,
       ...(database.fixtures === undefined ? {} : { fixtures: database.fixtures }),
-      options,
+      options: { ...options, ...more },
       typeorm:
         typeof typeorm === 'function' ? (typeorm as (at: number) => object)(at) : (typeorm ?? {}),
       fixture: {
@@ -287,14 +340,12 @@ export class Cluster {
         clock: clocks[at % clocks.length],
       },
     });
-    this.#places.set(child.pid, at);
-    return child;
   }
 
   async #areTablesThere(): Promise<boolean> {
     return this.#unfinished().then(
       () => true,
-      () => false,
+      () => pause(LOOK_MS, false),
     );
   }
 

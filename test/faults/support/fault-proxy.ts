@@ -10,15 +10,26 @@ interface Link {
   isDoomed: boolean;
 }
 
+/** What writes, alone or by what comes before it, in the text of a statement. */
+const WRITES = /\bCOMMIT\b|\bINSERT INTO\b|\bDELETE FROM\b|(?<!FOR |KEY )\bUPDATE\b/;
+
+/** A statement of PostgreSQL that has a name: its text comes with it once. */
+const NAMED = /(nestjs_jobs_\d+)\0([^\0]*)/g;
+
 /**
- * Stands between applications and their server, and behaves as networks do on bad days. What strikes
- * connections gives how many.
+ * Stands between applications and their server, and behaves as networks do on bad days. What happens to
+ * connections is counted when it does.
  */
 export class FaultProxy {
   readonly #server = createServer((client) => this.#serve(client));
   readonly #links = new Set<Link>();
   #port: number;
   #delayMs = 0;
+  /** Half-open, or reset. */
+  breaks = 0;
+  /** Whose answer did not come back, and those of them that were to write. */
+  cuts = 0;
+  cutWrites = 0;
 
   private constructor(port: number) {
     this.#port = port;
@@ -40,37 +51,36 @@ export class FaultProxy {
   }
 
   /** The other end vanishes without a word: these connections are half-open from now on. */
-  freeze(share: number, random: () => number): number {
-    const struck = this.#some(share, random);
-    for (const link of struck) {
+  freeze(share: number, random: () => number): void {
+    for (const link of this.#some(share, random)) {
       link.isFrozen = true;
       link.server.destroy();
+      this.breaks += 1;
     }
-    return struck.length;
   }
 
   /** From now on it leads to another server, and nobody is connected to the old one any more. */
   lead(port: number): void {
     this.#port = port;
+    for (const link of this.#links) {
+      link.isDoomed = false;
+    }
     this.reset(1, () => 0);
   }
 
-  reset(share: number, random: () => number): number {
-    const struck = this.#some(share, random);
-    for (const link of struck) {
+  reset(share: number, random: () => number): void {
+    for (const link of this.#some(share, random)) {
       link.client.resetAndDestroy();
       link.server.destroy();
+      this.breaks += 1;
     }
-    return struck.length;
   }
 
   /** The next statement of these connections is done, and they break before its answer. */
-  cutAfterNext(share: number, random: () => number): number {
-    const struck = this.#some(share, random);
-    for (const link of struck) {
+  cutAfterNext(share: number, random: () => number): void {
+    for (const link of this.#some(share, random)) {
       link.isDoomed = true;
     }
-    return struck.length;
   }
 
   async close(): Promise<void> {
@@ -82,7 +92,9 @@ export class FaultProxy {
   }
 
   #some(share: number, random: () => number): readonly Link[] {
-    return [...this.#links].filter((link) => !link.isFrozen && random() < share);
+    return [...this.#links].filter(
+      ({ isFrozen, isDoomed }) => !isFrozen && !isDoomed && random() < share,
+    );
   }
 
   #serve(client: Socket): void {
@@ -90,6 +102,8 @@ export class FaultProxy {
     const link: Link = { client, server, isFrozen: false, isDoomed: false };
     this.#links.add(link);
     let isCut = false;
+    let isWrite = false;
+    const named = new Map<string, string>();
     const end = (): void => {
       this.#links.delete(link);
       client.destroy();
@@ -115,8 +129,28 @@ export class FaultProxy {
     const toClient = pass(client);
     client.on('data', (chunk: Buffer) => {
       isCut ||= link.isDoomed;
+      isWrite = writes(chunk.toString('latin1'), named);
       toServer(chunk);
     });
-    server.on('data', (chunk: Buffer) => (isCut ? end() : toClient(chunk)));
+    server.on('data', (chunk: Buffer) => {
+      if (!isCut) {
+        toClient(chunk);
+      } else if (this.#links.has(link)) {
+        this.cuts += 1;
+        this.cutWrites += isWrite ? 1 : 0;
+        end();
+      }
+    });
   }
+}
+
+/** Whether something is written by that message; what statements with names say is remembered. */
+function writes(message: string, named: Map<string, string>): boolean {
+  const texts = [...message.matchAll(NAMED)].map(([, name = '', text = '']) => {
+    if (text !== '') {
+      named.set(name, text);
+    }
+    return named.get(name) ?? '';
+  });
+  return [message, ...texts].some((text) => WRITES.test(text));
 }

@@ -39,7 +39,6 @@ interface Produced {
 }
 
 const BATCH = 5;
-const PRODUCERS = 3;
 /** What is to be asked again is so behind so many others. */
 const BEHIND = 15;
 
@@ -58,14 +57,15 @@ export class Producer {
     this.#random = random;
   }
 
+  /** Without those that only prove something. */
   get acknowledged(): readonly string[] {
-    return [...this.#acked.values()];
+    return [...this.#acked].flatMap(([token, id]) => (token.startsWith(PROOF) ? [] : [id]));
   }
 
-  /** All of them, over that time or as long as it takes. */
-  async produce(items: readonly Item[], seconds: number): Promise<void> {
+  /** All of them, over that time or as long as it takes, so many calls at once. */
+  async produce(items: readonly Item[], seconds: number, callers: number): Promise<void> {
     const left = [...items];
-    const everyMs = (seconds * 1000 * PRODUCERS * BATCH) / items.length;
+    const everyMs = (seconds * 1000 * callers * BATCH) / items.length;
     const produceSome = async (): Promise<void> => {
       while (left.length > 0) {
         const batch = left.splice(0, BATCH);
@@ -73,7 +73,7 @@ export class Producer {
         left.splice(BEHIND, 0, ...(await this.ask(batch)));
       }
     };
-    await Promise.all(Array.from({ length: PRODUCERS }, produceSome));
+    await Promise.all(Array.from({ length: callers }, produceSome));
   }
 
   /** Asks for these once; gives those that are to be asked for again. */
@@ -128,6 +128,9 @@ export class Producer {
     }
   }
 }
+
+/** How the tokens of jobs begin that are no part of the scenario's work. */
+export const PROOF = 'proof-';
 
 const AGAIN = '+';
 

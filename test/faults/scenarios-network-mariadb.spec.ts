@@ -1,4 +1,3 @@
 import { testNetwork } from './support/test-scenarios.js';
 
-testNetwork('postgres');
 testNetwork('mariadb');

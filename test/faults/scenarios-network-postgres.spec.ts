@@ -1,0 +1,3 @@
+import { testNetwork } from './support/test-scenarios.js';
+
+testNetwork('postgres');
