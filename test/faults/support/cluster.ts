@@ -14,8 +14,6 @@ import { PROOF, Producer, type Item } from './producer.js';
 /** What is done to a cluster, and counted. */
 export const FAULTS = [
   'kills',
-  /** Of those, the ones of processes that had booted. */
-  'kills of those at work',
   'restarts',
   'terminated sessions',
   'broken connections',
@@ -134,19 +132,15 @@ export class Cluster {
     return this.#producer.produce(items, seconds, callers);
   }
 
-  /**
-   * Ends a process as a crash does; another one takes its place. It is one at work if another one is left,
-   * else any of them: it may still be booting.
-   */
+  /** Ends a process that is at work as a crash does, if there is one; another one takes its place. */
   async kill(): Promise<void> {
-    const booted = this.#workers.filter((each) => each.exit === undefined && isReady(each));
-    const victims = booted.length > 1 ? booted : this.#workers;
-    const worker = victims[Math.floor(this.#plan.random() * victims.length)] as ChildApplication;
-    const at = this.#workers.indexOf(worker);
-    if (worker.exit === undefined) {
-      this.toll.kills += 1;
-      this.toll['kills of those at work'] += isReady(worker) ? 1 : 0;
+    const victims = this.#workers.filter((each) => each.exit === undefined && isReady(each));
+    const worker = victims[Math.floor(this.#plan.random() * victims.length)];
+    if (worker === undefined) {
+      return;
     }
+    const at = this.#workers.indexOf(worker);
+    this.toll.kills += 1;
     await worker.kill('SIGKILL');
     this.#bury(worker);
     this.#workers[at] = this.#spawn(at);

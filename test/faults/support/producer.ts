@@ -39,7 +39,7 @@ interface Produced {
 }
 
 const BATCH = 5;
-/** What is to be asked again is so behind so many others. */
+/** What is to be asked again is behind so many others at least. */
 const BEHIND = 15;
 
 /**
@@ -70,7 +70,10 @@ export class Producer {
       while (left.length > 0) {
         const batch = left.splice(0, BATCH);
         await pause(everyMs * this.#random() * 2);
-        left.splice(BEHIND, 0, ...(await this.ask(batch)));
+        const again = await this.ask(batch);
+        // Else those whose unique key is taken would be all that is asked for while nobody works.
+        const behind = BEHIND + Math.floor((this.#random() * left.length) / 2);
+        left.splice(behind, 0, ...again);
       }
     };
     await Promise.all(Array.from({ length: callers }, produceSome));
