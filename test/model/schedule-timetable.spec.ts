@@ -82,6 +82,10 @@ const CHANGES: readonly (readonly [zone: string, around: string])[] = [
   ['Australia/Lord_Howe', '2026-04-04T15:00Z'],
   ['Africa/Cairo', '2026-04-23T22:00Z'],
   ['Africa/Cairo', '2026-10-29T21:00Z'],
+  ['America/St_Johns', '2026-03-08T05:30Z'],
+  ['America/St_Johns', '2026-11-01T04:30Z'],
+  ['America/Santiago', '2026-09-06T04:00Z'],
+  ['America/Santiago', '2026-04-05T03:00Z'],
 ];
 
 const PATTERNS: readonly (readonly [text: string, matches: (wall: Date) => boolean])[] = [
