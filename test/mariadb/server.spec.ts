@@ -4,6 +4,7 @@ import {
   getQueueWorkerToken,
   JobType,
   SchedulesService,
+  type Job,
   type JobContext,
   type JobHandler,
   type QueueWorker,
@@ -14,7 +15,7 @@ import { clientMaker } from '../../lib/store/dialects/mysql/mysql2.js';
 import { seqOfId } from '../../lib/store/dialects/shared/row-numbers.js';
 import { MYSQL_MIGRATIONS } from '../../lib/store/migrations/index.js';
 import { MysqlStore } from '../../lib/store/typeorm/mysql-store.js';
-import { bootJobs } from '../support/boot.js';
+import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { ChildApplication } from '../support/children.js';
 import { startProxy } from '../postgres/support/proxy.js';
 import { closeLater } from '../support/cleanup.js';
@@ -304,6 +305,50 @@ describe('a job that a transaction of the application has locked', () => {
     await runner.release();
     expect(await waitForEnd(app.jobs, locked.id)).toMatchObject({ result: 'mine', lost: 0 });
   });
+});
+
+describe('processes that write the same jobs at once', () => {
+  it('run each once, and nobody hears of a deadlock', async () => {
+    const database = createDatabase();
+    // Not lost only because all want the processor.
+    const options = {
+      lease: { duration: '60s', sweep: '200ms' },
+      queues: { default: 20 },
+    } as const;
+    const apps = await Promise.all(
+      Array.from({ length: 4 }, () => bootJobs({ types, database, options })),
+    );
+    const ids = new Set<string>();
+    for (let round = 0; round < 5; round += 1) {
+      const jobs: Job[] = await Promise.all(
+        apps.flatMap((app, n) =>
+          Array.from({ length: 20 }, (_, at) =>
+            app.jobs.enqueue(Plain, at, {
+              priority: at % 3,
+              ...(at % 4 === 0 ? { idempotencyKey: `key ${round} ${at}` } : {}),
+              ...(at % 5 === n ? { delay: 20 } : {}),
+            }),
+          ),
+        ),
+      );
+      // Some are cancelled or changed while somebody claims, promotes or completes them.
+      await Promise.all(
+        jobs.slice(0, 20).map(async ({ id }, at) => {
+          const app = apps[(at + 1) % apps.length] as BootedJobs;
+          await (at % 2 === 0 ? app.jobs.cancel(id) : app.jobs.update(id, { priority: 9 })).catch(
+            (error: unknown) => expect(error).toMatchObject({ code: 'already_ended' }),
+          );
+        }),
+      );
+      jobs.forEach(({ id }) => ids.add(id));
+    }
+    const [app] = apps as [BootedJobs];
+    for (const id of ids) {
+      expect(['completed', 'canceled']).toContain((await waitForEnd(app.jobs, id)).status);
+    }
+    expect(await app.sql('SELECT job_id FROM jobs WHERE revision > 1')).toEqual([]);
+    expect(apps.flatMap((each) => each.log.texts('error'))).toEqual([]);
+  }, 30_000);
 });
 
 describe('transactions that stand in each other’s way', () => {
