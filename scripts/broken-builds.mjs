@@ -155,6 +155,8 @@ async function ran(folder, { config, project, file, title }, ...more) {
     {
       cwd: folder,
       deadlineMs: DEADLINE_MS,
+      // What vitest has started, and servers and applications of the tests.
+      group: true,
       env: { JOBS_TEST_FULL: '', JOBS_TEST_ORDERS: 'every' },
     },
   ).catch((error) => error.message);

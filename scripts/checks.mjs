@@ -26,13 +26,17 @@ export function finish() {
   process.exitCode = failed === 0 ? 0 : 1;
 }
 
-/** Runs a program to its end; rejects with its output when it fails or outlives the deadline. */
-export function run(command, args, { cwd, env = {}, deadlineMs = 120_000 } = {}) {
+/**
+ * Runs a program to its end; rejects with its output when it fails or outlives the deadline. One that has
+ * processes of its own is a `group`: all of them are ended then.
+ */
+export function run(command, args, { cwd, env = {}, deadlineMs = 120_000, group = false } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       cwd,
       env: { ...process.env, NO_COLOR: '1', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
+      detached: group,
     });
     let output = '';
     let isLate = false;
@@ -40,7 +44,11 @@ export function run(command, args, { cwd, env = {}, deadlineMs = 120_000 } = {})
     child.stderr.on('data', (chunk) => (output += chunk));
     const timer = setTimeout(() => {
       isLate = true;
-      child.kill('SIGKILL');
+      if (group && child.pid !== undefined) {
+        process.kill(-child.pid, 'SIGKILL');
+      } else {
+        child.kill('SIGKILL');
+      }
     }, deadlineMs);
     child.on('error', reject);
     child.on('close', (code, signal) => {
