@@ -377,8 +377,8 @@ async function compare(m: Model, { apps: [{ app }] }: Real): Promise<void> {
 /** `.ci/run` tries a thousand on SQLite; servers, which take ten times as long, all of it with --full. */
 const RUNS: Readonly<Record<Kind, number>> = {
   sqlite: isFull ? 5000 : 1000,
-  postgres: isFull ? 1000 : 15,
-  mariadb: isFull ? 1000 : 15,
+  postgres: isFull ? 1000 : 100,
+  mariadb: isFull ? 1000 : 100,
 };
 
 describe.each(kindsHere)('any commands in any order on %s', (kind) => {
