@@ -63,8 +63,9 @@ export class Party {
     }
     child.on('exit', () => {
       for (const answer of this.#calls.values()) {
-        answer({ error: `It ended: ${this.#output}` });
+        answer({ error: this.#farewell });
       }
+      this.#changed();
     });
   }
 
@@ -100,6 +101,9 @@ export class Party {
   async ask<T>(command: string, ...args: readonly unknown[]): Promise<T> {
     const n = (this.#count += 1);
     const answer = new Promise<Said>((resolve) => this.#calls.set(n, resolve));
+    if (this.#hasEnded) {
+      throw new Error(this.#farewell);
+    }
     this.#child.send({ n, command, args });
     const { value, error } = await answer;
     if (error !== undefined) {
@@ -125,7 +129,7 @@ export class Party {
   step({ isLast = false }: { readonly isLast?: boolean } = {}): void {
     const text = this.#waiting.shift();
     if (text === undefined) {
-      return;
+      throw new Error('It has nothing to say.');
     }
     this.#underWay += 1;
     this.steppedAt.push((moment += 1));
@@ -176,8 +180,16 @@ export class Party {
     await this.#ended();
   }
 
+  get #hasEnded(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  get #farewell(): string {
+    return `It ended: ${this.#output}`;
+  }
+
   async #ended(): Promise<void> {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+    if (!this.#hasEnded) {
       await new Promise((resolve) => this.#child.once('exit', resolve));
     }
   }
