@@ -219,34 +219,38 @@ export function testCrashPoints(kind: Kind): void {
   if (!kindsHere.includes(kind)) {
     return;
   }
-  it(`a process that dies over a job on ${kind}, before any of its messages or while one is not answered, leaves what another one can go on with`, async () => {
-    const seed = seedOfRun();
-    console.log(`${kind}: JOBS_TEST_SEED=${seed}`);
-    const random = chance(seed);
-    const some = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
-    const deaths = await Deaths.over(await createFaultDatabase(kind), random);
-    const counts: string[] = [];
-    const count = (each: Deed, messages: number): unknown =>
-      counts.push(`${each[1]}: ${messages} messages`);
-    const looked = isFull ? DEEDS : [some(DEEDS)];
-    for (const each of looked) {
-      count(each, await deaths.all(each, isFull ? moments(kind) : ['unheard'], true));
-    }
-    for (const each of Array.from({ length: isFull ? ROUNDS - 1 : 0 }, () => DEEDS).flat()) {
-      count(each, await deaths.all(each, moments(kind), false));
-    }
-    for (let n = 0; n < (isFull ? 0 : SOME); n += 1) {
-      const answered = Math.floor(random() * 3);
-      const each = some(DEEDS);
-      const moment = some(moments(kind));
-      const { isThere } = await deaths.one(each, { answered, moment, looks: false });
-      counts.push(`${each[1]}: ${isThere ? moment : 'done before'} ${answered}`);
-    }
-    await deaths.end();
-    const stored = [...deaths.stored].map(([deed, times]) => `${deed}: ${times}`);
-    console.log(`${kind}, died: ${counts.join(', ')}; stored unheard: ${stored.join(', ')}`);
-    for (const [, deed] of looked) {
-      expect(deaths.stored.get(deed), `${deed}, stored and not heard`).toBeGreaterThan(0);
-    }
-  }, DEADLINE_MS);
+  it(
+    `a process that dies over a job on ${kind}, before any of its messages or while one is not answered, leaves what another one can go on with`,
+    async () => {
+      const seed = seedOfRun();
+      console.log(`${kind}: JOBS_TEST_SEED=${seed}`);
+      const random = chance(seed);
+      const some = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
+      const deaths = await Deaths.over(await createFaultDatabase(kind), random);
+      const counts: string[] = [];
+      const count = (each: Deed, messages: number): unknown =>
+        counts.push(`${each[1]}: ${messages} messages`);
+      const looked = isFull ? DEEDS : [some(DEEDS)];
+      for (const each of looked) {
+        count(each, await deaths.all(each, isFull ? moments(kind) : ['unheard'], true));
+      }
+      for (const each of Array.from({ length: isFull ? ROUNDS - 1 : 0 }, () => DEEDS).flat()) {
+        count(each, await deaths.all(each, moments(kind), false));
+      }
+      for (let n = 0; n < (isFull ? 0 : SOME); n += 1) {
+        const answered = Math.floor(random() * 3);
+        const each = some(DEEDS);
+        const moment = some(moments(kind));
+        const { isThere } = await deaths.one(each, { answered, moment, looks: false });
+        counts.push(`${each[1]}: ${isThere ? moment : 'done before'} ${answered}`);
+      }
+      await deaths.end();
+      const stored = [...deaths.stored].map(([deed, times]) => `${deed}: ${times}`);
+      console.log(`${kind}, died: ${counts.join(', ')}; stored unheard: ${stored.join(', ')}`);
+      for (const [, deed] of looked) {
+        expect(deaths.stored.get(deed), `${deed}, stored and not heard`).toBeGreaterThan(0);
+      }
+    },
+    DEADLINE_MS,
+  );
 }

@@ -10,26 +10,29 @@ import { until } from '../support/waiting.js';
 import { Cluster } from './support/cluster.js';
 import { askMariadbAt, serverDatabase, type FaultDatabase } from './support/fault-database.js';
 import { FaultProxy } from './support/fault-proxy.js';
-import type { Item } from './support/producer.js';
+import { CAPACITY, itemsOf, limitsOf, type Workload } from './support/workload.js';
 
 /** Debian's package of the cluster's library. */
 const GALERA = '/usr/lib/galera/libgalera_smm.so';
-const JOBS = 600;
-const SECONDS = 15;
 const LEASE_MS = 3000;
 const PATIENCE_MS = 400_000;
 
-const options = {
-  lease: { duration: LEASE_MS, sweep: '200ms', maxLost: 1000 },
-  queues: { default: 8 },
+const PLAIN: Workload = { jobs: 600, workers: 3, seconds: 15 };
+
+/** Keys, dependencies and limits, all of one tenant: who depends on a job is of its tenant. */
+const RELATED: Workload = {
+  ...PLAIN,
+  relates: true,
+  keys: 1,
+  tenants: 1,
+  limits: { concurrency: { limit: 10, by: 'tenant' }, rate: { max: 100, per: 1000 } },
 };
 
-function items(random: () => number): readonly Item[] {
-  return Array.from({ length: JOBS }, (_, n) => ({
-    token: `t${n}`,
-    keyed: random() < 0.5,
-    params: { ms: Math.floor(random() * 600), ...(random() < 0.1 ? { fails: 1 } : {}) },
-  }));
+interface Trial {
+  readonly database: FaultDatabase;
+  readonly workload: Workload;
+  readonly random: () => number;
+  readonly typeorm: (at: number) => object;
 }
 
 /** What leads to the servers, as a virtual address does; ended before them. */
@@ -39,25 +42,35 @@ async function proxyTo(server: TestServer): Promise<FaultProxy> {
   return proxy;
 }
 
+/** The fault comes after a third of the time. */
 async function judge(
-  {
-    database,
-    random,
-    typeorm,
-  }: { database: FaultDatabase; random: () => number; typeorm: (at: number) => object },
+  { database, workload, random, typeorm }: Trial,
   fault: (cluster: Cluster) => Promise<void>,
 ): Promise<void> {
-  const cluster = new Cluster({ database, random, workers: 3, options, typeorm });
+  const { jobs, workers, seconds, limits } = workload;
+  const options = {
+    lease: { duration: LEASE_MS, sweep: '200ms', maxLost: 1000 },
+    queues: { default: { capacity: CAPACITY, ...limits } },
+  };
+  const cluster = new Cluster({ database, random, workers, options, typeorm });
   try {
     await cluster.start();
     await Promise.all([
-      cluster.produce(items(random), SECONDS),
-      pause((SECONDS * 1000) / 3).then(() => fault(cluster)),
+      cluster.produce(itemsOf(workload, random), seconds),
+      pause((seconds * 1000) / 3).then(() => fault(cluster)),
     ]);
     await cluster.rest();
-    const violations = await cluster.judge({ leaseMs: LEASE_MS, maxLost: 1000 });
+    const expected = { leaseMs: LEASE_MS, maxLost: 1000, limits: limitsOf(workload) };
+    const violations = await cluster.judge(expected);
     expect(violations, violations.slice(0, 20).join('\n')).toEqual([]);
-    expect(cluster.acknowledged.length).toBeGreaterThanOrEqual(JOBS);
+    expect(cluster.acknowledged.length).toBeGreaterThanOrEqual(jobs);
+    const { counts } = cluster;
+    console.log(JSON.stringify(counts));
+    if (workload.relates === true) {
+      expect(counts['jobs that depend on others']).toBeGreaterThanOrEqual(jobs / 20);
+      expect(counts['refusals of unique keys']).toBeGreaterThanOrEqual(1);
+      expect(counts['limits reached']).toBeGreaterThanOrEqual(1);
+    }
   } catch (error) {
     throw new Error(`${String(error)}\n${cluster.story()}`, { cause: error });
   }
@@ -84,7 +97,8 @@ it(
       60_000,
     );
     const typeorm = (): object => ({ port: proxy.port });
-    await judge({ database, random: chance(seed), typeorm }, async () => {
+    const trial = { database, workload: RELATED, random: chance(seed), typeorm };
+    await judge(trial, async () => {
       await primary.end('SIGKILL');
       const port = Number(new URL(standby.url).port);
       proxy.lead(port);
@@ -103,14 +117,11 @@ it(
     const proxies = await Promise.all(nodes.map(proxyTo));
     const [first] = nodes as [TestServer];
     const database = await serverDatabase('mariadb', first);
-    const size = async (): Promise<number> => {
-      const [row] = await database.ask(`SHOW STATUS LIKE 'wsrep_cluster_size'`);
-      return Number(row?.['Value']);
-    };
-    expect(await size()).toBe(3);
+    expect(await sizeOf(database)).toBe(3);
     const typeorm = (at: number): object => ({ port: proxies[at % 3]?.port });
     const said: string[] = [];
-    await judge({ database, random: chance(seed), typeorm }, async (cluster) => {
+    const trial = { database, workload: PLAIN, random: chance(seed), typeorm };
+    await judge(trial, async (cluster) => {
       // Each process has a node, and each of them claims.
       const runs = cluster.notes().filter(({ what }) => what === 'start');
       const places = runs.map(({ pid }) => cluster.places.get(pid));
@@ -121,7 +132,7 @@ it(
       await nodes[2]?.end('SIGKILL');
       proxies[2]?.lead(database.port);
     });
-    expect(await size()).toBe(2);
+    expect(await sizeOf(database)).toBe(2);
     const workers = await database.ask(
       'SELECT worker_id FROM jobs WHERE worker_id IS NOT NULL UNION SELECT worker_id FROM job_runs',
     );
@@ -133,6 +144,34 @@ it(
   },
   PATIENCE_MS,
 );
+
+it(
+  'nothing is lost, and keys, dependencies and limits hold, when one node of a Galera cluster at a time is written to, and that dies',
+  async () => {
+    const seed = seedOfRun();
+    console.log(`Galera, one writer: JOBS_TEST_SEED=${seed}`);
+    const nodes = await galera(3);
+    const [first, , last] = nodes as [TestServer, TestServer, TestServer];
+    const proxy = await proxyTo(last);
+    const database = await serverDatabase('mariadb', first);
+    expect(await sizeOf(database)).toBe(3);
+    const typeorm = (): object => ({ port: proxy.port });
+    const trial = { database, workload: RELATED, random: chance(seed), typeorm };
+    await judge(trial, async () => {
+      expect((await writesOf(last.url)).sent).toBeGreaterThan(0);
+      await last.end('SIGKILL');
+      proxy.lead(database.port);
+    });
+    expect(await sizeOf(database)).toBe(2);
+    expect((await writesOf(first.url)).sent).toBeGreaterThan(0);
+  },
+  PATIENCE_MS,
+);
+
+async function sizeOf(database: FaultDatabase): Promise<number> {
+  const [row] = await database.ask(`SHOW STATUS LIKE 'wsrep_cluster_size'`);
+  return Number(row?.['Value']);
+}
 
 /** Transactions that a node has given to the others, and those that were undone because another one's came first. */
 async function writesOf(

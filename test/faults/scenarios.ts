@@ -3,17 +3,14 @@ import type { Count, WrongClock } from './support/cluster.js';
 import type { Kind } from './support/fault-database.js';
 import type { Item } from './support/producer.js';
 import { isFull, readOn, restart, terminateSome, type Victims } from './support/strikes.js';
+import type { Workload } from './support/workload.js';
 
 export { isFull };
 
-/** A workload, and what happens to the cluster meanwhile. */
-export interface Scenario {
+/** A workload, and what happens to the cluster for so long; jobs are enqueued for the most of it. */
+export interface Scenario extends Workload {
   readonly name: string;
   readonly kinds: readonly Kind[];
-  readonly jobs: number;
-  readonly workers: number;
-  /** How long the nemesis is at work; jobs are enqueued for the most of it. */
-  readonly seconds: number;
   readonly leaseMs: number;
   readonly clocks?: readonly WrongClock[];
   readonly behindProxy?: true;
@@ -22,17 +19,8 @@ export interface Scenario {
   /** The driver makes no difference to it. */
   readonly forOneDriver?: true;
   readonly cancels?: true;
-  /** Of the queue, over the whole cluster. */
-  readonly limits?: {
-    readonly concurrency: { readonly limit: number; readonly by: 'tenant' };
-    readonly rate: { readonly max: number; readonly per: number };
-  };
-  /** Some jobs have a unique key, and some depend on earlier ones. */
-  readonly relates?: true;
   /** Jobs are enqueued also when no worker has booted. */
   readonly hasProducer?: true;
-  /** Jobs are those of so many tenants in turn. */
-  readonly tenants?: number;
   /** How often a job may be lost; else as often as you like. */
   readonly maxLost?: number;
   readonly refusesNothing?: true;
@@ -43,7 +31,6 @@ export interface Scenario {
   /** What has happened at least when it is over; of a file no server is restarted. */
   readonly atLeast?: Partial<Record<Count, number>>;
   readonly atMost?: Partial<Record<Count, number>>;
-  item?(n: number, random: () => number): Partial<Item['params']>;
   /** What happens, again and again. */
   strike(victims: Victims): Promise<void>;
 }

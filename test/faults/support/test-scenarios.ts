@@ -2,22 +2,18 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { chance, seedOfRun } from '../../support/chance.js';
 import { closeLater } from '../../support/cleanup.js';
-import type { Limit } from '../history.js';
 import { SCENARIOS, type Scenario } from '../scenarios.js';
 import { Cluster, type Count } from './cluster.js';
 import { createFaultDatabase, kindsHere, type FaultDatabase, type Kind } from './fault-database.js';
 import { FaultProxy } from './fault-proxy.js';
-import type { Item } from './producer.js';
 import { isFull } from './strikes.js';
+import { CAPACITY, itemsOf, limitsOf } from './workload.js';
 
 /** Beside the nemesis's own time: boots, and the rest of the work on a slow machine. */
 const PATIENCE_MS = 280_000;
 
 /** Where each may wait for as long as a connection is half-open. */
 const MANY_CALLERS = 12;
-
-const CAPACITY = 8;
-const TIMEOUT_MS = 300;
 
 /**
  * The scenarios of one kind of database, a test each, but for those behind a network that breaks. With
@@ -123,67 +119,6 @@ async function run(scenario: Scenario, database: FaultDatabase, seed: number): P
       { cause: error },
     );
   }
-}
-
-function limitsOf({ limits }: Scenario): readonly Limit[] {
-  if (limits === undefined) {
-    return [];
-  }
-  const { concurrency, rate } = limits;
-  return [
-    { name: 'jobs of a tenant', most: concurrency.limit, keyOf: ({ tenant_id }) => tenant_id },
-    { name: 'the rate', most: rate.max, perMs: rate.per, keyOf: ({ queue }) => queue },
-  ];
-}
-
-/** Work for as long as the nemesis is there. */
-function itemsOf(scenario: Scenario, random: () => number): readonly Item[] {
-  const { jobs, item, seconds, workers, tenants = 0, limits, relates = false } = scenario;
-  const places = limits === undefined ? workers * CAPACITY : limits.concurrency.limit * tenants;
-  const meanMs = (seconds * 1000 * places * 0.6) / jobs;
-  return Array.from({ length: jobs }, (_, n) => {
-    const { after, unique }: Relations = relates ? relationsOf(n, random) : {};
-    const own = item?.(n, random);
-    return {
-      token: `t${n}`,
-      keyed: random() < 0.5 || unique !== undefined,
-      ...(after === undefined ? {} : { after }),
-      ...(tenants === 0 ? {} : { tenant: `tenant-${n % tenants}` }),
-      ...(own?.ends === 'timeout' ? { timeout: TIMEOUT_MS } : {}),
-      params: {
-        ms: Math.floor(random() * 2 * meanMs),
-        ...(random() < 0.1 ? { fails: 1 + Math.floor(random() * 2) } : {}),
-        ...(unique === undefined ? {} : { unique }),
-        ...own,
-      },
-    };
-  });
-}
-
-/** Of so many jobs one has a unique key, and another one waits for two of those before it. */
-const RELATED_EVERY = 10;
-/** So few that most are taken when they are wanted. */
-const KEYS = isFull ? 50 : 5;
-
-interface Relations {
-  readonly unique?: string;
-  readonly after?: NonNullable<Item['after']>;
-}
-
-function relationsOf(n: number, random: () => number): Relations {
-  const place = n % RELATED_EVERY;
-  if (place === 3) {
-    return { unique: `k${((n - place) / RELATED_EVERY) % KEYS}` };
-  }
-  if (place !== 7 || n < 2 * RELATED_EVERY) {
-    return {};
-  }
-  return {
-    after: [1, 1 + RELATED_EVERY].map((from) => ({
-      token: `t${n - from - Math.floor(random() * RELATED_EVERY)}`,
-      onFailure: random() < 0.5 ? 'fail' : 'run',
-    })),
-  };
 }
 
 async function strikeUntil(
