@@ -14,19 +14,22 @@ export type Backoff =
       readonly type: BackoffType;
       /** Growth of `exponential`. @default 2 */
       readonly factor?: number;
-      /** The longest delay. @default '1d' */
+      /** The longest delay. @default '1d', or the retry delay itself where that is longer */
       readonly maxDelay?: Duration;
       /** Share of the delay that is left to chance, 0–1. @default 0 */
       readonly jitter?: number;
     };
 
-/** A backoff with every number present. */
+/** A backoff whose numbers were checked. */
 export interface ResolvedBackoff {
   readonly type: BackoffType;
   readonly factor: number;
-  readonly maxDelayMs: number;
+  /** Undefined where a day is the most, or the delay before the first retry where that is longer. */
+  readonly maxDelayMs: number | undefined;
   readonly jitter: number;
 }
+
+const DAY_MS = 86_400_000;
 
 const TYPES: readonly string[] = ['fixed', 'linear', 'exponential'];
 
@@ -60,7 +63,10 @@ export function resolveBackoff(backoff: Backoff, what: string): ResolvedBackoff 
   return {
     type: given.type,
     factor,
-    maxDelayMs: durationMs(given.maxDelay ?? '1d', `${what}.maxDelay`, 'invalid_options'),
+    maxDelayMs:
+      given.maxDelay === undefined
+        ? undefined
+        : durationMs(given.maxDelay, `${what}.maxDelay`, 'invalid_options'),
     jitter,
   };
 }
@@ -75,7 +81,8 @@ export function retryDelayMs(
   retry: number,
   random: () => number,
 ): number {
-  const grown = Math.min(grow(backoff, delayMs, retry), backoff.maxDelayMs, MAX_DURATION_MS);
+  const most = backoff.maxDelayMs ?? Math.max(DAY_MS, delayMs);
+  const grown = Math.min(grow(backoff, delayMs, retry), most, MAX_DURATION_MS);
   return Math.round(grown * (1 - backoff.jitter * random()));
 }
 

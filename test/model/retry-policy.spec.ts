@@ -31,6 +31,13 @@ describe('a backoff', () => {
     expect(delays('exponential', 1000, 60).at(-1)).toBe(86_400_000);
   });
 
+  it('that nobody capped waits as long as it was told, even if that is more than a day', () => {
+    const twoDays = 172_800_000;
+    expect(delays('fixed', twoDays, 2)).toEqual([twoDays, twoDays]);
+    expect(delays('exponential', twoDays, 3)).toEqual([twoDays, twoDays, twoDays]);
+    expect(delays({ type: 'fixed', maxDelay: '1d' }, twoDays, 1)).toEqual([86_400_000]);
+  });
+
   it('of nothing is nothing', () => {
     expect(delays('exponential', 0, 3)).toEqual([0, 0, 0]);
   });
