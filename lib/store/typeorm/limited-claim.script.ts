@@ -81,6 +81,10 @@ export abstract class LimitedClaims {
       return NONE;
     }
     const room = new LimitRoom(request, nowMs);
+    if (isAnyRate(request)) {
+      // What others took while this one waited for the lock is not of the future.
+      room.passTime(yield* this.#present());
+    }
     state.taken.forEach((row) => room.addTaken(row));
     const search = new Search(
       request.goOn ?? { from: state.turn, after: state.turn, hasWrapped: state.turn === null },
@@ -99,8 +103,7 @@ export abstract class LimitedClaims {
     } while (!search.isOver && jobs.length < request.limit);
     if (jobs.length > 0 && isAnyRate(request)) {
       // What has been taken counts for a whole period from now on, however long ago the claim began.
-      const [now] = yield* query(`SELECT ${this.now}`);
-      room.passTime(Number(now?.[0]));
+      room.passTime(yield* this.#present());
     }
     yield* this.#rows.remember(room.remembered(), nowMs);
     if (turn !== state.turn || (turn !== null && jobs.length > 0)) {
@@ -207,9 +210,9 @@ export abstract class LimitedClaims {
     nowMs: number,
   ): Script<readonly JobEntity[]>;
 
-  /** Takes jobs that were candidates, likewise. */
+  /** Takes jobs that were candidates, likewise: those that still have the key of their line. */
   protected abstract take(
-    seqs: readonly number[],
+    chosen: readonly Candidate[],
     request: LimitedRequest,
     nowMs: number,
   ): Script<readonly JobEntity[]>;
@@ -219,6 +222,11 @@ export abstract class LimitedClaims {
     lane: LimitLane,
     most: number,
   ): Script<readonly (readonly [seq: number, tenantId: string])[]>;
+
+  *#present(): Script<number> {
+    const [now] = yield* query(`SELECT ${this.now}`);
+    return Number(now?.[0]);
+  }
 
   /** Finds keys that there is room for; whether jobs were given one, so that it has to look again. */
   *#look(
@@ -263,8 +271,7 @@ export abstract class LimitedClaims {
       const candidates = yield* this.candidates(lines, room.nowMs);
       const chosen = choose(candidates, turns, wanted, room);
       turn = chosen.findLast(({ line }) => line.key !== null)?.line.key;
-      const seqs = chosen.map(({ seq }) => seq);
-      jobs = seqs.length === 0 ? [] : yield* this.take(seqs, request, room.nowMs);
+      jobs = chosen.length === 0 ? [] : yield* this.take(chosen, request, room.nowMs);
     }
     const nameOf = (type: string, channel: string, key: string | null): string | null =>
       isSimple ? key : `${type}\n${channel}\n${key}`;

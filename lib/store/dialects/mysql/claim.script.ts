@@ -92,18 +92,23 @@ export class MysqlClaimScript extends ClaimScript {
     return rows.map((row) => claimedJobOfRow(row, request, nowMs));
   }
 
-  /** Takes jobs that were chosen in the same transaction, but for those that somebody holds. */
+  /**
+   * Takes jobs that were chosen in the same transaction by their keys, but for those that somebody holds, or has
+   * given another key since they were looked at.
+   */
   *take(
-    seqs: readonly number[],
+    chosen: ReadonlyMap<number, string | null>,
     request: ClaimRequest,
     nowMs: number,
   ): Script<readonly JobEntity[]> {
     const prefix = newId(nowMs).slice(0, 24);
-    const rows = yield* query(
+    const seqs = [...chosen.keys()].sort((a, b) => a - b);
+    const found = yield* query(
       `SELECT ${this.#columns}, limit_key FROM ${this.#t.jobs} FORCE INDEX (PRIMARY)
        WHERE seq IN (?*) AND ready > 0 FOR UPDATE SKIP LOCKED`,
-      [prefix, JSON.stringify(seqs.toSorted((a, b) => a - b))],
+      [prefix, JSON.stringify(seqs)],
     );
+    const rows = found.filter((row) => (row.at(-1) ?? null) === chosen.get(Number(row[0])));
     if (rows.length === 0) {
       return [];
     }

@@ -120,16 +120,16 @@ export class MysqlLimitedClaims extends LimitedClaims {
     nowMs: number,
   ): Script<readonly JobEntity[]> {
     const found = yield* this.candidates(lines, nowMs);
-    const seqs = found.map(({ seq }) => seq);
-    return seqs.length === 0 ? [] : yield* this.take(seqs, request, nowMs);
+    return found.length === 0 ? [] : yield* this.take(found, request, nowMs);
   }
 
   protected override take(
-    seqs: readonly number[],
+    chosen: readonly Candidate[],
     request: LimitedRequest,
     nowMs: number,
   ): Script<readonly JobEntity[]> {
-    return this.#claims.take(seqs, request, nowMs);
+    const keys = new Map(chosen.map(({ seq, line }) => [seq, line.key]));
+    return this.#claims.take(keys, request, nowMs);
   }
 
   protected override *unkeyed(

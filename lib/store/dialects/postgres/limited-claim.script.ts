@@ -159,10 +159,11 @@ export class PostgresLimitedClaims extends LimitedClaims {
   }
 
   protected override take(
-    seqs: readonly number[],
+    chosen: readonly Candidate[],
     request: LimitedRequest,
     nowMs: number,
   ): Script<readonly JobEntity[]> {
+    const seqs = chosen.map(({ seq }) => seq);
     return this.#claims.take(seqs, request, nowMs);
   }
 

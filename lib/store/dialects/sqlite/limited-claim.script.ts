@@ -143,22 +143,17 @@ export class SqliteLimitedClaims extends LimitedClaims {
       const best = rest.flatMap((line) =>
         left.filter((each) => each.line === line).slice(0, line.most),
       );
-      jobs.push(
-        ...(yield* this.take(
-          best.map(({ seq }) => seq),
-          request,
-          nowMs,
-        )),
-      );
+      jobs.push(...(yield* this.take(best, request, nowMs)));
     }
     return jobs;
   }
 
   protected override take(
-    seqs: readonly number[],
+    chosen: readonly Candidate[],
     request: LimitedRequest,
     nowMs: number,
   ): Script<readonly JobEntity[]> {
+    const seqs = chosen.map(({ seq }) => seq);
     return this.#takeOf(AMONG, [JSON.stringify(seqs)], request, nowMs);
   }
 
