@@ -1,4 +1,5 @@
 import type { JobsIdentity } from '../jobs.options.js';
+import { isPlainText } from '../model/text.js';
 import type { HttpRequest } from './http.js';
 
 /** Who makes a request, with nothing left out. */
@@ -48,10 +49,6 @@ export class Unidentified extends Error {
   override readonly name: string = 'Unidentified';
 }
 
-const UNSTORABLE = /[\0\p{Surrogate}]/u;
-
 function isName(value: unknown): value is string {
-  return (
-    typeof value === 'string' && value.length >= 1 && value.length <= 64 && !UNSTORABLE.test(value)
-  );
+  return isPlainText(value, 1, 64);
 }

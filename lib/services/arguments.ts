@@ -2,6 +2,7 @@ import { badField } from '../engine/enqueue-checks.js';
 import { checkOptionKeys } from '../engine/option-keys.js';
 import { isUuid } from '../model/id.js';
 import { JobsError } from '../model/errors.js';
+import { isPlainText } from '../model/text.js';
 
 const TEXTS = ['tenantId', 'reason', 'actor'] as const;
 
@@ -31,10 +32,10 @@ export function checkedId(id: unknown, what = 'job'): string {
   return id.toLowerCase();
 }
 
-/** A worker's id as it is stored. @throws JobsError `invalid_request` for anything but a text */
-export function checkedWorkerId(id: unknown): string {
-  if (typeof id !== 'string') {
-    throw badField('id', 'must be the id of a worker, a text');
+/** A worker's id as it is stored. @throws JobsError `invalid_request` for anything but a text that a database holds */
+export function checkedWorkerId(id: unknown, what = 'id'): string {
+  if (!isPlainText(id, 0, Infinity)) {
+    throw badField(what, 'must be the id of a worker, a text');
   }
   return id.toLowerCase();
 }
@@ -49,7 +50,8 @@ export function checkOptions(given: object, known: ReadonlySet<string>, what = '
   const options: Partial<Record<string, unknown>> = { ...given };
   for (const key of TEXTS) {
     if (options[key] !== undefined) {
-      checkText(options[key], key);
+      // A reason is stored with what cannot be stored replaced; a tenant is looked for as it is.
+      (key === 'tenantId' ? checkSought : checkText)(options[key], key);
     }
   }
 }
@@ -58,6 +60,14 @@ export function checkOptions(given: object, known: ReadonlySet<string>, what = '
 export function checkText(value: unknown, what: string): void {
   if (typeof value !== 'string') {
     throw badField(what, 'must be a text');
+  }
+}
+
+/** What is looked for. @throws JobsError `invalid_request` that names the argument for anything but a text that a database holds */
+export function checkSought(value: unknown, what: string): void {
+  checkText(value, what);
+  if (!isPlainText(value, 0, Infinity)) {
+    throw badField(what, 'must be a text without NUL and without halves of surrogate pairs');
   }
 }
 

@@ -38,7 +38,7 @@ import {
   checkItems,
   checkOptions,
   checkSignal,
-  checkText,
+  checkSought,
   DELETE_KEYS,
   FAIL_KEYS,
   FLOW_KEYS,
@@ -142,7 +142,7 @@ export class JobsService {
 
   /** The job that holds an idempotency key in a tenant. */
   async findByIdempotencyKey(key: string, scope: Scope = {}): Promise<Job | undefined> {
-    checkText(key, 'key');
+    checkSought(key, 'key');
     checkOptions(scope, SCOPE_KEYS);
     await this.#opened();
     const found = await this.#engine.store.jobs.findByKey(scope.tenantId ?? NIL_TENANT, key);

@@ -5,6 +5,7 @@ import type { JobKind } from '../model/job.js';
 import { isJobStatus } from '../model/job-status.js';
 import { ORDER_FIELDS, type JobQuery, type OrderField } from '../model/query.js';
 import type { ResolvedJobQuery } from '../store/store.js';
+import { checkSought } from './arguments.js';
 
 const DEEPEST_ROW = 10_000;
 const MOST_ROWS = 1000;
@@ -77,7 +78,7 @@ export function resolveQuery(given: JobQuery): CheckedQuery {
       order: order.columns,
       after: given.cursor === undefined ? undefined : readCursor(given.cursor, order),
       status: statuses(given.status),
-      type: given.type === undefined ? undefined : [given.type].flat(),
+      type: given.type === undefined ? undefined : types(given.type),
       ...defined({
         tenantId,
         group,
@@ -159,6 +160,14 @@ function readCursor(cursor: string, order: CheckedOrder): readonly (string | num
   });
 }
 
+function types(given: string | readonly string[]): readonly string[] {
+  const ids = [given].flat();
+  for (const id of ids) {
+    checkSought(id, 'type');
+  }
+  return ids;
+}
+
 function statuses(given: JobQuery['status']): ResolvedJobQuery['status'] {
   if (given === undefined) {
     return undefined;
@@ -180,8 +189,8 @@ function checkFields(given: JobQuery): void {
     if (!FIELDS.has(key)) {
       throw bad(key, `is unknown: use ${[...FIELDS].join(', ')}`);
     }
-    if (TEXTS.has(key) && value !== undefined && typeof value !== 'string') {
-      throw bad(key, 'must be a text');
+    if (TEXTS.has(key) && value !== undefined) {
+      checkSought(value, key);
     }
   }
 }

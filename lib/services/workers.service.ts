@@ -7,7 +7,7 @@ import { notFound } from '../model/errors.js';
 import type { JobRun } from '../model/job.js';
 import { JOBS_ENGINE } from '../jobs.tokens.js';
 import type { WorkerQuery } from '../store/store.js';
-import { checkedWorkerId, checkOptions, checkText, wholeNumber } from './arguments.js';
+import { checkedWorkerId, checkOptions, wholeNumber } from './arguments.js';
 import type { Scope } from './scope.js';
 
 /** A process that takes jobs. */
@@ -193,14 +193,13 @@ function runsMeant(
   olderThan: Duration | undefined,
 ): { tenantId?: string; workerId?: string; silentForMs: number } {
   checkOptions(options, known);
-  const { tenantId, workerId } = options;
-  if (workerId !== undefined) {
-    checkText(workerId, 'workerId');
-  }
+  const { tenantId } = options;
+  const workerId =
+    options.workerId === undefined ? undefined : checkedWorkerId(options.workerId, 'workerId');
   return {
     silentForMs: durationMs(olderThan, 'olderThan'),
     ...(tenantId === undefined ? {} : { tenantId }),
-    ...(workerId === undefined ? {} : { workerId: workerId.toLowerCase() }),
+    ...(workerId === undefined ? {} : { workerId }),
   };
 }
 

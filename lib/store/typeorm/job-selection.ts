@@ -4,7 +4,7 @@ import {
   type FinalStatus,
   type JobStatus,
 } from '../../model/job-status.js';
-import { isUuid } from '../../model/id.js';
+import { EARLIEST_ID_MS, isUuid, LATEST_ID_MS } from '../../model/id.js';
 import { NIL_TENANT } from '../../model/tenant.js';
 import type { SqlValue } from '../dialects/sql.js';
 import { seqOfId, seqOfMs } from '../dialects/shared/row-numbers.js';
@@ -162,12 +162,17 @@ export function selectionOf(
     }
   }
   if (q.tag !== undefined) add('tag', tables.words.tagged, q.tag);
-  const low = q.scheduledAfter === undefined ? 0 : seqOfMs(q.scheduledAfter.getTime() + 1);
+  const low = q.scheduledAfter === undefined ? 0 : seqAt(q.scheduledAfter.getTime() + 1);
   const high =
     q.scheduledBefore === undefined
       ? Number.MAX_SAFE_INTEGER
-      : seqOfMs(q.scheduledBefore.getTime()) - 1;
+      : seqAt(q.scheduledBefore.getTime()) - 1;
   return { conditions, low, high, ...indexRanges(q, tenantId, tables) };
+}
+
+/** The first row number of a time, of any that a Date may have: there are no rows before the first and after the last one. */
+function seqAt(ms: number): number {
+  return seqOfMs(Math.min(Math.max(ms, EARLIEST_ID_MS), LATEST_ID_MS + 1));
 }
 
 /** The narrowest way into the table that the filters leave. */
