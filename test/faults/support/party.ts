@@ -115,6 +115,7 @@ export class Party {
   /** Begins a deed that is stepped from here on. */
   begin(deed: string, job: unknown): Promise<unknown> {
     this.isDone = false;
+    this.wasRefused = false;
     this.said.length = 0;
     this.steppedAt.length = 0;
     this.#sent = 0;

@@ -93,7 +93,7 @@ async function takeTurns(
     const chosen =
       ready.length > 1 ? Math.min(choose(forks.length, ready.length), ready.length - 1) : 0;
     if (ready.length > 1) {
-      forks.push({ chosen, between: ready.map(({ next }) => next) });
+      forks.push({ chosen, between: ready.map(({ next }) => withoutValues(next)) });
     }
     const next = ready[chosen];
     if (next === undefined) {
@@ -103,6 +103,7 @@ async function takeTurns(
       const wasLocked = parties.some((party) => party !== next && party.holdsLock);
       const { next: text } = next;
       next.step();
+      noteRefusal(next, text, parties);
       await settled(database, next);
       noteLock(next, text, wasLocked, parties);
     }
@@ -115,13 +116,30 @@ async function takeTurns(
   return forks;
 }
 
+/** A message to MySQL has its values in it, which differ from one time to the next. */
+function withoutValues(text: string): string {
+  return text.replaceAll(/'(?:[^'\\]|\\.|'')*'|\b\d+\b/g, '?');
+}
+
 /**
- * Whoever was refused by SQLite's lock tries again and again: once is enough until the lock is free, and
- * else there would be no end of orders.
+ * Whoever was refused by SQLite's lock, or a row's on a server, tries again and again: once is enough until the lock is
+ * free, and else there would be no end of orders.
  */
 function mayGo(party: Party, parties: readonly Party[]): boolean {
-  const isLocked = parties.some((other) => other !== party && other.holdsLock);
+  const isLocked = parties.some(
+    (other) => other !== party && (party.kind === 'sqlite' ? other.holdsLock : !other.isDone),
+  );
   return party.isWaiting && !(isLocked && party.wasRefused && party.next.startsWith('BEGIN'));
+}
+
+/** Who rolls back on a server did not get a row, which the other one lets go of at the end of its transaction. */
+function noteRefusal(party: Party, text: string, parties: readonly Party[]): void {
+  if (party.kind === 'sqlite' || !/^(COMMIT|ROLLBACK)/.test(text)) {
+    return;
+  }
+  for (const each of parties) {
+    each.wasRefused = each === party && text.startsWith('ROLLBACK');
+  }
 }
 
 function noteLock(party: Party, text: string, wasLocked: boolean, parties: readonly Party[]): void {
@@ -140,9 +158,9 @@ function noteLock(party: Party, text: string, wasLocked: boolean, parties: reado
 }
 
 /**
- * Until it is done, has something to say, waits for a lock, or has put off what it does. Who was refused by SQLite's
- * lock has always put it off for a moment, and is waited for: else it would be chance whether it comes before the other
- * one's next message.
+ * Until it is done, has something to say, waits for a lock, or has put off what it does. Who was refused by a lock has
+ * always put it off for a moment, and is waited for: else it would be chance whether it comes before the other one's
+ * next message.
  */
 export async function settled(database: FaultDatabase, party: Party): Promise<void> {
   while (!party.isDone && !party.isWaiting) {
@@ -151,7 +169,7 @@ export async function settled(database: FaultDatabase, party: Party): Promise<vo
       if (party.isUnderWay && (await waitsForLock(database, party))) {
         return;
       }
-    } else if (party.kind === 'sqlite') {
+    } else if (party.kind === 'sqlite' || party.wasRefused) {
       await party.change(LOOK_AFTER_MS);
     } else {
       await party.look();
@@ -167,11 +185,18 @@ async function waitsForLock({ kind, ask }: FaultDatabase, party: Party): Promise
     // It is told at once.
     return false;
   }
-  const sessions = (await party.ask<readonly number[]>('sessions')).join(', ');
-  const rows = await ask(
-    kind === 'postgres'
-      ? `SELECT 1 FROM pg_stat_activity WHERE pid IN (${sessions}) AND wait_event_type = 'Lock'`
-      : `SELECT 1 FROM information_schema.innodb_trx WHERE trx_mysql_thread_id IN (${sessions}) AND trx_state = 'LOCK WAIT'`,
-  );
-  return rows.length > 0;
+  const sessions = await party.ask<readonly number[]>('sessions');
+  if (kind === 'postgres') {
+    const rows = await ask(
+      `SELECT 1 FROM pg_stat_activity WHERE pid IN (${sessions.join(', ')}) AND wait_event_type = 'Lock'`,
+    );
+    return rows.length > 0;
+  }
+  // Tables of transactions are made anew only for who has not read them for a tenth of a second; this is as it is now.
+  const [row] = await ask('SHOW ENGINE INNODB STATUS');
+  const [, present = ''] = String(row?.['Status']).split('\nTRANSACTIONS\n');
+  return present.split('---TRANSACTION').some((each) => {
+    const [, id] = /thread id (\d+),/.exec(each) ?? [];
+    return each.includes('\nLOCK WAIT') && sessions.includes(Number(id));
+  });
 }
