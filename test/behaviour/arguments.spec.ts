@@ -106,17 +106,20 @@ describe('a call with a wrong argument is refused by its name:', () => {
     expect(await named(jobs.findByIdempotencyKey('key', null))).toEqual(['options']);
   });
 
-  it.each(['a\0', 'a\ud800'])('what is looked for, where no database holds it: %j', async (text) => {
-    for (const field of ['q', 'tag', 'tenantId', 'group', 'channel', 'idempotencyKey', 'type']) {
-      expect(await named(jobs.list({ [field]: text }))).toEqual([field]);
-    }
-    expect(await named(jobs.findByIdempotencyKey(text))).toEqual(['key']);
-    expect(await named(jobs.get(UNKNOWN_ID, { tenantId: text }))).toEqual(['tenantId']);
-    const workers = app.workers as object as Loose<typeof app.workers>;
-    expect(await named(workers.get(text))).toEqual(['id']);
-    expect(await named(workers.list({ ids: [text] }))).toEqual(['id']);
-    expect(await named(workers.runs({ workerId: text }))).toEqual(['workerId']);
-  });
+  it.each(['a\0', 'a\ud800'])(
+    'what is looked for, where no database holds it: %j',
+    async (text) => {
+      for (const field of ['q', 'tag', 'tenantId', 'group', 'channel', 'idempotencyKey', 'type']) {
+        expect(await named(jobs.list({ [field]: text }))).toEqual([field]);
+      }
+      expect(await named(jobs.findByIdempotencyKey(text))).toEqual(['key']);
+      expect(await named(jobs.get(UNKNOWN_ID, { tenantId: text }))).toEqual(['tenantId']);
+      const workers = app.workers as object as Loose<typeof app.workers>;
+      expect(await named(workers.get(text))).toEqual(['id']);
+      expect(await named(workers.list({ ids: [text] }))).toEqual(['id']);
+      expect(await named(workers.runs({ workerId: text }))).toEqual(['workerId']);
+    },
+  );
 
   it('list takes any Date', async () => {
     for (const scheduledBefore of [new Date(8.64e15), new Date(-8.64e15)]) {
