@@ -178,6 +178,7 @@ export class PostgresStore extends ServerStore {
       stored: () => front.doubt(),
     });
     const { events } = this.#scripts.consequences;
+    events.shareWith(scripts.consequences.events);
     this.webhooks = webhookStore(this.#tables, events, session, aside);
     this.catalog = catalogStore(this.#tables, session, aside, events);
   }
