@@ -282,6 +282,110 @@ describe('a job that depends on others', () => {
     await waitForEnd(app.jobs, parent.id);
     expect(await app.jobs.get(child.id)).toMatchObject({ status: 'completed', revision: 1 });
   });
+
+  it.each(['fail', 'run'] as const)(
+    'waits again for one that is retried before it has started, and is judged by how that ends then (%s)',
+    async (onFailure) => {
+      const app = await boot();
+      const [first, second] = await Promise.all([app.jobs.enqueue(Gated), app.jobs.enqueue(Gated)]);
+      const dependsOn = [first, second].map(({ id }) => ({ id, onFailure }));
+      const child = await app.jobs.enqueue(Step, {}, { dependsOn });
+      (await gate.entry(first.id)).fail(new Error('it broke'));
+      await waitForStatus(app.jobs, first.id, 'failed');
+      await app.jobs.retry(first.id);
+      const again = await gate.entry(first.id, 2);
+      (await gate.entry(second.id)).release();
+      await waitForEnd(app.jobs, second.id);
+      expect(await app.jobs.get(child.id)).toMatchObject({
+        status: 'waiting',
+        waitingFor: 'dependencies',
+      });
+      again.release();
+      expect(await waitForEnd(app.jobs, child.id)).toMatchObject({ status: 'completed' });
+    },
+  );
+
+  it('fails when one that was retried fails again, and when another one has failed meanwhile', async () => {
+    const app = await boot();
+    const jobs = await Promise.all([1, 2, 3].map(() => app.jobs.enqueue(Gated)));
+    const [one, two, three] = jobs.map(({ id }) => id) as [string, string, string];
+    const again = await app.jobs.enqueue(Step, {}, { dependsOn: [one, three] });
+    const other = await app.jobs.enqueue(Step, {}, { dependsOn: [one, two, three] });
+    for (const id of [one, two]) {
+      (await gate.entry(id)).fail(new Error('it broke'));
+      await waitForStatus(app.jobs, id, 'failed');
+    }
+    await app.jobs.retry(one);
+    (await gate.entry(one, 2)).fail(new Error('it broke again'));
+    await waitForStatus(app.jobs, one, 'failed');
+    await app.jobs.retry(two);
+    (await gate.entry(two, 2)).release();
+    await waitForStatus(app.jobs, two, 'completed');
+    (await gate.entry(three)).release();
+    for (const { id } of [again, other]) {
+      const failed = await waitForEnd(app.jobs, id);
+      expect(failed).toMatchObject({ status: 'failed', revision: 0 });
+      expect(failed.error).toContain(
+        `${one} (compute:gated) ended as failed: Error: it broke again`,
+      );
+      expect(failed.error).not.toContain(two);
+      const { causes } = await app.jobs.dependencies(id);
+      expect(causes.map((cause) => cause.id)).toEqual([one]);
+    }
+  });
+
+  it('waits again for one that is retried while it is suspended itself', async () => {
+    const app = await bootJobs({ types: [Gated, Patient] });
+    const parent = await app.jobs.enqueue(Gated);
+    const child = await app.jobs.enqueue(Patient, {}, { dependsOn: [parent.id] });
+    await app.jobs.suspend(child.id);
+    (await gate.entry(parent.id)).fail(new Error('it broke'));
+    await waitForStatus(app.jobs, parent.id, 'failed');
+    await app.jobs.retry(parent.id);
+    const again = await gate.entry(parent.id, 2);
+    expect(await app.jobs.resume(child.id)).toMatchObject({
+      status: 'waiting',
+      waitingFor: 'dependencies',
+    });
+    again.release();
+    expect(await waitForEnd(app.jobs, child.id)).toMatchObject({ status: 'completed' });
+  });
+
+  it('waits again in line for a worker, and not when it has started', async () => {
+    const app = await boot();
+    const run = (id: string): object => ({ dependsOn: [{ id, onFailure: 'run' }] });
+    const parent = await app.jobs.enqueue(Gated);
+    const started = await app.jobs.enqueue(Gated, {}, run(parent.id));
+    await app.queues.pause('default');
+    const inLine = await app.jobs.enqueue(Step, {}, run(parent.id));
+    (await gate.entry(parent.id)).fail(new Error('it broke'));
+    const { release } = await gate.entry(started.id);
+    expect(await app.jobs.get(inLine.id)).toMatchObject({ waitingFor: 'paused' });
+    await app.jobs.retry(parent.id);
+    expect(await app.jobs.get(inLine.id)).toMatchObject({ waitingFor: 'dependencies' });
+    await app.queues.resume('default');
+    const again = await gate.entry(parent.id, 2);
+    release();
+    expect(await waitForEnd(app.jobs, started.id)).toMatchObject({ status: 'completed' });
+    expect(await app.jobs.get(inLine.id)).toMatchObject({ waitingFor: 'dependencies' });
+    again.release();
+    expect(await waitForEnd(app.jobs, inLine.id)).toMatchObject({ status: 'completed' });
+  });
+
+  it('that has been ended and is retried itself is not judged by an end that was undone meanwhile', async () => {
+    const app = await boot();
+    const [first, second] = await Promise.all([app.jobs.enqueue(Gated), app.jobs.enqueue(Gated)]);
+    const child = await app.jobs.enqueue(Step, {}, { dependsOn: [first.id, second.id] });
+    (await gate.entry(first.id)).fail(new Error('it broke'));
+    await waitForStatus(app.jobs, first.id, 'failed');
+    await app.jobs.cancel(child.id);
+    await app.jobs.retry(first.id);
+    (await gate.entry(first.id, 2)).release();
+    await waitForEnd(app.jobs, first.id);
+    expect(await app.jobs.retry(child.id)).toMatchObject({ waitingFor: 'dependencies' });
+    (await gate.entry(second.id)).release();
+    expect(await waitForEnd(app.jobs, child.id)).toMatchObject({ status: 'completed' });
+  });
 });
 
 @JobType({ group: 'default', name: 'sum' })

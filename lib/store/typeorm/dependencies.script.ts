@@ -13,6 +13,7 @@ import { byVerdict, dependenciesOf, endOf, isDone, reasonOf } from './dependency
 import { ALL_JOB_COLUMNS, jobOfRow } from './job.columns.js';
 import { News, type Changed, type ChangeOther } from './news.js';
 import { READY } from './ready.js';
+import { judge, waitAgain } from './retried-parents.script.js';
 import type { TableNames } from './table-names.js';
 
 /** Dependents of one job that one step tells: those that run, and those that end with it. */
@@ -29,8 +30,8 @@ const MOST_TOLD = 500;
  * Jobs that wait for others. A count in `job_extras` says how many of them are not final yet, and a
  * verdict what follows from those that ended otherwise than completed: whoever ends a job counts
  * down for its dependents in the same transaction, so nobody looks for who may go on, and nobody is
- * forgotten. Each is told once (`told`), also when a job is retried and ends again: edges are locked
- * where they are read, since another process may go on with what an earlier end has left.
+ * forgotten. Each is told once (`told`), and again where it has not started when the job is retried: edges
+ * are locked where they are read, since another process may go on with what an earlier end has left.
  */
 export class Dependencies {
   readonly #t: TableNames;
@@ -56,6 +57,21 @@ export class Dependencies {
       if (beside !== undefined && beside.blockedBy === 0 && beside.verdict > VERDICT.run) {
         yield* this.#end([after], news, nowMs);
       }
+    } else if (isFinal(before.status)) {
+      yield* this.#retried(after, news, nowMs);
+    }
+  }
+
+  /** What a job that goes on after its end means for those that wait for it, and for itself. */
+  *#retried({ seq, extras, beside }: JobEntity, news: News, nowMs: number): Script<void> {
+    if (beside !== undefined && beside.blockedBy > 0 && beside.verdict > VERDICT.run) {
+      // It was told of ends that have been undone since.
+      yield* judge(this.#t, [beside]);
+    }
+    if (hasExtra(extras, EXTRA.dependents)) {
+      // Whoever goes on telling of that end is waited for, or finds the job as it is now.
+      yield* this.#note([seq], news);
+      yield* waitAgain(this.#t, seq, nowMs);
     }
   }
 

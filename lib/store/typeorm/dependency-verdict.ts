@@ -15,7 +15,12 @@ export function isDone(status: JobStatus): boolean {
 
 /** What a job depends on. */
 export function dependenciesOf({ beside }: JobEntity): readonly JobDependency[] {
-  const stored = JSON.parse(beside?.dependsOn ?? '[]') as {
+  return dependenciesIn(beside?.dependsOn ?? null);
+}
+
+/** The same of what is stored of it. */
+export function dependenciesIn(dependsOn: string | null): readonly JobDependency[] {
+  const stored = JSON.parse(dependsOn ?? '[]') as {
     readonly id: string;
     readonly on_failure: OnFailure;
   }[];
