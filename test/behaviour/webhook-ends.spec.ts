@@ -97,6 +97,21 @@ describe('the end of a job that somebody hears of', () => {
     expect(toldOf(receiver, second.id)).toEqual(['waiting', 'running', 'completed']);
   });
 
+  it('is told where it expires and was enqueued before anybody listened', async () => {
+    const receiver = await Receiver.open();
+    const app = await boot({
+      options: { webhooks: { ...LOOPBACK, secret: SECRET }, lease: { sweep: '200ms' } },
+    });
+    const expiresAt = new Date(Date.now() + 3000);
+    const { id } = await app.jobs.enqueue(Echoes, {}, { delay: '1h', expiresAt });
+    await app.webhooks.create({ url: receiver.url });
+    const { event } = await receiver.told(id, 'job.skipped');
+    expect(event.data).toMatchObject({ sequence: 2, from: 'waiting', message: 'expired' });
+    expect(event.data.job).toMatchObject({ status: 'skipped', revision: 0 });
+    expect(toldOf(receiver, id)).toEqual(['skipped']);
+    expect(await app.jobs.get(id)).toMatchObject({ status: 'skipped', details: 'expired' });
+  });
+
   it('reads and writes no row beside the job where only an endpoint hears of it', async () => {
     const receiver = await Receiver.open();
     const app = await boot();

@@ -1,4 +1,4 @@
-import type { JobEntity } from '../../entities/job.entity.js';
+import { JobEntity } from '../../entities/job.entity.js';
 import { query, type Script } from '../dialects/sql.js';
 import { seqOfId } from '../dialects/shared/row-numbers.js';
 import type { ChangeResult, JobChange, Standing } from '../store.js';
@@ -36,22 +36,30 @@ export class DutyScripts {
 
   /**
    * Skips overdue jobs, all in one statement: while they are ready, each claim looks at those that
-   * are ahead of what it may take.
+   * are ahead of what it may take. Of one that was enqueued before anybody listened its row does not say
+   * that it is heard: what is told of its end is written beside it.
    */
   *expire(
     limit: number,
     scripts: JobScripts,
     nowMs: number,
   ): Script<{ jobs: readonly JobEntity[]; results: readonly ChangeResult[] }> {
-    const jobs = yield* this.expirePlain(limit, nowMs);
-    const results: ChangeResult[] = [];
+    const plain = yield* this.expirePlain(limit, nowMs);
+    const { events } = scripts.consequences;
+    const heard = plain.filter(({ tenantId }) => events.isHeard(tenantId));
+    yield* events.skipped(heard, nowMs);
+    const results: ChangeResult[] = heard.map((after) => ({
+      before: Object.assign(new JobEntity(), after, { status: 'waiting' }),
+      after,
+      changed: true,
+    }));
     for (const id of yield* this.overdueOfOthers(limit, nowMs)) {
       const result = yield* scripts.change(id, expired, undefined, nowMs);
       if (result?.changed === true) {
         results.push(result);
       }
     }
-    return { jobs, results };
+    return { jobs: plain.filter(({ tenantId }) => !events.isHeard(tenantId)), results };
   }
 
   /**

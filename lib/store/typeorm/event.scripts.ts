@@ -140,6 +140,17 @@ export class EventScripts {
     yield* this.#write(happened, nowMs);
   }
 
+  /** Jobs that were skipped as they waited, many at once. */
+  *skipped(jobs: readonly JobEntity[], nowMs: number): Script<void> {
+    const happened = jobs.map((job): Happening => ({
+      job,
+      kind: 'status',
+      from: 'waiting',
+      note: undefined,
+    }));
+    yield* this.#write(happened, nowMs);
+  }
+
   /** Jobs as claims have left them. */
   *claimed(jobs: readonly JobEntity[], nowMs: number): Script<void> {
     // A claim reads nothing that stands beside a row; the jobs may go on meanwhile.
