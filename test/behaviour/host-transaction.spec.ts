@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { EntityManager } from 'typeorm';
 import {
@@ -9,8 +8,9 @@ import {
   type JobHandler,
 } from '../../lib/index.js';
 import type { BootedJobs } from '../support/boot.js';
-import { driverUnderTest, isFile } from '../support/databases.js';
+import { isFile } from '../support/databases.js';
 import { handlerGate } from '../support/gate.js';
+import { isLockAwaited } from '../support/locks.js';
 import { longestStall } from '../support/loop-delay.js';
 import { LOOPBACK } from '../support/receiver.js';
 import { bootWithNotes, countNotes, Note } from '../support/notes.js';
@@ -33,20 +33,6 @@ class Held implements JobHandler {
   execute(ctx: JobContext): Promise<unknown> {
     return gate.hold(ctx);
   }
-}
-
-/** Whether anybody on the server's database waits for a lock. */
-async function isLockAwaited(app: BootedJobs): Promise<boolean> {
-  // MariaDB makes its list anew only for who has not asked for it within a tenth of a second.
-  await pause(driverUnderTest === 'postgres' ? 0 : 150);
-  const rows = await app.sql(
-    driverUnderTest === 'postgres'
-      ? `SELECT 1 AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
-      : `SELECT 1 AS n FROM information_schema.innodb_trx AS trx
-         JOIN information_schema.processlist AS session ON session.id = trx.trx_mysql_thread_id
-         WHERE session.db = DATABASE() AND trx.trx_state = 'LOCK WAIT'`,
-  );
-  return rows.length > 0;
 }
 
 function boot(options: object = {}): Promise<BootedJobs> {

@@ -8,9 +8,10 @@ import {
   type OnJobInit,
 } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
-import { createDatabase } from '../support/databases.js';
+import { createDatabase, isFile } from '../support/databases.js';
+import { isLockAwaited } from '../support/locks.js';
 import { codeOf } from '../support/refusals.js';
-import { waitForEnd } from '../support/waiting.js';
+import { until, waitForEnd } from '../support/waiting.js';
 
 class CountParams {
   @IsInt()
@@ -191,6 +192,47 @@ describe('an idempotency key', () => {
     expect(all.filter((job) => job.outcome === 'replayed')).toHaveLength(49);
     await waitForEnd(app.jobs, all[0]?.id ?? '');
     expect(calls).toBe(1);
+  });
+
+  it('raced by callers tells each of them what the one job depends on, and whom it tells', async () => {
+    const app = await bootJobs({
+      types: [Count, Other],
+      options: { role: 'producer', webhooks: { secret: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' } },
+    });
+    const { id: parent } = await app.jobs.enqueue(Other);
+    const said = {
+      dependsOn: [{ id: parent, onFailure: 'fail' }],
+      statusHook: 'https://example.com/hook',
+    };
+    const options = { idempotencyKey: 'race', dependsOn: [parent], statusHook: said.statusHook };
+    const all = await Promise.all(
+      Array.from({ length: 10 }, () => app.jobs.enqueue(Count, { n: 7 }, options)),
+    );
+    expect(all).toMatchObject(all.map(() => said));
+    const items = [1, 2].map(() => ({ type: Other, ...options, idempotencyKey: 'many' }));
+    const many = await app.jobs.enqueueMany(items);
+    expect(many.map(({ outcome }) => outcome)).toEqual(['created', 'replayed']);
+    expect(many.map(({ job }) => job)).toMatchObject([said, said]);
+    expect((await app.jobs.list()).total).toBe(3);
+  });
+
+  it('that a transaction of the host has taken is answered with what stands beside its job', async () => {
+    const app = await boot('producer');
+    const { id: parent } = await app.jobs.enqueue(Other);
+    const racing = await app.dataSource.transaction(async (manager) => {
+      const options = { idempotencyKey: 'held', dependsOn: [parent], manager };
+      await app.jobs.enqueue(Count, { n: 7 }, options);
+      const other = app.jobs.enqueue(Count, { n: 7 }, { idempotencyKey: 'held' });
+      await until(
+        async () => isFile || (await isLockAwaited(app)),
+        'the other to wait for the key',
+      );
+      return { other };
+    });
+    expect(await racing.other).toMatchObject({
+      outcome: 'replayed',
+      dependsOn: [{ id: parent, onFailure: 'fail' }],
+    });
   });
 
   it('raced by 50 callers with different params makes one job and 49 refusals', async () => {

@@ -10,7 +10,7 @@ import type {
   KeyHolder,
   Refusal,
 } from '../store.js';
-import { ExtrasInserts } from './beside.script.js';
+import { ExtrasInserts, readBeside } from './beside.script.js';
 import { DependencyInserts, textOf, type Parents } from './dependency-inserts.js';
 import type { EventScripts } from './event.scripts.js';
 import { ID_TAKEN, type Inserts } from './inserts.js';
@@ -25,6 +25,7 @@ import { Held } from '../write-batch.js';
  * drafts of many callers, and one that is refused harms no other.
  */
 export class RelatedInserts {
+  readonly #t: TableNames;
   readonly #extras: ExtrasInserts;
   readonly #inserts: Inserts;
   readonly #dependencies: DependencyInserts;
@@ -38,6 +39,7 @@ export class RelatedInserts {
     uniques: UniqueInserts,
     events: EventScripts,
   ) {
+    this.#t = tables;
     this.#extras = new ExtrasInserts(tables);
     this.#inserts = inserts;
     this.#dependencies = dependencies;
@@ -171,6 +173,13 @@ export class RelatedInserts {
       }
     }
     yield* this.#extras.insert(created.flatMap(({ beside }) => beside ?? []));
+    // One that met another draft of these has not seen yet what stands beside that.
+    yield* readBeside(
+      this.#t,
+      results.flatMap((each) =>
+        each.outcome === 'taken' && each.job.beside === undefined ? [each.job] : [],
+      ),
+    );
     yield* this.#uniques.take(keys, created, nowMs);
     yield* this.#uniques.replace(drafts, conflicts, results, nowMs);
     yield* this.#dependencies.store(created, results, parents, nowMs);

@@ -226,7 +226,8 @@ export abstract class ServerInserts implements Inserts {
         JSON.stringify([...new Set(keyed.map(({ terms }) => terms.tenantId))]),
       ],
     );
-    return new Map(rows.map(jobOfRow).map((job) => [keyOf(job), job]));
+    const jobs = yield* readBeside(this.#t, rows.map(jobOfRow), latest);
+    return new Map(jobs.map((job) => [keyOf(job), job]));
   }
 
   /**
