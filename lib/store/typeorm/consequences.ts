@@ -24,13 +24,13 @@ export class Consequences {
   readonly #t: TableNames;
   readonly #signals: Signals;
 
-  /** @param latest see {@link UniqueKeys} */
+  /** @param latest see `JobScripts.latest` */
   constructor(tables: TableNames, change: ChangeOther, latest: () => string) {
     this.#t = tables;
     this.#signals = new Signals(tables);
     this.uniques = new UniqueKeys(tables, latest);
     this.events = new EventScripts(tables);
-    this.dependencies = new Dependencies(tables, change);
+    this.dependencies = new Dependencies(tables, change, latest);
     this.#schedules = new ScheduleEnds(tables);
   }
 

@@ -36,10 +36,13 @@ const MOST_TOLD = 500;
 export class Dependencies {
   readonly #t: TableNames;
   readonly #change: ChangeOther;
+  readonly #latest: () => string;
 
-  constructor(tables: TableNames, change: ChangeOther) {
+  /** @param latest see `JobScripts.latest` */
+  constructor(tables: TableNames, change: ChangeOther, latest: () => string) {
     this.#t = tables;
     this.#change = change;
+    this.#latest = latest;
   }
 
   /** Notes what a change leads to; {@link tellAll} does it. */
@@ -292,11 +295,15 @@ export class Dependencies {
 
   /** What these jobs depend on, by id. */
   *#parentsOf(jobs: readonly JobEntity[]): Script<ReadonlyMap<string, JobEntity>> {
+    const { words, jobs: table } = this.#t;
     const ids = new Set(jobs.flatMap((job) => dependenciesOf(job).map(({ id }) => id)));
-    const rows = yield* query(
-      `SELECT ${ALL_JOB_COLUMNS} FROM ${this.#t.jobs} WHERE seq ${this.#t.words.amongNumbers}`,
-      [JSON.stringify([...ids].map((id) => seqOfId(id) ?? -1))],
-    );
+    const seqs = JSON.stringify([...ids].map((id) => seqOfId(id) ?? -1));
+    const read = `SELECT ${ALL_JOB_COLUMNS} FROM ${table}${words.using(undefined)} WHERE seq ${words.amongNumbers}`;
+    const rows = [...(yield* query(read, [seqs]))];
+    if (this.#latest() !== '') {
+      // As they are by now, but for those that somebody changes, who may wait for their dependents.
+      rows.push(...(yield* query(`${read} ${words.skipLocked}`, [seqs])));
+    }
     return new Map(rows.map(jobOfRow).map((job) => [job.id, job]));
   }
 
@@ -350,6 +357,7 @@ export class Dependencies {
   /** Those of the jobs that wait for nobody any more go on, or end. */
   *#goOnWith(children: readonly number[], news: News, nowMs: number): Script<void> {
     const { words, jobs, extras } = this.#t;
+    const latest = this.#latest();
     const open = yield* query(
       `SELECT seq, verdict FROM ${extras}
        WHERE seq ${words.amongNumbers} AND blocked_by = 0 ${words.latest}`,
@@ -363,10 +371,11 @@ export class Dependencies {
     yield* this.#free(free, news, nowMs);
     if (doomed.length > 0) {
       const rows = yield* query(
-        `SELECT ${ALL_JOB_COLUMNS} FROM ${jobs} WHERE seq ${words.amongNumbers} AND status = 'waiting'`,
+        `SELECT ${ALL_JOB_COLUMNS} FROM ${jobs}${words.using(undefined)}
+         WHERE seq ${words.amongNumbers} AND status = 'waiting' ${latest}`,
         [JSON.stringify(doomed)],
       );
-      yield* this.#end(yield* readBeside(this.#t, rows.map(jobOfRow)), news, nowMs);
+      yield* this.#end(yield* readBeside(this.#t, rows.map(jobOfRow), latest), news, nowMs);
     }
   }
 
