@@ -21,7 +21,7 @@ const COPIED = [
   'vitest.config.ts',
   'vitest.faults.config.ts',
 ];
-const DEADLINE_MS = 420_000;
+const DEADLINE_MS = 600_000;
 
 const args = process.argv.slice(2);
 const isCheck = args.includes('--check');
