@@ -20,7 +20,7 @@ import { Limits } from './limits.js';
 import { LogBacklog } from './log-backlog.js';
 import { Loop } from './loop.js';
 import { HookSending } from './hook-sending.js';
-import { Opening } from './opening.js';
+import { Opening, type Looking } from './opening.js';
 import { Operations } from './operations.js';
 import { PausedQueues } from './paused-queues.js';
 import { QueueRunner } from './queue-runner.js';
@@ -70,7 +70,7 @@ export class Engine {
     const { store, options, handlers, logger, sink, random = Math.random } = sources;
     this.#sources = sources;
     this.store = store;
-    this.#opening = new Opening(() => this.#connect(), logger, {
+    this.#opening = new Opening((looking) => this.#connect(looking), logger, {
       holdsProcess: options.role !== 'producer',
       random,
     });
@@ -260,10 +260,10 @@ export class Engine {
     return this.#paused.refresh();
   }
 
-  async #connect(): Promise<void> {
+  async #connect(looking: Looking): Promise<void> {
     await this.#sources.explore();
     await this.scheduling.check();
-    await this.store.open();
+    await this.store.open(looking);
     this.#tellCaveat();
     this.#unhint = this.store.onRemoteChange(() => this.#hint());
     await this.refreshPaused();

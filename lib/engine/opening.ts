@@ -6,14 +6,21 @@ import { within } from './within.js';
 const AGAIN_MS = { first: 1000, growth: 1.5, most: 15_000 };
 /** Boot waits so long for the database, and then goes on without it. */
 const BOOT_PATIENCE_MS = 900;
+/** A server that is there may take so long to say which tables it has. */
+const LOOK_PATIENCE_MS = 16_000;
+
+/** Is given the look at the tables when it begins, which is once the server has answered. */
+export type Looking = (look: Promise<unknown>) => void;
 
 /** How an engine comes to its database: one attempt that all share, made again when it failed. */
 export class Opening {
-  readonly #connect: () => Promise<void>;
+  readonly #connect: (looking: Looking) => Promise<void>;
   readonly #logger: EngineLogger;
   readonly #holdsProcess: boolean;
   readonly #random: () => number;
   #attempt: Promise<void> | undefined;
+  /** The look at the tables, until they are known to fit. */
+  #look: Promise<boolean> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isOpen = false;
   #isStopped = false;
@@ -25,7 +32,7 @@ export class Opening {
 
   /** `holdsProcess`: whether a process that has nothing else to do waits for the next attempt. */
   constructor(
-    connect: () => Promise<void>,
+    connect: (looking: Looking) => Promise<void>,
     logger: EngineLogger,
     { holdsProcess, random }: { readonly holdsProcess: boolean; readonly random: () => number },
   ) {
@@ -50,12 +57,12 @@ export class Opening {
 
   /**
    * Connects and begins the work, in the background when the database keeps boot waiting or cannot be
-   * reached; only a schema that does not fit throws.
+   * reached; only a schema that does not fit throws, however long a server that is there takes to say so.
    */
   async start(begin: () => void): Promise<void> {
     try {
       const opening = this.open();
-      if (!(await within(opening, BOOT_PATIENCE_MS))) {
+      if (!(await this.#isReadySoon(opening))) {
         if (!this.#isWaiting) {
           this.#isWaiting = true;
           this.#logger.warn(
@@ -80,6 +87,18 @@ export class Opening {
       return;
     }
     begin();
+  }
+
+  async #isReadySoon(opening: Promise<void>): Promise<boolean> {
+    if (await within(opening, BOOT_PATIENCE_MS)) {
+      return true;
+    }
+    const look = this.#look;
+    if (look === undefined || !(await within(look, LOOK_PATIENCE_MS))) {
+      return false;
+    }
+    // What failed in the look is thrown by the attempt, as what it means.
+    return within(opening, (await look) ? BOOT_PATIENCE_MS : LOOK_PATIENCE_MS);
   }
 
   /** Whether what went wrong may be right the next time; it is complained of then. */
@@ -112,11 +131,21 @@ export class Opening {
 
   async #open(): Promise<void> {
     try {
-      await this.#connect();
+      await this.#connect((look) => {
+        this.#look = look.then(
+          () => {
+            this.#look = undefined;
+            return true;
+          },
+          () => false,
+        );
+      });
       this.#isOpen = true;
     } catch (error) {
       this.#attempt = undefined;
       throw error;
+    } finally {
+      this.#look = undefined;
     }
   }
 

@@ -281,11 +281,12 @@ export interface Store {
   readonly schedules: ScheduleStore;
   readonly webhooks: WebhookStore;
   /**
-   * Connects and brings the schema up to date.
+   * Connects and brings the schema up to date. `looking` is given the look at its version when a server has
+   * answered and is asked for it.
    * @throws JobsError `schema_mismatch` for a newer (or, when only checking, older) schema,
    *   `database_unavailable` when it cannot be reached
    */
-  open(): Promise<void>;
+  open(looking?: (look: Promise<unknown>) => void): Promise<void>;
   close(): Promise<void>;
   /** The database's time in Unix milliseconds. */
   ping(): Promise<number>;

@@ -6,8 +6,9 @@ import { ask } from '../support/postgres.js';
 import { refusal } from '../support/refusals.js';
 import { readSlowLogs } from '../support/slow-logs.js';
 import { startPooler } from './support/pooler.js';
+import { startProxy } from './support/proxy.js';
 import { createDatabase } from '../support/databases.js';
-import { waitForStatus } from '../support/waiting.js';
+import { waitForStatus, within } from '../support/waiting.js';
 
 const OURS = `application_name = 'nestjs-jobs' AND datname = current_database()`;
 
@@ -109,4 +110,19 @@ it('notifications that are lost, though the session that listens is well, make o
     gate.open();
   }
   expect(Math.min(...took)).toBeLessThan(1000);
+}, 40_000);
+
+it('a server that takes the login and answers nothing is given up, also before it was seen for the first time', async () => {
+  const proxy = await startProxy();
+  let give: () => void = () => undefined;
+  const kept = new Promise<void>((resolve) => {
+    give = resolve;
+  });
+  void proxy.holdUp('pg_backend_pid', () => kept);
+  const options = { role: 'producer' };
+  const app = await bootJobs({ types: [Plain], options, typeorm: proxy.options });
+  const error = await within(refusal(app.jobs.enqueue(Plain)), 'a refusal', 20_000);
+  expect(error).toMatchObject({ code: 'database_unavailable' });
+  expect((await app.jobs.enqueue(Plain)).status).toBe('waiting');
+  give();
 }, 40_000);

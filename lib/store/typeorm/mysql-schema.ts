@@ -31,26 +31,35 @@ const SCHEMA = {
 };
 
 /**
+ * Whether the schema needs no migration.
+ *
+ * @throws JobsError `schema_mismatch` when it is newer, or older with `check`
+ */
+export async function isMysqlSchemaReady(
+  work: Session,
+  t: TableNames,
+  mode: MigrateMode,
+): Promise<boolean> {
+  if (mode === 'off') {
+    await requireTables(work, t);
+    return true;
+  }
+  const version = await retryBusy(work, () => work.run(schemaVersion(t, SCHEMA)));
+  return isUpToDate(version, MYSQL_MIGRATIONS.length, mode);
+}
+
+/**
  * Brings the schema up to date. A change of a schema ends the transaction that it is made in, so one
  * session holds the lock of a row while another one migrates, and every statement may be repeated: a
  * process that is ended in the middle leaves what the next one completes.
  *
- * @throws JobsError `schema_mismatch` when the schema is newer, or older with `check`
+ * @throws JobsError `schema_mismatch` when the schema is newer
  */
-export async function prepareMysqlSchema(
+export async function migrateMysqlSchema(
   lock: Session,
   work: Session,
   t: TableNames,
-  mode: MigrateMode,
 ): Promise<void> {
-  if (mode === 'off') {
-    return requireTables(work, t);
-  }
-  const newest = MYSQL_MIGRATIONS.length;
-  const version = await retryBusy(work, () => work.run(schemaVersion(t, SCHEMA)));
-  if (isUpToDate(version, newest, mode)) {
-    return;
-  }
   await retryBusy(work, () => work.run(makeRows(t)));
   await retryBusy(lock, async () => {
     // To build an index takes as long as it takes.

@@ -36,7 +36,7 @@ import { historyStore } from './history.store.js';
 import { jobStore } from './job.store.js';
 import { keepLease } from './lease.scripts.js';
 import { ListScripts } from './list.script.js';
-import { prepareMysqlSchema } from './mysql-schema.js';
+import { isMysqlSchemaReady, migrateMysqlSchema } from './mysql-schema.js';
 import { placeOf, unreachable } from './server-place.js';
 import { relatedInserts } from './related-inserts.js';
 import { scheduleStore } from './schedule.store.js';
@@ -156,35 +156,41 @@ export class MysqlStore extends ServerStore {
     return this.#deadlocks;
   }
 
-  async open(): Promise<void> {
+  async open(looking?: (look: Promise<unknown>) => void): Promise<void> {
     if (this.#lanes !== undefined) {
       return;
     }
     const make = clientMaker(this.host);
     const patience = new AnswerPatience();
+    patience.limit(ANSWER_MS);
     const connection = (): MysqlConnection =>
       new MysqlConnection(make, () => (this.#deadlocks += 1), patience);
     const poll = new Poll(`${placeOf(this.host)} ${this.#tables.jobs}`, this.changed);
-    const lane = (beside: readonly MysqlConnection[]): Lane => {
-      const session = new ServerSession(connection(), beside, this.clock, SESSIONS, () =>
-        poll.tell(),
-      );
+    const lane = (writes: MysqlConnection, beside: readonly MysqlConnection[] = []): Lane => {
+      const session = new ServerSession(writes, beside, this.clock, SESSIONS, () => poll.tell());
       return { session, writer: new Writer(session) };
     };
+    const contact = connection();
     const lanes = {
-      insert: lane([]),
-      related: lane([]),
-      work: lane([]),
-      aside: lane(Array.from({ length: this.#readers }, connection)),
+      insert: lane(connection()),
+      related: lane(connection()),
+      work: lane(connection()),
+      aside: lane(contact, Array.from({ length: this.#readers }, connection)),
     };
     const { insert, aside } = lanes;
     try {
-      await prepareMysqlSchema(insert.session, aside.session, this.#tables, this.#options.migrate);
+      await contact.executor();
+      const look = isMysqlSchemaReady(aside.session, this.#tables, this.#options.migrate);
+      looking?.(look);
+      if (!(await look)) {
+        await patience.without(() =>
+          migrateMysqlSchema(insert.session, aside.session, this.#tables),
+        );
+      }
     } catch (error) {
       await Promise.all([insert.session.release(), aside.session.release()]);
       throw classifyMysqlError(error) === 'error' ? error : unreachable(error);
     }
-    patience.limit(ANSWER_MS);
     this.#lanes = lanes;
     this.#poll = poll;
     poll.start();

@@ -52,7 +52,7 @@ import { scheduleStore } from './schedule.store.js';
 import { unreachable } from './server-place.js';
 import { readersOf, ServerStore, type Lane } from './server-store.js';
 import { POSTGRES_SCHEMA } from './postgres-schema.js';
-import { prepareSchema, type StoreOptions } from './schema.js';
+import { isSchemaReady, migrateSchema, type StoreOptions } from './schema.js';
 import type { TableNames } from './table-names.js';
 import { StepScripts } from './step.scripts.js';
 import { stepStore } from './step.store.js';
@@ -183,12 +183,13 @@ export class PostgresStore extends ServerStore {
     this.catalog = catalogStore(this.#tables, session, aside, events);
   }
 
-  async open(): Promise<void> {
+  async open(looking?: (look: Promise<unknown>) => void): Promise<void> {
     if (this.#lanes !== undefined) {
       return;
     }
     const make = clientMaker(this.host, 'nestjs-jobs');
     const patience = new AnswerPatience();
+    patience.limit(ANSWER_MS);
     const reads = Array.from(
       { length: this.#readers },
       () => new Connection(make, searching(1000), patience),
@@ -208,17 +209,17 @@ export class PostgresStore extends ServerStore {
       aside: lane(reads, 1000, true),
     };
     try {
-      await prepareSchema(
-        lanes.aside.session,
-        this.#tables,
-        this.#options.migrate,
-        POSTGRES_SCHEMA,
-      );
+      const { connection, session } = lanes.aside;
+      await connection.opened();
+      const look = isSchemaReady(session, this.#tables, this.#options.migrate, POSTGRES_SCHEMA);
+      looking?.(look);
+      if (!(await look)) {
+        await patience.without(() => migrateSchema(session, this.#tables, POSTGRES_SCHEMA));
+      }
     } catch (error) {
       await lanes.aside.session.release();
       throw classifyPostgresError(error) === 'error' ? error : unreachable(error);
     }
-    patience.limit(ANSWER_MS);
     this.#lanes = lanes;
     this.#notifications = notifications;
     // Without migrations this is the first contact, and need not succeed.

@@ -41,24 +41,35 @@ const BUSY_TRIES = 400;
 const BUSY_DELAY_MS = 25;
 
 /**
- * Brings the schema up to date. All of it is one transaction that holds the write lock from its
- * beginning, so ten processes that boot at once migrate one after the other, and nine find it done.
+ * Whether the schema needs no migration.
  *
- * @throws JobsError `schema_mismatch` when the schema is newer, or older with `check`
+ * @throws JobsError `schema_mismatch` when it is newer, or older with `check`
  */
-export async function prepareSchema(
+export async function isSchemaReady(
   session: Session,
   tables: TableNames,
   mode: MigrateMode,
   dialect: SchemaDialect = SQLITE_SCHEMA,
-): Promise<void> {
+): Promise<boolean> {
   if (mode === 'off') {
-    return requireTables(session, tables);
+    await requireTables(session, tables);
+    return true;
   }
   const version = await retryBusy(session, () => session.run(schemaVersion(tables, dialect)));
-  if (isUpToDate(version, dialect.migrations.length, mode)) {
-    return;
-  }
+  return isUpToDate(version, dialect.migrations.length, mode);
+}
+
+/**
+ * Brings the schema up to date. All of it is one transaction that holds the write lock from its
+ * beginning, so ten processes that boot at once migrate one after the other, and nine find it done.
+ *
+ * @throws JobsError `schema_mismatch` when the schema is newer
+ */
+export async function migrateSchema(
+  session: Session,
+  tables: TableNames,
+  dialect: SchemaDialect = SQLITE_SCHEMA,
+): Promise<void> {
   await retryBusy(session, async () => {
     await session.transact([(nowMs) => migrate(tables, dialect, nowMs)]);
   });

@@ -89,7 +89,7 @@ export abstract class ServerStore implements Store {
   /** Ends what tells of changes. */
   protected abstract silence(): unknown;
 
-  abstract open(): Promise<void>;
+  abstract open(looking?: (look: Promise<unknown>) => void): Promise<void>;
 
   async close(): Promise<void> {
     const lanes = this.lanes();

@@ -35,7 +35,7 @@ import { ListScripts } from './list.script.js';
 import { relatedInserts } from './related-inserts.js';
 import { RemoteChanges } from './remote-changes.js';
 import { scheduleStore } from './schedule.store.js';
-import { prepareSchema, retryBusy, type StoreOptions } from './schema.js';
+import { isSchemaReady, migrateSchema, retryBusy, type StoreOptions } from './schema.js';
 import { StepScripts } from './step.scripts.js';
 import { stepStore } from './step.store.js';
 import { tablesOf } from './tables-of.js';
@@ -154,7 +154,9 @@ export class SqliteStore implements Store {
         );
         await checkpointByItself(connection.session);
       }
-      await prepareSchema(connection.session, this.#tables, this.#options.migrate);
+      if (!(await isSchemaReady(connection.session, this.#tables, this.#options.migrate))) {
+        await migrateSchema(connection.session, this.#tables);
+      }
     } catch (error) {
       await connection.close();
       throw connection.session.classify(error) === 'error' ? error : unreachable(error);

@@ -8,13 +8,23 @@ const LEAVE_MS = 2000;
  * way to it is gone, shows only by its silence: the operating system would wait for a quarter of an hour.
  */
 export class AnswerPatience {
-  /** While the schema is made, statements last as long as they must. */
   #ms = Infinity;
   #silentAt = -Infinity;
 
   /** From now on statements are short. */
   limit(ms: number): void {
     this.#ms = ms;
+  }
+
+  /** While the schema is made, statements last as long as they must. */
+  async without<T>(work: () => Promise<T>): Promise<T> {
+    const ms = this.#ms;
+    this.#ms = Infinity;
+    try {
+      return await work();
+    } finally {
+      this.#ms = ms;
+    }
   }
 
   /** Whether a connection of that age can be trusted: one that was silent speaks for its elders. */
