@@ -221,7 +221,7 @@ export class Writer {
         this.#hold(work, error, () => slowError(cause));
         return;
       case 'unavailable':
-        this.#unavailable(isLost ? work.map(doubted) : work, cause);
+        this.#unavailable(isLost ? work.map(doubted) : work, cause, isLost && thrown.maybeDone);
         return;
       case 'error':
         // The work is at fault, not the database.
@@ -268,14 +268,17 @@ export class Writer {
     this.#next();
   }
 
-  #unavailable(work: readonly Work[], cause: unknown): void {
+  /** `maybeDone`: all of it is stored, or nothing. */
+  #unavailable(work: readonly Work[], cause: unknown, maybeDone: boolean): void {
     const items = work.flatMap((each) => each.items);
     const latest = performance.now() - BUSY_DEADLINE_MS;
     const isKept = (each: Pending): boolean =>
       each.patience === 'engine' || (each.isUncertain === true && each.since > latest);
     for (const pending of items.filter((each) => !isKept(each))) {
       pending.reject(
-        pending.isUncertain === true ? answerLostError(cause) : unavailableError(cause),
+        maybeDone || pending.isUncertain === true
+          ? answerLostError(cause)
+          : unavailableError(cause),
       );
     }
     const kept = items.filter(isKept);

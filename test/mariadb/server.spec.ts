@@ -132,6 +132,26 @@ describe('the answer to the end of runs that is lost after the server has commit
 
 describe('an answer to the start of a schedule that is lost', () => {
   it('makes one job of a schedule that is run now, which is told like any other', async () => {
+describe('an answer to a cancel that is lost', () => {
+  it.each([
+    ['after the server has committed', 'COMMIT', 'canceled', /not known whether it was/],
+    ['before it was told to commit', undefined, 'waiting', /nothing was stored/],
+  ] as const)('%s: the caller is told what is known', async (_, marker, status, message) => {
+    const proxy = await startProxy(inject('mariadb'));
+    const app = await bootJobs({ types, options: { role: 'producer' }, typeorm: proxy.options });
+    const { id } = await app.jobs.enqueue(Plain);
+    const cut =
+      marker === undefined
+        ? proxy.cutAnswerTo('lost on the way')
+        : proxy.cutAnswerTo(marker, 'lost on the way');
+    const error = await refusal(app.jobs.cancel(id, { reason: 'lost on the way' }));
+    await cut;
+    expect(error).toMatchObject({ code: 'database_unavailable', retryAfterSec: 5 });
+    expect(error.message).toMatch(message);
+    expect(await app.jobs.get(id)).toMatchObject({ status });
+  });
+});
+
     const proxy = await startProxy(inject('mariadb'));
     const app = await bootJobs({ types, options: { role: 'producer' }, typeorm: proxy.options });
     const schedules = app.get(SchedulesService);

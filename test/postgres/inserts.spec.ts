@@ -8,7 +8,7 @@ import {
 } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { createDatabase } from '../support/databases.js';
-import { codeOf } from '../support/refusals.js';
+import { codeOf, refusal } from '../support/refusals.js';
 import { until } from '../support/waiting.js';
 import { chooseAlike } from './support/clashes.js';
 import { startProxy } from './support/proxy.js';
@@ -119,6 +119,26 @@ describe('an answer that is lost after the server has committed', () => {
     expect(job).toMatchObject({ outcome: 'created', params });
     expect((await app.jobs.list({ kind: 'periodic' })).jobs.map(({ id }) => id)).toEqual([job.id]);
     expect(await schedules.get('s')).toMatchObject({ lastJobId: job.id });
+  });
+});
+
+describe('an answer to a cancel that is lost', () => {
+  it.each([
+    ['after the server has committed', 'COMMIT', 'canceled', /not known whether it was/],
+    ['before it was told to commit', undefined, 'waiting', /nothing was stored/],
+  ] as const)('%s: the caller is told what is known', async (_, marker, status, message) => {
+    const proxy = await startProxy();
+    const app = await bootJobs({ types, options: { role: 'producer' }, typeorm: proxy.options });
+    const { id } = await app.jobs.enqueue(Plain);
+    const cut =
+      marker === undefined
+        ? proxy.cutAnswerTo('lost on the way')
+        : proxy.cutAnswerTo(marker, 'lost on the way');
+    const error = await refusal(app.jobs.cancel(id, { reason: 'lost on the way' }));
+    await cut;
+    expect(error).toMatchObject({ code: 'database_unavailable', retryAfterSec: 5 });
+    expect(error.message).toMatch(message);
+    expect(await app.jobs.get(id)).toMatchObject({ status });
   });
 });
 

@@ -52,13 +52,16 @@ export class ScriptFailure extends Error {
   }
 }
 
-/** The connection broke before an answer came: the work may be done, or not. */
+/** The connection broke before an answer came. */
 export class AnswerLost extends Error {
   override readonly name: string = 'AnswerLost';
+  /** Whether the work may be done; it is not where the transaction was not told to commit. */
+  readonly maybeDone: boolean;
 
-  constructor(cause: unknown) {
+  constructor(cause: unknown, maybeDone = true) {
     super('The connection broke before the database could say whether it has committed.', {
       cause,
     });
+    this.maybeDone = maybeDone;
   }
 }

@@ -32,7 +32,7 @@ export function unavailableError(cause: unknown): JobsError {
 export function answerLostError(cause: unknown): JobsError {
   return new JobsError(
     'database_unavailable',
-    'The connection to the jobs database broke while this was being stored, and it cannot be reached to find out whether it was. Look when it is there again; with an idempotency key the same call can simply be made again.',
+    'The connection to the jobs database broke while this was being stored, so it is not known whether it was. Look when the database can be reached again; an enqueue with an idempotency key can simply be made again.',
     { cause, retryAfterSec: 5 },
   );
 }

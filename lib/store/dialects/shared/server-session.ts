@@ -221,8 +221,9 @@ export class ServerSession implements Session {
       if (this.#dialect.classify(error) !== 'unavailable') {
         await rollback(executor);
       }
-      const cause = this.#dialect.isAnswerLost(error) ? new AnswerLost(error) : error;
-      throw index < scripts.length ? new ScriptFailure(index, cause) : cause;
+      const isEnd = index === scripts.length;
+      const cause = this.#dialect.isAnswerLost(error) ? new AnswerLost(error, isEnd) : error;
+      throw isEnd ? cause : new ScriptFailure(index, cause);
     }
   }
 
