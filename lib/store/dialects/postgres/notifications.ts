@@ -29,6 +29,10 @@ export class Notifications {
   readonly #patience = new AnswerPatience();
   readonly #listeners = new Set<() => void>();
   #client: PgClient | undefined;
+  /** The same once it is known whether a pooler stands before the server; only then anything is told over it. */
+  #teller: PgClient | undefined;
+  /** Something was to be told that could not be; one notification says all of it. */
+  #isOwed = false;
   #isHearing = false;
   #isPooled = false;
   #closed = false;
@@ -67,7 +71,11 @@ export class Notifications {
 
   /** Something has been committed that others may want to know, soon or at their leisure. */
   tell(isUrgent: boolean): void {
-    if (this.#closed || this.#client === undefined) {
+    if (this.#closed) {
+      return;
+    }
+    if (this.#teller === undefined) {
+      this.#isOwed = true;
       return;
     }
     const now = performance.now();
@@ -91,6 +99,7 @@ export class Notifications {
     }
     const client = this.#client;
     this.#client = undefined;
+    this.#teller = undefined;
     if (client !== undefined) {
       this.#end(client);
     }
@@ -107,7 +116,7 @@ export class Notifications {
   }
 
   async #send(): Promise<void> {
-    const client = this.#client;
+    const client = this.#teller;
     this.#timer = undefined;
     this.#dueAt = Infinity;
     if (client === undefined) {
@@ -125,9 +134,12 @@ export class Notifications {
       });
     } catch {
       // The connection says so itself, and is made anew.
-    } finally {
-      this.#isSending = false;
+      this.#isOwed = true;
     }
+    if (this.#teller !== client) {
+      return;
+    }
+    this.#isSending = false;
     if (this.#dueAt !== Infinity && !this.#closed) {
       this.#sendAt(this.#dueAt - performance.now());
     }
@@ -179,9 +191,14 @@ export class Notifications {
       return;
     }
     this.#isHearing = !this.#isPooled;
+    this.#teller = client;
     this.#retries = 0;
     // What was told before somebody listened shows nowhere else.
     this.#hint();
+    if (this.#isOwed) {
+      this.#isOwed = false;
+      this.tell(true);
+    }
   }
 
   #lost(client: PgClient): void {
@@ -189,7 +206,17 @@ export class Notifications {
       return;
     }
     this.#client = undefined;
-    this.#isHearing = false;
+    this.#teller = undefined;
+    // What is under way may be lost with the session.
+    this.#isOwed ||= this.#isSending || this.#dueAt !== Infinity;
+    this.#isSending = false;
+    this.#dueAt = Infinity;
+    clearTimeout(this.#timer);
+    if (this.#isHearing) {
+      this.#isHearing = false;
+      clearTimeout(this.#floor);
+      this.#waitFloor();
+    }
     this.#end(client);
     if (!this.#closed) {
       const delay = Math.min(100 * 2 ** this.#retries, LONGEST_RECONNECT_MS);
@@ -206,8 +233,8 @@ export class Notifications {
 
   /** A peer that vanished without a word shows only when it is spoken to. */
   async #lookWhetherAlive(): Promise<void> {
-    const client = this.#client;
-    if (client === undefined || !(this.#isHearing || this.#isPooled)) {
+    const client = this.#teller;
+    if (client === undefined) {
       return;
     }
     const timer = setTimeout(() => this.#lost(client), PROBE_PATIENCE_MS);
