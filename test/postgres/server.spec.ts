@@ -147,6 +147,26 @@ describe('a process that is stuck in the middle of a transaction', () => {
   }, 25_000);
 });
 
+describe('an enqueue whose transaction idles, as its process is stuck, until the server ends it', () => {
+  it('is done again, and nobody hears of it', async () => {
+    const proxy = await startProxy();
+    const app = await bootJobs({ types, options: { role: 'producer' }, typeorm: proxy.options });
+    const idle = `SELECT 1 FROM pg_stat_activity WHERE ${OURS} AND state LIKE 'idle in transaction%'`;
+    const ended = proxy.holdUp(
+      'COMMIT',
+      async () => {
+        await until(async () => (await app.sql(idle)).length === 0, 'the end', 12_000);
+      },
+      'stuck half way',
+    );
+    const items = [{ type: Plain, params: { n: 'stuck half way' }, idempotencyKey: 'k' }];
+    const [stored] = await app.jobs.enqueueMany(items);
+    await ended;
+    expect(stored?.outcome).toBe('created');
+    expect(await app.sql('SELECT job_id FROM jobs')).toEqual([{ job_id: stored?.job?.id }]);
+  }, 25_000);
+});
+
 describe('another process', () => {
   it('reaches a handler by cancel and suspend within a tenth of a second', async () => {
     const database = createDatabase();

@@ -7,10 +7,11 @@ const HELD = '55P03';
 /** A statement that was ended from outside, mostly by its time. */
 const CANCELED = '57014';
 /**
- * Connection exceptions, insufficient resources, read-only, shutdown and start-up of the server,
- * wrong user or database: nothing is wrong with the work.
+ * Connection exceptions, insufficient resources, read-only, shutdown and start-up of the server, a session
+ * that was ended because its transaction had idled or lasted for too long, wrong user or database: nothing
+ * is wrong with the work.
  */
-const UNAVAILABLE = /^(08...|53...|57P0[1-5]|25006|28...|3D000|58...|XX001|XX002)$/;
+const UNAVAILABLE = /^(08...|53...|57P0[1-5]|25006|25P0[34]|28...|3D000|58...|XX001|XX002)$/;
 const NETWORK = /^(E[A-Z]{3,}|ERR_SOCKET_.*)$/;
 /** What `pg` says without any code. */
 const BROKEN =
@@ -41,7 +42,7 @@ export function classifyPostgresError(thrown: unknown): FailureKind {
 }
 
 /** The session ended, from whichever side, so the server may have done what nobody was told of. */
-const ENDED = /^(08...|57P0[1-5])$/;
+const ENDED = /^(08...|57P0[1-5]|25P0[34])$/;
 
 /** Whether the connection broke while an answer was awaited; a server that refuses has not done it. */
 export function isAnswerLost(error: unknown): boolean {
