@@ -9,10 +9,10 @@ import {
   type JobHandler,
 } from '../../lib/index.js';
 import type { BootedJobs } from '../support/boot.js';
-import { createDatabase } from '../support/databases.js';
+import { createDatabase, isFile } from '../support/databases.js';
 import { bootWithNotes, countNotes, Note, RollBack, rolledBack } from '../support/notes.js';
 import { codeOf, refusal } from '../support/refusals.js';
-import { waitForEnd } from '../support/waiting.js';
+import { until, waitForEnd } from '../support/waiting.js';
 
 let calls: string[] = [];
 
@@ -174,6 +174,24 @@ describe("enqueue with the caller's manager", () => {
     await runner.release();
     expect(await codeOf(app.jobs.get(second.id))).toBe('not_found');
   });
+
+  if (!isFile) {
+    it('waits for a lock like any other with a manager that is in no transaction', async () => {
+      const app = await boot();
+      const runner = app.dataSource.createQueryRunner();
+      await runner.startTransaction();
+      const options = { idempotencyKey: 'k' };
+      const first = await app.jobs.enqueue(Plain, {}, { ...options, manager: runner.manager });
+      const begun = performance.now();
+      const second = app.jobs.enqueue(Plain, {}, { ...options, manager: app.dataSource.manager });
+      second.catch(() => undefined);
+      // Longer than the server lets the engine's sessions wait at a time.
+      await until(() => performance.now() > begun + 1500);
+      await runner.commitTransaction();
+      await runner.release();
+      expect(await second).toMatchObject({ id: first.id, outcome: 'replayed' });
+    });
+  }
 
   it('works with a manager that is in no transaction', async () => {
     const app = await boot();

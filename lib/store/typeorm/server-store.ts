@@ -157,11 +157,10 @@ export abstract class ServerStore implements Store {
 
   /** In the runner's transaction; without one there is nothing to join, and nothing of the host's is used. */
   protected async runOn<T>(runner: QueryRunner, script: TimedScript<T>): Promise<T> {
+    if (!runner.isTransactionActive) {
+      return this.aside().writer.write(script, 'caller');
+    }
     try {
-      if (!runner.isTransactionActive) {
-        const [result] = await this.aside().session.transact([script]);
-        return result as T;
-      }
       const executor = this.executorOn(await runner.connect());
       const askedAt = performance.now();
       const now = await executor.simple(`SELECT ${this.#dialect.now}`);
