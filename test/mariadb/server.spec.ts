@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { DataSource } from 'typeorm';
 import { describe, expect, inject, it } from 'vitest';
 import {
@@ -11,12 +12,13 @@ import {
 } from '../../lib/index.js';
 import { EXTRA } from '../../lib/model/extras.js';
 import { MysqlConnection } from '../../lib/store/dialects/mysql/connection.js';
-import { clientMaker } from '../../lib/store/dialects/mysql/mysql2.js';
+import { clientMaker, type MysqlClient } from '../../lib/store/dialects/mysql/mysql2.js';
 import { seqOfId } from '../../lib/store/dialects/shared/row-numbers.js';
 import { MYSQL_MIGRATIONS } from '../../lib/store/migrations/index.js';
 import { MysqlStore } from '../../lib/store/typeorm/mysql-store.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
 import { ChildApplication } from '../support/children.js';
+import { FaultProxy } from '../faults/support/fault-proxy.js';
 import { startProxy } from '../postgres/support/proxy.js';
 import { closeLater } from '../support/cleanup.js';
 import { createDatabase } from '../support/databases.js';
@@ -130,8 +132,6 @@ describe('the answer to the end of runs that is lost after the server has commit
   });
 });
 
-describe('an answer to the start of a schedule that is lost', () => {
-  it('makes one job of a schedule that is run now, which is told like any other', async () => {
 describe('an answer to a cancel that is lost', () => {
   it.each([
     ['after the server has committed', 'COMMIT', 'canceled', /not known whether it was/],
@@ -152,6 +152,8 @@ describe('an answer to a cancel that is lost', () => {
   });
 });
 
+describe('an answer to the start of a schedule that is lost', () => {
+  it('makes one job of a schedule that is run now, which is told like any other', async () => {
     const proxy = await startProxy(inject('mariadb'));
     const app = await bootJobs({ types, options: { role: 'producer' }, typeorm: proxy.options });
     const schedules = app.get(SchedulesService);
@@ -246,6 +248,34 @@ it("the engine's connections count rows that were met, whatever flags the applic
   await connection.close();
   expect((await app.run(Plain)).status).toBe('completed');
 });
+
+it.each(['discard', 'close'] as const)(
+  'a connection whose server has vanished leaves no socket that would hold the process: %s',
+  async (leave) => {
+    const proxy = await FaultProxy.start(Number(new URL(inject('mariadb')).port || 3306));
+    closeLater(() => proxy.close(), 'test');
+    const make = clientMaker(
+      new DataSource(
+        createDatabase().options({ port: proxy.port }) as ConstructorParameters<
+          typeof DataSource
+        >[0],
+      ),
+    );
+    const clients: MysqlClient[] = [];
+    const connection = new MysqlConnection(
+      () => {
+        const client = make();
+        clients.push(client);
+        return client;
+      },
+      () => undefined,
+    );
+    await connection.executor();
+    proxy.freeze(1, () => 0);
+    await connection[leave]();
+    expect(clients.map(({ stream }) => (stream as Socket).destroyed)).toEqual([true]);
+  },
+);
 
 describe('a process that is killed while it makes the tables', () => {
   it('leaves what the next one completes', async () => {

@@ -185,7 +185,9 @@ export class MysqlConnection implements ServerConnection {
   }
 
   discard(): void {
-    this.#client?.destroy();
+    if (this.#client !== undefined) {
+      cut(this.#client);
+    }
     this.#open = undefined;
     this.#client = undefined;
   }
@@ -224,22 +226,30 @@ export class MysqlConnection implements ServerConnection {
       return executor;
     } catch (error) {
       lost();
-      client.destroy();
+      cut(client);
       throw error;
     }
   }
 }
 
-/** A server that does not take leave is left. */
+/** A server that has vanished never says that it ends: the socket would hold the process for a quarter of an hour. */
+function cut(client: MysqlClient): void {
+  client.destroy();
+  client.stream?.destroy();
+}
+
+/** Takes leave; a server that does not do so too is left. */
 function ended(client: MysqlClient): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => {
-      client.destroy();
-      resolve();
-    }, END_PATIENCE_MS);
-    client.end(() => {
+    const leave = (): void => {
       clearTimeout(timer);
+      cut(client);
       resolve();
-    });
+    };
+    const timer = setTimeout(leave, END_PATIENCE_MS);
+    client.on('end', leave);
+    client.on('error', leave);
+    // The driver calls back as soon as it has said so itself.
+    client.end(() => undefined);
   });
 }

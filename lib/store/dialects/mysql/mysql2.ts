@@ -15,7 +15,10 @@ export interface MysqlClient {
   query(options: MysqlQuery, done: (error: Error | null, result: unknown) => void): unknown;
   connect(done: (error: Error | null) => void): void;
   end(done: (error?: Error) => void): void;
+  /** Says that it ends, and waits for the other side to say so too. */
   destroy(): void;
+  /** The socket. */
+  readonly stream?: { destroy(): unknown };
   on(event: 'error' | 'end', listener: (error?: Error) => void): unknown;
 }
 
