@@ -11,6 +11,8 @@ interface Ambush {
   readonly before?: () => Promise<void>;
   /** The answer is thrown away, and the connection with it. */
   readonly isCut: boolean;
+  /** From then on neither side hears of the other, nor of its end. */
+  readonly isMute?: boolean;
   readonly done: () => void;
 }
 
@@ -47,6 +49,13 @@ export class Proxy {
     );
   }
 
+  /** From what says the marker next on, the connection hangs; resolves when it does. */
+  hang(marker: string, after?: string): Promise<void> {
+    return new Promise((done) =>
+      this.#ambushes.push({ marker, after, isCut: false, isMute: true, done }),
+    );
+  }
+
   async close(): Promise<void> {
     for (const socket of this.#sockets) {
       socket.destroy();
@@ -62,6 +71,7 @@ export class Proxy {
     );
     const said = new Set<string>();
     let isCut = false;
+    let isMute = false;
     let turn: Promise<void> = Promise.resolve();
     const end = (): void => {
       client.destroy();
@@ -73,7 +83,9 @@ export class Proxy {
       socket.on('error', end);
       socket.on('close', () => {
         this.#sockets.delete(socket);
-        end();
+        if (!isMute || socket === client) {
+          end();
+        }
       });
     }
     client.on('data', (chunk: Buffer) => {
@@ -89,6 +101,11 @@ export class Proxy {
       if (ambush !== undefined) {
         this.#ambushes = this.#ambushes.filter((each) => each !== ambush);
         isCut = ambush.isCut;
+        isMute = ambush.isMute === true;
+      }
+      if (isMute) {
+        ambush?.done();
+        return;
       }
       turn = turn.then(async () => {
         await ambush?.before?.();
@@ -96,7 +113,13 @@ export class Proxy {
         ambush?.done();
       });
     });
-    server.on('data', (chunk: Buffer) => (isCut ? end() : client.write(chunk)));
+    server.on('data', (chunk: Buffer) => {
+      if (isCut) {
+        end();
+      } else if (!isMute) {
+        client.write(chunk);
+      }
+    });
   }
 }
 
