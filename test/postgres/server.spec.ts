@@ -134,11 +134,12 @@ describe('a process that is stuck in the middle of a transaction', () => {
     const options = { lease: { duration: '1s', sweep: '200ms' } };
     const stuck = await bootJobs({ types, database, options, typeorm: proxy.options });
     const { id } = await stuck.jobs.enqueue(FailsFirst);
-    // It does not hear either that the server has ended its session.
+    // Nor does it hear that the server has ended its session.
     await proxy.hang('COMMIT', 'failed the first time');
     const other = await bootJobs({ types, database, options });
     const job = await within(waitForEnd(other.jobs, id), 'the end elsewhere', 12_000);
     expect(job).toMatchObject({ status: 'completed', result: 2, lost: 1 });
+    await proxy.close();
   }, 25_000);
 });
 

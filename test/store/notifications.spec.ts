@@ -26,9 +26,9 @@ class CountingClient implements PgClient {
   async end(): Promise<void> {}
   unref(): void {}
 
-  on(event: string, listener: () => void): void {
+  on(event: string, listener: (given: never) => void): void {
     if (event === 'end') {
-      this.#lost.push(listener);
+      this.#lost.push(() => listener(undefined as never));
     }
   }
 

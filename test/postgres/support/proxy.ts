@@ -11,7 +11,7 @@ interface Ambush {
   readonly before?: () => Promise<void>;
   /** The answer is thrown away, and the connection with it. */
   readonly isCut: boolean;
-  /** From then on neither side hears of the other, nor of its end. */
+  /** From then on nobody hears of the other side, nor of its end. */
   readonly isMute?: boolean;
   readonly done: () => void;
 }
@@ -22,6 +22,7 @@ export class Proxy {
   readonly #server = createServer((client) => this.#serve(client));
   readonly #sockets = new Set<Socket>();
   #ambushes: Ambush[] = [];
+  #isMute = false;
 
   constructor(url: string) {
     this.#url = new URL(url);
@@ -49,7 +50,7 @@ export class Proxy {
     );
   }
 
-  /** From what says the marker next on, the connection hangs; resolves when it does. */
+  /** From what says the marker next on, all connections hang until it is closed; resolves when they do. */
   hang(marker: string, after?: string): Promise<void> {
     return new Promise((done) =>
       this.#ambushes.push({ marker, after, isCut: false, isMute: true, done }),
@@ -71,7 +72,6 @@ export class Proxy {
     );
     const said = new Set<string>();
     let isCut = false;
-    let isMute = false;
     let turn: Promise<void> = Promise.resolve();
     const end = (): void => {
       client.destroy();
@@ -83,7 +83,7 @@ export class Proxy {
       socket.on('error', end);
       socket.on('close', () => {
         this.#sockets.delete(socket);
-        if (!isMute || socket === client) {
+        if (!this.#isMute || socket === client) {
           end();
         }
       });
@@ -101,9 +101,9 @@ export class Proxy {
       if (ambush !== undefined) {
         this.#ambushes = this.#ambushes.filter((each) => each !== ambush);
         isCut = ambush.isCut;
-        isMute = ambush.isMute === true;
+        this.#isMute ||= ambush.isMute === true;
       }
-      if (isMute) {
+      if (this.#isMute) {
         ambush?.done();
         return;
       }
@@ -116,7 +116,7 @@ export class Proxy {
     server.on('data', (chunk: Buffer) => {
       if (isCut) {
         end();
-      } else if (!isMute) {
+      } else if (!this.#isMute) {
         client.write(chunk);
       }
     });
