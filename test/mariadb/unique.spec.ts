@@ -23,17 +23,20 @@ const unique = { key: 'race' };
 
 it('one of many transactions of the host’s that want a unique key gets it, and the others are told', async () => {
   const app = await bootJobs({ types: [Plain], options: { role: 'producer' } });
-  const codes = await Promise.all(
-    Array.from({ length: 12 }, (_, n) =>
-      codeOf(
-        app.dataSource.transaction((manager) =>
-          app.jobs.enqueue(Plain, { n }, { unique, manager }),
+  // Without a lock, one may still get it by chance.
+  for (const key of ['a', 'b', 'c', 'd', 'e', 'f']) {
+    const codes = await Promise.all(
+      Array.from({ length: 12 }, (_, n) =>
+        codeOf(
+          app.dataSource.transaction((manager) =>
+            app.jobs.enqueue(Plain, { n }, { unique: { ...unique, key }, manager }),
+          ),
         ),
       ),
-    ),
-  );
-  expect(codes.toSorted()).toEqual([...Array.from({ length: 11 }, () => 'duplicate_job'), 'ok']);
-  expect((await app.jobs.list()).total).toBe(1);
+    );
+    expect(codes.toSorted()).toEqual([...Array.from({ length: 11 }, () => 'duplicate_job'), 'ok']);
+  }
+  expect((await app.jobs.list()).total).toBe(6);
 });
 
 it('a transaction that began before sees who holds a unique key now, not then', async () => {
