@@ -1,5 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { JobType, type Job, type JobContext, type JobHandler } from '../../lib/index.js';
+import {
+  JobType,
+  UnrecoverableJobError,
+  type Job,
+  type JobContext,
+  type JobHandler,
+} from '../../lib/index.js';
 import { bootJobs } from '../support/boot.js';
 import { handlerGate } from '../support/gate.js';
 import { codeOf, refusal } from '../support/refusals.js';
@@ -212,6 +218,55 @@ describe('lockOn', () => {
     expect(await app.jobs.get(first.id)).toMatchObject({ status: 'running', lockedBy: null });
     release('over');
     expect((await waitForEnd(app.jobs, third.id)).status).toBe('completed');
+  });
+});
+
+describe('lockOn, where locks and dependencies come together,', () => {
+  it('on a job that depends on this one is refused, and both end', async () => {
+    const app = await bootJobs({ types, options: two });
+    const first = await app.jobs.enqueue(Held);
+    const { ctx, release } = await gate.entry(first.id);
+    const second = await ctx.enqueue(Child, undefined, { dependsOn: [first.id] });
+    const error = await refusal(ctx.lockOn(second.id));
+    expect(error).toMatchObject({ code: 'lock_circle', status: 409 });
+    expect(await app.jobs.get(first.id)).toMatchObject({ status: 'running', lockedBy: null });
+    release();
+    expect((await waitForEnd(app.jobs, second.id)).status).toBe('completed');
+  });
+
+  it('on one that leads back by a lock behind a dependency, among others, is refused', async () => {
+    const app = await bootJobs({ types, options: two });
+    const first = await app.jobs.enqueue(Held);
+    const { ctx, release } = await gate.entry(first.id);
+    const locked = await app.jobs.enqueue(Parent, { other: first.id });
+    await waitForStatus(app.jobs, locked.id, 'locked');
+    const later = await app.jobs.enqueue(Child, undefined, { delay: '1h' });
+    const behind = await app.jobs.enqueue(Child, undefined, { dependsOn: [later.id, locked.id] });
+    const last = await app.jobs.enqueue(Child, undefined, { dependsOn: [behind.id, later.id] });
+    const outer = await app.jobs.enqueue(Parent, { other: last.id });
+    await waitForStatus(app.jobs, outer.id, 'locked');
+    expect(await codeOf(ctx.lockOn(last.id))).toBe('lock_circle');
+    expect(await codeOf(ctx.lockOn(outer.id))).toBe('lock_circle');
+    expect(await app.jobs.get(first.id)).toMatchObject({ status: 'running', lockedBy: null });
+    release();
+  });
+
+  it('on a job that depends on this one is granted where it has started, and refused where it waits again', async () => {
+    const app = await bootJobs({ types, options: two });
+    const later = await app.jobs.enqueue(Child, undefined, { delay: '1h' });
+    const first = await app.jobs.enqueue(Held);
+    const on = { id: first.id, onFailure: 'run' } as const;
+    const started = await app.jobs.enqueue(Held, undefined, { dependsOn: [on] });
+    const waiting = await app.jobs.enqueue(Child, undefined, { dependsOn: [on, later.id] });
+    (await gate.entry(first.id)).fail(new UnrecoverableJobError('once'));
+    const { release } = await gate.entry(started.id);
+    await app.jobs.retry(first.id);
+    const { ctx } = await gate.entry(first.id, 2);
+    expect(await codeOf(ctx.lockOn(waiting.id))).toBe('lock_circle');
+    const other = ctx.lockOn(started.id);
+    expect((await waitForStatus(app.jobs, first.id, 'locked')).lockedBy).toBe(started.id);
+    release();
+    expect((await other).status).toBe('completed');
   });
 });
 

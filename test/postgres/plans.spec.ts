@@ -20,6 +20,7 @@ import { completeHeard } from '../../lib/store/typeorm/heard-ends.script.js';
 import { ListScripts } from '../../lib/store/typeorm/list.script.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
 import { ScheduleScripts } from '../../lib/store/typeorm/schedule.scripts.js';
+import { waitersAmong } from '../../lib/store/typeorm/lock.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
 import { bootJobs } from '../support/boot.js';
 import { draftBehind } from '../support/drafts.js';
@@ -209,6 +210,15 @@ const READS: readonly [string, () => Script<unknown>, readonly string[]][] = [
     ['ix_jobs_key'],
   ],
   ['a look at what a worker runs', () => heldRuns(tables, ['mine'], 100), ['ix_jobs_lease']],
+  [
+    'a look at what jobs wait for',
+    () =>
+      waitersAmong(tables, [
+        [1, 0],
+        [2, 3],
+      ]),
+    ['jobs_pkey'],
+  ],
   ['a look for a job', () => lists.find(newId(), undefined), ['jobs_pkey']],
 ];
 

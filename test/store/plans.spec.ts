@@ -14,6 +14,7 @@ import { completeHeard } from '../../lib/store/typeorm/heard-ends.script.js';
 import { JobScripts } from '../../lib/store/typeorm/job.scripts.js';
 import { purge } from '../../lib/store/typeorm/purge.script.js';
 import { ScheduleScripts } from '../../lib/store/typeorm/schedule.scripts.js';
+import { waitersAmong } from '../../lib/store/typeorm/lock.script.js';
 import { tableNames } from '../../lib/store/typeorm/table-names.js';
 import { runScript, type Row, type Script } from '../../lib/store/dialects/sql.js';
 import { resolveQuery } from '../../lib/services/list-query.js';
@@ -147,6 +148,19 @@ describe('the plan of', () => {
     expect(plan).toMatch(
       /CORRELATED SCALAR SUBQUERY \d+\nSEARCH edge USING (COVERING INDEX \S+|PRIMARY KEY) \(parent_seq=\?\)/,
     );
+  });
+
+  it('a look at what jobs wait for goes by their rows and the edges between them', () => {
+    const plan = planOf(
+      waitersAmong(tables, [
+        [1, 0],
+        [2, 3],
+      ]),
+    );
+    expect(plan).toMatch(/SEARCH job USING INTEGER PRIMARY KEY/);
+    expect(plan).toMatch(/SEARCH edge USING .*\(parent_seq=\? AND child_seq=\?\)/);
+    expect(plan).toMatch(/SEARCH extras USING INTEGER PRIMARY KEY/);
+    expect(plan).not.toMatch(/SCAN (job|edge|extras)/);
   });
 
   it('who waits for others asks of each by its row whether it is open', () => {

@@ -291,7 +291,10 @@ export function jobStore(parts: JobStoreParts): JobStore {
         seqOfId(id),
       ),
     lock: async (id, runId, otherId) =>
-      (await writer()).write((now) => lockScript(scripts, id, runId, otherId, now), 'engine'),
+      (await writer()).write(
+        (now) => lockScript(parts.tables, scripts, id, runId, otherId, now),
+        'engine',
+      ),
     expire: async (limit) =>
       (await read((now) => duties.isAnyOverdue(now)))
         ? (await writer()).write((now) => duties.expire(limit, scripts, now), 'engine')
