@@ -161,12 +161,17 @@ export function runsOf(job: JobEntity, history: readonly JobRunEntity[]): readon
       updatedAt: new Date(job.updatedAtMs),
       endedAt: isEnded ? dateOrNull(job.finishedAtMs) : null,
       outcome: job.runOutcome ?? (isEnded ? (job.status as RunOutcome) : 'running'),
-      error: isEnded ? job.error : null,
+      error: runErrorOf(job),
       completed: job.completed,
       total: job.total,
     });
   }
   return runs;
+}
+
+/** The error of the run that its own row holds: where it ended well or was told to, the row has that of one before. */
+export function runErrorOf({ status, error }: JobEntity): string | null {
+  return status === 'failed' || status === 'timeout' ? error : null;
 }
 
 /** The public shape of a run that is stored by itself. */

@@ -10,6 +10,7 @@ import { sweepDeleted } from './duties.js';
 import { deleteAhead } from './cascade.js';
 import type { EngineParts } from './engine-parts.js';
 import { checkedInstant, checkedTags } from './enqueue-checks.js';
+import { runErrorOf } from './job-view.js';
 import { messageOf, resumeHooks, suspendHook, typeHere } from './operation-hooks.js';
 import { isRefused, refusal } from './operation-refusals.js';
 import { checkOptionKeys, PATCH_KEYS } from './option-keys.js';
@@ -196,7 +197,7 @@ export class Operations {
         outcome:
           job.runOutcome ??
           (job.status === 'canceled' || job.status === 'timeout' ? job.status : 'failed'),
-        error: job.error,
+        error: runErrorOf(job),
       },
     }));
     return result.after;

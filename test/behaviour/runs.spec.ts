@@ -27,7 +27,18 @@ class Counting implements JobHandler {
   }
 }
 
-const types = [Held, Counting];
+/** Fails once; its second run is skipped, or waits for the test. */
+@JobType({ name: 'ending', maxRetries: 1, retryDelay: 1 })
+class Ending implements JobHandler {
+  execute(ctx: JobContext<{ skips?: boolean }>): unknown {
+    if (ctx.attempt === 1) {
+      throw new Error('once more');
+    }
+    return ctx.params.skips === true ? ctx.skip('not needed') : gate.obey(ctx as JobContext);
+  }
+}
+
+const types = [Held, Counting, Ending];
 
 const only = (app: BootedJobs) => until(async () => (await app.workers.list())[0], 'the worker');
 
@@ -220,5 +231,43 @@ describe('a suspended job', () => {
       { jobId: id, outcome: 'suspended', error: 'interrupted' },
     ]);
     expect((await waitForStatus(app.jobs, id, 'suspended')).lost).toBe(0);
+  });
+});
+
+describe('a run that has ended', () => {
+  it('otherwise than by failing has no error, whatever happened to the one before it', async () => {
+    const app = await bootJobs({ types });
+    const canceled = await app.jobs.enqueue(Ending, {});
+    await gate.entry(canceled.id);
+    await app.jobs.cancel(canceled.id);
+    await waitForEnd(app.jobs, canceled.id);
+    const skipped = await app.run(Ending, { skips: true });
+    const ended = async (id: string) =>
+      (await app.jobs.runs(id)).map(({ outcome, error }) => [
+        outcome,
+        error?.split('\n', 1)[0] ?? null,
+      ]);
+    const failed = ['failed', 'Error: once more'];
+    expect(await ended(canceled.id)).toEqual([failed, ['canceled', null]]);
+    expect(await ended(skipped.id)).toEqual([failed, ['skipped', null]]);
+    await app.jobs.retry(canceled.id);
+    gate.open();
+    await waitForEnd(app.jobs, canceled.id);
+    expect(await ended(canceled.id)).toEqual([failed, ['canceled', null], ['completed', null]]);
+  });
+
+  it('is shown after an operator’s retry as it was before', async () => {
+    const app = await bootJobs({ types });
+    const { id } = await app.jobs.enqueue(Held);
+    (await gate.entry(id)).fail(new Error('broken'));
+    await waitForEnd(app.jobs, id);
+    const [before] = await app.jobs.runs(id);
+    expect(before).toMatchObject({ outcome: 'failed' });
+    await until(() => Date.now() > Number(before?.updatedAt) + 5, 'a later time');
+    await app.jobs.retry(id);
+    expect((await app.jobs.runs(id))[0]).toEqual(before);
+    gate.open();
+    await waitForEnd(app.jobs, id);
+    expect((await app.jobs.runs(id))[0]).toEqual(before);
   });
 });

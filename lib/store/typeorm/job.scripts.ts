@@ -303,7 +303,8 @@ export class JobScripts {
         before.revision,
         before.workerId,
         before.startedAtMs ?? run.startedAtMs ?? null,
-        nowMs,
+        // What has ended is not changed by who retries it.
+        before.finishedAtMs === null ? nowMs : before.updatedAtMs,
         before.finishedAtMs ?? nowMs,
         run.outcome,
         run.error,
