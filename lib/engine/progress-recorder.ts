@@ -84,6 +84,7 @@ export class ProgressRecorder {
     if (pending !== undefined && this.#joined !== undefined) {
       const { job, runId } = this.#run;
       await this.#joined.report({ ...pending, seq: job.seq, runId });
+      this.#joined.onCommit(() => this.#stored());
     }
   }
 
@@ -130,14 +131,19 @@ export class ProgressRecorder {
       .then(
         (held) => {
           if (held) {
-            job.updatedAtMs = parts.store.estimateNowMs();
-            parts.progressed(job);
+            this.#stored();
           } else if (!this.#run.isSettled) {
             this.#run.loseLease();
           }
         },
         (error: unknown) => parts.unstored.progress.add(job.id, error),
       );
+  }
+
+  #stored(): void {
+    const { job, parts } = this.#run;
+    job.updatedAtMs = parts.store.estimateNowMs();
+    parts.progressed(job);
   }
 
   #announce(report: { [K in keyof JobProgress]: JobProgress[K] | undefined }): void {

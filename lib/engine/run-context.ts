@@ -115,9 +115,15 @@ export class RunContext implements JobContext {
   async setResult(value: unknown): Promise<void> {
     const { result: bytes, depth } = this.#run.parts.options.limits;
     const result = toJsonText(value, 'result', { bytes, depth });
+    const joined = this.#transaction?.joined;
     await this.#report({ result });
-    this.#run.job.result = result;
-    this.#run.parts.progressed(this.#run.job);
+    const { job, parts } = this.#run;
+    job.result = result;
+    if (joined === undefined) {
+      parts.progressed(job);
+    } else {
+      joined.onCommit(() => parts.progressed(job));
+    }
   }
 
   async checkpoint(state: unknown): Promise<void> {

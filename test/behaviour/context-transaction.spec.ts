@@ -1,6 +1,12 @@
 import type { EntityManager } from 'typeorm';
 import { describe, expect, it } from 'vitest';
-import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
+import {
+  JobType,
+  type Job,
+  type JobContext,
+  type JobHandler,
+  type OnJobStateUpdate,
+} from '../../lib/index.js';
 import type { BootedJobs } from '../support/boot.js';
 import { isFile } from '../support/databases.js';
 import { deferred } from '../support/gate.js';
@@ -26,10 +32,20 @@ class Chosen implements JobHandler {
   }
 }
 
+let updates: [status: string, progress: number, result: unknown][] = [];
+
+@JobType({ name: 'heard' })
+class Heard extends Chosen implements OnJobStateUpdate {
+  onJobStateUpdate({ status, progress, result }: Job): void {
+    updates.push([status, progress, result]);
+  }
+}
+
 function boot(options: object = {}): Promise<BootedJobs> {
   calls = [];
+  updates = [];
   body = () => undefined;
-  return bootWithNotes({ types: [Plain, Chosen], options });
+  return bootWithNotes({ types: [Plain, Chosen, Heard], options });
 }
 
 describe('ctx.transaction', () => {
@@ -148,6 +164,33 @@ describe('ctx.transaction', () => {
       progressDetails: 'all',
       result: 'done',
     });
+  });
+
+  it('tells of progress and results when they are committed, and of none that are rolled back', async () => {
+    const app = await boot();
+    const inside: boolean[] = [];
+    const isTold = (result: unknown, progress: number): boolean =>
+      updates.some(([, done, told]) => told === result && done === progress);
+    body = async (ctx) => {
+      const lost = ctx.transaction(async () => {
+        await ctx.setResult('lost');
+        ctx.progress(0.9);
+        throw new RollBack();
+      });
+      await lost.catch(() => undefined);
+      await ctx.transaction(async (manager) => {
+        await ctx.setResult('kept');
+        ctx.progress(0.5);
+        await manager.save(Note, { text: 'x' });
+        inside.push(updates.some(([, , told]) => told === 'kept'));
+      });
+      await until(() => isTold('kept', 0.5), 'what was committed');
+    };
+    const job = await app.run(Heard);
+    expect(job).toMatchObject({ status: 'completed', result: 'kept' });
+    await until(() => updates.some(([status]) => status === 'completed'), 'the end');
+    expect(inside).toEqual([false]);
+    expect(updates.filter(([, progress, told]) => told === 'lost' || progress === 0.9)).toEqual([]);
   });
 
   it('with complete: true that throws leaves the job to its retry', async () => {
