@@ -1,3 +1,4 @@
+import type { JsonValue } from '../model/json.js';
 import type { Ending } from '../model/outcome.js';
 import type { JobAbortError } from '../model/signals.js';
 import { isStream, isThenable, readStream, type OutputReader } from './handler-output.js';
@@ -151,7 +152,8 @@ export class HandlerCall {
         handler: this.#handler,
         errorBytes: run.parts.options.limits.error,
         errorText: (each) => run.errorText(each),
-        jobForRetry: () => run.view(JSON.parse(run.job.params)),
+        jobForRetry: () =>
+          run.view(run.type.params.instantiate(JSON.parse(run.job.params) as JsonValue)),
       });
     } catch (failure) {
       return { kind: 'failed', error: run.errorText(failure), isRetryable: false };

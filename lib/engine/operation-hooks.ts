@@ -58,6 +58,7 @@ export async function resumeHooks(
     const starting = await instanceFor(type, 'onJobInit', job.id);
     await starting?.onJobInit?.({
       ...view,
+      status: 'initializing',
       setRetryPolicy: (given) => {
         Object.assign(policy, checkedPolicy(given));
       },

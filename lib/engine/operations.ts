@@ -149,6 +149,7 @@ export class Operations {
                     ...ended('failed', nowMs),
                     workerId: null,
                     error: this.#errorText(failure.thrown),
+                    ...this.#details(messageOf(failure.thrown)),
                   },
           },
     );

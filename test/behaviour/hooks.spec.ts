@@ -190,16 +190,16 @@ describe('onJobSuspend', () => {
 describe('onJobResume', () => {
   async function suspendedJob(app: Awaited<ReturnType<typeof bootJobs>>): Promise<string> {
     const { id } = await app.jobs.enqueue(Hooked, undefined, { delay: '1h' });
-    await app.jobs.suspend(id);
+    await app.jobs.suspend(id, { reason: 'for a while' });
     calls = [];
     return id;
   }
 
-  it('runs before onJobInit, both while resuming; then the job is in line again', async () => {
+  it('runs before onJobInit, which sees the job as initializing; then the job is in line again', async () => {
     const app = await bootJobs({ types, options: { role: 'producer' } });
     const id = await suspendedJob(app);
     expect((await app.jobs.resume(id)).status).toBe('waiting');
-    expect(calls).toEqual(['resume:resuming:true', 'init:resuming:true']);
+    expect(calls).toEqual(['resume:resuming:true', 'init:initializing:true']);
   });
 
   it.each<Hook>(['resume', 'init'])(
@@ -214,6 +214,7 @@ describe('onJobResume', () => {
       const job = await app.jobs.get(id);
       expect(job.status).toBe('failed');
       expect(job.error).toMatch(`${hook} says no`);
+      expect(job.details).toBe(`${hook} says no`);
       expect(job.finishedAt).toBeInstanceOf(Date);
     },
   );

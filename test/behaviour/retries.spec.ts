@@ -1,3 +1,4 @@
+import { IsInt } from 'class-validator';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { filter, map, toArray, firstValueFrom } from 'rxjs';
 import {
@@ -14,6 +15,7 @@ import { until, waitForEnd, waitForStatus } from '../support/waiting.js';
 /** What the next attempts do; the last one is repeated. */
 let script: ((ctx: JobContext) => unknown)[] = [];
 let asked: unknown[] = [];
+let paramsAsked: unknown[] = [];
 let answer: boolean | Promise<boolean> | (() => never) = true;
 
 function play(ctx: JobContext): unknown {
@@ -69,13 +71,19 @@ class Jittery implements JobHandler {
   }
 }
 
-@JobType({ name: 'judged', maxRetries: 5, retryDelay: 0 })
-class Judged implements JobHandler {
+class JudgedParams {
+  @IsInt()
+  n = 1;
+}
+
+@JobType({ name: 'judged', params: JudgedParams, maxRetries: 5, retryDelay: 0 })
+class Judged implements JobHandler<JudgedParams> {
   execute(ctx: JobContext): unknown {
     return play(ctx);
   }
   shouldRetry(error: unknown, job: Job): boolean | Promise<boolean> {
     asked.push(error, job.id);
+    paramsAsked.push(job.params);
     return typeof answer === 'function' ? answer() : answer;
   }
 }
@@ -92,6 +100,7 @@ beforeAll(async () => {
 afterEach(() => {
   script = [];
   asked = [];
+  paramsAsked = [];
   answer = true;
 });
 
@@ -352,6 +361,8 @@ describe('shouldRetry', () => {
     const job = await app.run(Judged);
     expect(job).toMatchObject({ status: 'failed', retries: 0, revision: 1 });
     expect(asked).toEqual([thrown, job.id]);
+    expect(paramsAsked).toEqual([new JudgedParams()]);
+    expect(paramsAsked[0]).toBeInstanceOf(JudgedParams);
   });
 
   it('true leaves it to the budget', async () => {
