@@ -25,7 +25,7 @@ const SCHEMA: JsonSchema = described(OBJECT, 'a JSON Schema, enforced as it stan
 
 const ON_FAILURES: JsonSchema = { type: 'string', enum: ON_FAILURE };
 
-/** Without the members whose behaviour is not part of this version: answers hold them empty. */
+/** All that is told of a job; what it has none of is null. */
 const JOB = answerOf({
   id: UUID,
   tenant_id: TEXT,
