@@ -7,7 +7,7 @@ import { firstSlot, nextSlot, timetableOf } from '../model/schedule-timetable.js
 import { duplicateJob } from '../model/unique.js';
 import { NIL_TENANT } from '../model/tenant.js';
 import type { ClaimedSchedule, Created, ScheduleWrite, StoredSchedule } from '../store/store.js';
-import { checkedInstant } from './enqueue-checks.js';
+import { badField, checkedInstant } from './enqueue-checks.js';
 import type { EngineParts } from './engine-parts.js';
 import type { RegisteredType } from './handlers.js';
 import { jobOf, jobOfCreated } from './job-view.js';
@@ -175,7 +175,11 @@ export class Schedules {
     return slots;
   }
 
-  /** Due at that time, if it is not due earlier anyhow; the timetable goes on as before. */
+  /**
+   * Due at that time, if it is not due earlier anyhow; the timetable goes on as before.
+   *
+   * @throws JobsError `invalid_request` behind its end, `illegal_transition` while it is paused
+   */
   async runAtLeastBy(tenantId: string, name: string, date: Date): Promise<StoredSchedule> {
     const wantedMs = checkedInstant(date, 'date');
     return this.#edit(tenantId, name, ({ definition, times }, nowMs) => {
@@ -186,9 +190,17 @@ export class Schedules {
         );
       }
       const dueMs = Math.max(wantedMs, nowMs);
-      return times.nextRunAtMs !== null && times.nextRunAtMs <= dueMs
-        ? undefined
-        : { definition, nextRunAtMs: dueMs };
+      if (times.nextRunAtMs !== null && times.nextRunAtMs <= dueMs) {
+        return undefined;
+      }
+      const { endAtMs } = definition;
+      if (endAtMs !== null && dueMs > endAtMs) {
+        throw badField(
+          'date',
+          `must not be later than the end of the schedule "${name}", ${new Date(endAtMs).toISOString()}: nothing is due after it. Give the schedule a later endAt, or run it now`,
+        );
+      }
+      return { definition, nextRunAtMs: dueMs };
     });
   }
 

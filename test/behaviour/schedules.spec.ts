@@ -616,6 +616,24 @@ describe('operators', () => {
     });
   });
 
+  it('cannot make it due after its end', async () => {
+    const app = await boot();
+    const endAt = new Date(Date.now() + 2 * HOUR);
+    await app.schedules.upsert(hourly({ type: Quick, endAt }));
+    const { nextRunAt } = await app.schedules.get('hourly');
+    const late = new Date(endAt.getTime() + 1);
+    // It is due before then anyhow.
+    expect(await app.schedules.runAtLeastBy('hourly', late)).toMatchObject({ nextRunAt });
+    // As if it had no slot left.
+    const { id } = await app.schedules.get('hourly');
+    await setNextRun(app, id, late.getTime() + HOUR);
+    await expect(app.schedules.runAtLeastBy('hourly', late)).rejects.toMatchObject({
+      code: 'invalid_request',
+      message: expect.stringContaining(endAt.toISOString()) as string,
+    });
+    expect(await app.schedules.runAtLeastBy('hourly', endAt)).toMatchObject({ nextRunAt: endAt });
+  });
+
   it('see when it is due next', async () => {
     const app = await boot();
     await app.schedules.upsert({
