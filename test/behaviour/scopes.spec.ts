@@ -117,10 +117,10 @@ describe('a handler with a request-scoped provider', () => {
         'init initializing number',
         'suspend number',
         'resume number',
-        'init resuming number',
         'update suspended number',
       ]),
     );
+    expect(called.filter((call) => call === 'init initializing number')).toHaveLength(2);
   });
 
   it('whose provider cannot be made fails its job, and the worker lives on', async () => {
