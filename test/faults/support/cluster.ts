@@ -178,6 +178,7 @@ export class Cluster {
       const proofs = Array.from({ length: PROOFS }, (_, n) => ({
         token: `${PROOF}${this.#proofs.length}-${n}`,
         keyed: true,
+        first: true,
         params: { ms: PROOF_MS },
       }));
       this.#proofs.push(this.#producer.ask(proofs).catch(() => undefined));

@@ -7,6 +7,8 @@ import type { Note } from '../history.js';
 export interface Item {
   readonly token: string;
   readonly keyed: boolean;
+  /** Whether it comes before what waits already. */
+  readonly first?: boolean;
   readonly tenant?: string;
   readonly timeout?: number;
   /** Earlier ones that it depends on: it is enqueued once they are there. */
