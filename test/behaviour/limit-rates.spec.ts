@@ -1,8 +1,8 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { JobType, type JobContext, type JobHandler } from '../../lib/index.js';
 import { bootJobs, type BootedJobs } from '../support/boot.js';
-import { createDatabase, driverUnderTest, isFile } from '../support/databases.js';
+import { createDatabase, isFile } from '../support/databases.js';
+import { isLockAwaited } from '../support/locks.js';
 import { until, waitForEnd } from '../support/waiting.js';
 
 const PERIOD_MS = 400;
@@ -44,19 +44,6 @@ async function holdLimits(app: BootedJobs): Promise<() => Promise<void>> {
     await runner.commitTransaction();
     await runner.release();
   };
-}
-
-async function areBothWaiting(app: BootedJobs): Promise<boolean> {
-  // MariaDB makes its list anew only for who has not asked for it within a tenth of a second.
-  await pause(driverUnderTest === 'postgres' ? 0 : 150);
-  const rows = await app.sql(
-    driverUnderTest === 'postgres'
-      ? `SELECT 1 AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
-      : `SELECT 1 AS n FROM information_schema.innodb_trx AS trx
-         JOIN information_schema.processlist AS session ON session.id = trx.trx_mysql_thread_id
-         WHERE session.db = DATABASE() AND trx.trx_state = 'LOCK WAIT'`,
-  );
-  return rows.length === 2;
 }
 
 async function starts(app: BootedJobs, type: string): Promise<readonly number[]> {
@@ -112,7 +99,7 @@ describe('a rate', () => {
       await settled(app, 'default:rated.short', 0);
       const release = await holdLimits(app);
       await app.jobs.enqueueMany([{ type: Short }, { type: Short }]);
-      await until(() => areBothWaiting(app), 'both to wait for the limits');
+      await until(() => isLockAwaited(app, 2), 'both to wait for the limits');
       const since = performance.now();
       await until(() => performance.now() - since > 10 * SHORT_MS, 'some periods to pass');
       await release();
